@@ -1,0 +1,10 @@
+"""Model architectures: one file a family. Importing this package needs PaddlePaddle."""
+
+from ppcls.errors import require_paddle
+
+require_paddle()
+
+from ppcls.arch import hardnet, squeezenet  # noqa: E402, F401  (importing a family registers it)
+from ppcls.arch.registry import create_model, register_model  # noqa: E402
+
+__all__ = ["create_model", "register_model"]

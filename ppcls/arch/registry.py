@@ -1,0 +1,69 @@
+"""The table of architectures: filled by `@register_model`, read by `create_model`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from ppcls.arch.layers import ImageClassifier
+from ppcls.arch.weights import load_weights
+from ppcls.cards import model_card
+from ppcls.errors import ConfigError
+
+__all__ = ["create_model", "register_model"]
+
+_BUILDERS: dict[str, Callable[..., ImageClassifier]] = {}
+
+
+def register_model(build: Callable[..., ImageClassifier]) -> Callable[..., ImageClassifier]:
+    """Make `build` available to `create_model` under its function name, which must have a card."""
+    name = build.__name__
+    model_card(name)
+    if name in _BUILDERS:
+        raise ValueError(f"the architecture {name} is registered twice")
+    _BUILDERS[name] = build
+    return build
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: Literal[False] | str | Path = False,
+    class_num: int = 1000,
+    in_channels: int = 3,
+    dropout: float | None = None,
+) -> ImageClassifier:
+    """Build an architecture.
+
+    Args:
+        name: a name that `list_models` returns.
+        pretrained: a file of weights to load; False leaves the fresh initialisation.
+        class_num: number of classes, the second dimension of the logits.
+        in_channels: channels of the input image.
+        dropout: drop probability of the head, for the architectures that have one; None is the
+            paper's.
+
+    Returns:
+        A `paddle.nn.Layer` that maps float32 images (N, in_channels, H, W) to float32 logits
+        (N, class_num).
+
+    Raises:
+        ConfigError: no such architecture, an impossible option, or dropout where there is none.
+        WeightsError: the weights cannot be read or are made for another model.
+    """
+    card = model_card(name)
+    for option, value in (("class_num", class_num), ("in_channels", in_channels)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name}: {option} must be a positive integer, not {value!r}")
+    options: dict[str, object] = {"class_num": class_num, "in_channels": in_channels}
+    if dropout is not None:
+        if card.dropout is None:
+            raise ConfigError(f"{name} has no dropout to set (dropout={dropout!r})")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"{name}: dropout must be in [0, 1), not {dropout!r}")
+        options["dropout"] = dropout
+    model = _BUILDERS[name](**options)
+    if pretrained:
+        load_weights(model, pretrained)
+    return model

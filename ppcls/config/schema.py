@@ -1,0 +1,218 @@
+"""The configuration: every section and key, typed.
+
+Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or check one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ppcls.cards import list_models, model_card
+from ppcls.data.transforms import Pipeline, TransformOp
+from ppcls.errors import ConfigError, did_you_mean
+from ppcls.options import OneKey, Options
+
+__all__ = ["Config"]
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class GlobalOptions(Options):
+    """What holds for a whole run."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    seed: Annotated[int, Field(ge=0)] = 0
+    output_dir: str = "./output"
+    pretrained_model: str | None = None
+    epochs: Count = 120
+    eval_during_train: bool = True
+    eval_interval: Count = 1
+    save_interval: Count = 1
+    print_batch_step: Count = 10
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
+    save_inference_dir: str = "./inference"
+
+
+class ArchOptions(Options):
+    """Which model."""
+
+    name: str
+    class_num: Count = 1000
+    dropout: Share | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in list_models():
+            raise ValueError(f"no such architecture{did_you_mean(name, list_models())}")
+        return name
+
+    @model_validator(mode="after")
+    def _has_dropout(self) -> ArchOptions:
+        if self.dropout is not None and model_card(self.name).dropout is None:
+            raise ValueError(f"{self.name} has no dropout")
+        return self
+
+
+class CELoss(OneKey):
+    """Cross entropy, times `weight`; `epsilon` smooths the labels."""
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    epsilon: Share = 0.0
+
+
+class LossOptions(Options):
+    Train: Annotated[list[CELoss], Field(min_length=1)] = [CELoss()]
+    Eval: Annotated[list[CELoss], Field(min_length=1)] = [CELoss()]
+
+
+class Warmup(Options):
+    """A linear rise from `warmup_start_lr`, before and within the schedule.
+
+    All schedules are followed step by step, not epoch by epoch.
+    """
+
+    warmup_epoch: Annotated[int, Field(ge=0)] = 0
+    warmup_start_lr: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Constant(Warmup):
+    """Always `learning_rate`."""
+
+    name: Literal["Constant"]
+    learning_rate: Rate
+
+
+class Cosine(Warmup):
+    """From `learning_rate` to `eta_min` along half a cosine (https://arxiv.org/abs/1608.03983)."""
+
+    name: Literal["Cosine"]
+    learning_rate: Rate
+    eta_min: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Piecewise(Warmup):
+    """`values[i]` from `decay_epochs[i - 1]` to `decay_epochs[i]`."""
+
+    name: Literal["Piecewise"]
+    decay_epochs: Annotated[list[Count], Field(min_length=1)]
+    values: list[Rate]
+
+    @model_validator(mode="after")
+    def _one_more(self) -> Piecewise:
+        if len(self.values) != len(self.decay_epochs) + 1:
+            raise ValueError("values must be one more than decay_epochs")
+        if sorted(set(self.decay_epochs)) != self.decay_epochs:
+            raise ValueError("decay_epochs must ascend")
+        return self
+
+
+Schedule = Annotated[Constant | Cosine | Piecewise, Field(discriminator="name")]
+
+
+class Regularizer(Options):
+    name: Literal["L2"]
+    coeff: Annotated[float, Field(ge=0)]
+
+
+class Momentum(Options):
+    name: Literal["Momentum"]
+    lr: Schedule
+    momentum: Share = 0.9
+    use_nesterov: bool = False
+    regularizer: Regularizer | None = None
+
+
+class AdamW(Options):
+    name: Literal["AdamW"]
+    lr: Schedule
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+class ImageNetDataset(Options):
+    """Images named by a list file: `path<delimiter>label` on each line."""
+
+    name: Literal["ImageNetDataset"] = "ImageNetDataset"
+    image_root: str
+    cls_label_path: str
+    delimiter: Annotated[str, Field(min_length=1)] = " "
+    transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
+
+    _pipeline = field_validator("transform_ops")(lambda ops: _check_pipeline(ops))
+
+
+class Sampler(Options):
+    """How samples become batches. `batch_size` is per device."""
+
+    name: Literal["DistributedBatchSampler"] = "DistributedBatchSampler"
+    batch_size: Count
+    shuffle: bool = False
+    drop_last: bool = False
+
+
+class LoaderOptions(Options):
+    num_workers: Annotated[int, Field(ge=0)] = 2
+
+
+class DataOptions(Options):
+    dataset: ImageNetDataset
+    sampler: Sampler
+    loader: LoaderOptions = LoaderOptions()
+
+
+class DataLoaders(Options):
+    Train: DataOptions | None = None
+    Eval: DataOptions | None = None
+
+
+class Topk(Options):
+    """The `topk` best classes of an image, named by the lines `label name` of a file."""
+
+    name: Literal["Topk"] = "Topk"
+    topk: Count = 5
+    class_id_map_file: str | None = None
+
+
+class InferOptions(Options):
+    infer_imgs: str | None = None
+    batch_size: Count = 32
+    transforms: Annotated[list[TransformOp], Field(min_length=1)]
+    PostProcess: Topk = Topk()
+
+    _pipeline = field_validator("transforms")(lambda ops: _check_pipeline(ops))
+
+
+class TopkAcc(OneKey):
+    topk: Annotated[list[Count], Field(min_length=1)] = [1, 5]
+
+
+class MetricOptions(Options):
+    Train: list[TopkAcc] = [TopkAcc()]
+    Eval: list[TopkAcc] = [TopkAcc()]
+
+
+class Config(Options):
+    """A whole configuration. Sections that a command needs and lacks are named by that command."""
+
+    Global: GlobalOptions = GlobalOptions()
+    Arch: ArchOptions
+    Loss: LossOptions = LossOptions()
+    Optimizer: Annotated[Momentum | AdamW, Field(discriminator="name")] | None = None
+    DataLoader: DataLoaders = DataLoaders()
+    Infer: InferOptions | None = None
+    Metric: MetricOptions = MetricOptions()
+
+
+def _check_pipeline(ops: list) -> list:
+    try:
+        Pipeline(ops)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return ops

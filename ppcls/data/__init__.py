@@ -1,0 +1,1 @@
+"""Images and labels in: reading, transforms, lists, batches. Nothing here needs Paddle."""

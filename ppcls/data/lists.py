@@ -1,0 +1,188 @@
+"""Image lists and label lists: reading them with all that can be wrong, and making them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ppcls.data.image import IMAGE_SUFFIXES, find_images
+from ppcls.errors import DataError
+
+__all__ = [
+    "LABEL_LIST",
+    "TRAIN_LIST",
+    "VAL_LIST",
+    "Sample",
+    "read_image_list",
+    "read_label_names",
+    "split_folder",
+]
+
+TRAIN_LIST, VAL_LIST, LABEL_LIST = "train_list.txt", "val_list.txt", "label_list.txt"
+
+
+class Sample(NamedTuple):
+    """An image file and its class."""
+
+    path: str
+    label: int
+
+
+def _lines(path: Path, what: str) -> list[tuple[int, str]]:
+    """Return the non-empty lines of a UTF-8 text file with their line numbers."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the {what}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the {what} is not UTF-8 (byte {error.start})") from None
+    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: the {what} is empty")
+    return lines
+
+
+def _raise_first(path: Path, problems: Sequence[tuple[int, str]]) -> None:
+    if problems:
+        line, problem = problems[0]
+        more = f" (and {len(problems) - 1} more such lines)" if len(problems) > 1 else ""
+        raise DataError(f"{path}:{line}: {problem}{more}")
+
+
+def read_image_list(
+    list_path: str | Path, image_root: str | Path, class_num: int, delimiter: str = " "
+) -> list[Sample]:
+    """Read an image list: `path<delimiter>label` on each line, paths relative to `image_root`.
+
+    The label is what follows the last delimiter, so paths may contain it.
+
+    Raises:
+        DataError: the list is missing or empty, or a line has no label, a label that is not an
+            integer in [0, class_num), or names a file that does not exist. Each kind is reported
+            with the first line that has it and the number of others.
+    """
+    path, root = Path(list_path), os.fspath(image_root)
+    samples: list[Sample] = []
+    malformed, out_of_range, missing = [], [], []
+    for number, line in _lines(path, "image list"):
+        name, found, label = line.rpartition(delimiter)
+        if not found or not label.lstrip("-").isdecimal():
+            malformed.append((number, f"expected 'path{delimiter}label', found {line!r}"))
+            continue
+        sample = Sample(os.path.join(root, name.strip()), int(label))
+        if not 0 <= sample.label < class_num:
+            out_of_range.append(
+                (
+                    number,
+                    f"label {sample.label} is not in 0..{class_num - 1}; "
+                    f"set Arch.class_num (now {class_num}) or mend the list",
+                )
+            )
+        if not os.path.isfile(sample.path):
+            missing.append(
+                (number, f"no such image: {sample.path}; is image_root ({root}) the right folder?")
+            )
+        samples.append(sample)
+    for problems in (malformed, out_of_range, missing):
+        _raise_first(path, problems)
+    return samples
+
+
+def read_label_names(path: str | Path) -> list[str]:
+    """Read a label list: `label name` on each line, labels 0, 1, 2 … in any order.
+
+    Raises:
+        DataError: the file is missing or empty, or a label is missing or there twice.
+    """
+    path = Path(path)
+    names: dict[int, str] = {}
+    problems = []
+    for number, line in _lines(path, "label list"):
+        label, _, name = line.partition(" ")
+        if not label.isdecimal() or not name.strip():
+            problems.append((number, f"expected 'label name', found {line!r}"))
+        elif int(label) in names:
+            problems.append((number, f"label {label} is there twice"))
+        else:
+            names[int(label)] = name.strip()
+    _raise_first(path, problems)
+    gaps = sorted(set(range(len(names))) - set(names))
+    if gaps:
+        raise DataError(f"{path}: label {gaps[0]} is missing (labels must be 0..{len(names) - 1})")
+    return [names[label] for label in range(len(names))]
+
+
+def _write(path: Path, lines: Sequence[str], overwrite: bool) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    if path.exists() and path.read_text(encoding="utf-8") != text and not overwrite:
+        raise DataError(f"{path} exists and differs; add --overwrite to replace it")
+    path.write_text(text, encoding="utf-8")
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """Return the images of each sub-folder of `folder`, by the sub-folder's name, sorted."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith(".")]
+    classes = {e.name: find_images(e) for e in entries if e.is_dir()}
+    if not classes:
+        raise DataError(f"{folder}: expected one folder of images per class, found no folder")
+    stray = [e for e in entries if e.is_file() and e.suffix.lower() in IMAGE_SUFFIXES]
+    if stray:
+        raise DataError(f"{stray[0]}: an image outside the class folders ({len(stray)} in all)")
+    for name, images in classes.items():
+        if not images:
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise DataError(f"{folder / name}: no images in this class folder (looked for {kinds})")
+    return classes
+
+
+def split_folder(
+    folder: str | Path, val: float = 0.2, seed: int = 0, overwrite: bool = False
+) -> dict[str, int]:
+    """Write `train_list.txt`, `val_list.txt` and `label_list.txt` for a folder of class folders.
+
+    Where `folder` holds `train/` and `val/`, each with the class folders, those are the two
+    lists. Otherwise its sub-folders are the classes, and a share `val` of each class is held out,
+    the same images for the same seed. Classes are numbered in the order of their sorted names.
+
+    Returns:
+        The number of images of each list and of classes: keys `train`, `val`, `classes`.
+
+    Raises:
+        DataError: no folder, no classes, an empty class, a class too small to split, `train/` and
+            `val/` that hold different classes, or lists that exist with other content.
+    """
+    root = Path(folder)
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        train, held_out = _classes(root / "train"), _classes(root / "val")
+        if train.keys() != held_out.keys():
+            odd = ", ".join(sorted(train.keys() ^ held_out.keys()))
+            raise DataError(f"{root}: these classes are in only one of train/ and val/: {odd}")
+    else:
+        train, held_out = {}, {}
+        rng = np.random.default_rng(seed)
+        for name, images in _classes(root).items():
+            if len(images) < 2:
+                raise DataError(f"{root / name}: one image is too few to train on and to hold out")
+            count = min(len(images) - 1, max(1, round(len(images) * val)))
+            chosen = set(rng.permutation(len(images))[:count].tolist())
+            train[name] = [p for i, p in enumerate(images) if i not in chosen]
+            held_out[name] = [p for i, p in enumerate(images) if i in chosen]
+    names = list(train)
+    lists = {
+        file: [
+            f"{path.relative_to(root).as_posix()} {label}"
+            for label, name in enumerate(names)
+            for path in part[name]
+        ]
+        for file, part in ((TRAIN_LIST, train), (VAL_LIST, held_out))
+    }
+    lists[LABEL_LIST] = [f"{label} {name}" for label, name in enumerate(names)]
+    for file, lines in lists.items():
+        _write(root / file, lines, overwrite)
+    return {"train": len(lists[TRAIN_LIST]), "val": len(lists[VAL_LIST]), "classes": len(names)}

@@ -1,0 +1,95 @@
+"""Evaluation: exact means over every sample of a list."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import paddle
+from paddle import Tensor, nn
+from tqdm import tqdm
+
+from ppcls.config import Config
+from ppcls.data.loader import Loader
+from ppcls.engine.losses import build_loss
+from ppcls.engine.metrics import Totals, clip_topk
+from ppcls.engine.setup import (
+    Normalize,
+    build_loader,
+    load_trained_model,
+    require,
+    select_device,
+)
+
+__all__ = ["Evaluation", "eval_topk", "evaluate", "evaluate_model"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        count: number of images.
+        means: `loss` and the share of top-k hits, `top1`, `top5` …, each the mean over images.
+        seconds: how long it took.
+    """
+
+    count: int
+    means: dict[str, float]
+    seconds: float
+
+    def summary(self) -> str:
+        """Return the result as one line of text."""
+        return ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+
+
+def eval_topk(config: Config) -> list[int]:
+    """Return the ks of `Metric.Eval`, no k above the number of classes."""
+    # Top-1 is always there: it says which checkpoint is the best.
+    topk = [1, *(k for metric in config.Metric.Eval for k in metric.topk)]
+    return clip_topk(topk, config.Arch.class_num)
+
+
+@paddle.no_grad()
+def evaluate_model(
+    model: nn.Layer,
+    loader: Loader,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    topk: list[int],
+) -> Evaluation:
+    """Evaluate a model on every sample of a loader; the model comes back in the mode it was in.
+
+    Raises:
+        ImageError: a sample cannot be decoded.
+    """
+    was_training, start = model.training, time.perf_counter()
+    model.eval()
+    normalize = Normalize(loader.dataset.pipeline.affine)
+    totals = Totals(topk)
+    for batch in tqdm(
+        loader.epoch(), "eval", total=len(loader), leave=False, disable=not sys.stderr.isatty()
+    ):
+        logits = model(normalize(paddle.to_tensor(batch.images)))
+        labels = paddle.to_tensor(batch.labels)
+        totals.add(loss(logits, labels), logits, labels)
+    if was_training:
+        model.train()
+    return Evaluation(totals.count, totals.means(), time.perf_counter() - start)
+
+
+def evaluate(config: Config, *, allow_random: bool = False) -> Evaluation:
+    """Evaluate the weights of `Global.pretrained_model` on `DataLoader.Eval`.
+
+    Raises:
+        ConfigError: a section or the weights' path is missing (`allow_random` does without).
+        DataError: the list, a label, or an image is wrong.
+        WeightsError: the weights cannot be read, or are made for another model or number of
+            classes.
+    """
+    data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
+    select_device(config.Global.device)
+    with build_loader(data, config.Arch.class_num, config.Global.seed) as loader:
+        model = load_trained_model(config, "ppcls eval", allow_random)
+        return evaluate_model(model, loader, build_loss(config.Loss.Eval), eval_topk(config))

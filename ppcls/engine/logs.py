@@ -1,0 +1,144 @@
+"""What a run says: lines on the console and in `train.log`, records in `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from ppcls.data.loader import Batch
+
+__all__ = ["RunLog", "Speed", "StepTimer"]
+
+
+class Speed(NamedTuple):
+    """Means since the last report, in seconds and samples a second; `eta` is for the whole run."""
+
+    batch_cost: float
+    reader_cost: float
+    ips: float
+    eta: float
+
+
+class StepTimer:
+    """Times steps and the wait for their batches."""
+
+    def __init__(self, total_steps: int):
+        self._left = total_steps
+        self._done = 0
+        self._start = time.perf_counter()
+        self._begin_window()
+
+    def _begin_window(self) -> None:
+        self._window_start = time.perf_counter()
+        self._steps, self._samples, self._reading = 0, 0, 0.0
+
+    def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches, timing how long each is waited for."""
+        iterator = iter(batches)
+        while True:
+            asked = time.perf_counter()
+            batch = next(iterator, None)
+            if batch is None:
+                return
+            self._reading += time.perf_counter() - asked
+            self._steps += 1
+            self._samples += len(batch.labels)
+            yield batch
+
+    def report(self) -> Speed:
+        """Return the speed since the last report and begin to measure anew."""
+        now, steps = time.perf_counter(), max(1, self._steps)
+        elapsed = now - self._window_start
+        self._done += self._steps
+        self._left -= self._steps
+        speed = Speed(
+            elapsed / steps,
+            self._reading / steps,
+            self._samples / elapsed,
+            (now - self._start) / max(1, self._done) * self._left,
+        )
+        self._begin_window()
+        return speed
+
+
+class RunLog:
+    """The log of one training run, written to its folder.
+
+    On a terminal a progress bar stands for the lines of the steps, which go to `train.log` alone.
+    """
+
+    def __init__(self, folder: Path):
+        self.metrics_path = folder / "metrics.jsonl"
+        self._text = (folder / "train.log").open("w", encoding="utf-8")
+        self._metrics = self.metrics_path.open("w", encoding="utf-8")
+        self._terminal = sys.stderr.isatty()
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.end_bar()
+        if error is not None:
+            self.line(f"stopped: {kind.__name__ if kind else ''}: {error}", console=False)
+        self._text.close()
+        self._metrics.close()
+
+    def line(self, text: str, console: bool = True) -> None:
+        """Write a line to `train.log`, and to the console."""
+        print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._text, flush=True)
+        if console:
+            tqdm.write(text, file=sys.stderr)
+
+    def record(self, **values: object) -> None:
+        """Write one JSON object to `metrics.jsonl`."""
+        print(json.dumps(values), file=self._metrics, flush=True)
+
+    def begin_bar(self, epoch: int, epochs: int, steps: int) -> None:
+        """Show an epoch's progress, on a terminal."""
+        if self._terminal:
+            self._bar = tqdm(total=steps, desc=f"epoch {epoch}/{epochs}", leave=False)
+
+    def end_bar(self) -> None:
+        """Take the progress bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def step(
+        self,
+        *,
+        epoch: int,
+        epochs: int,
+        step: int,
+        steps: int,
+        schedule: str,
+        lr: float,
+        loss_name: str,
+        means: dict[str, float],
+        speed: Speed,
+    ) -> None:
+        """Report a step: `step` counts from 0, `means` are over the epoch so far."""
+        shown = {k: v for k, v in means.items() if k != "loss"} | {loss_name: means["loss"]}
+        values = ", ".join(f"{k}: {v:.5f}" for k, v in (shown | {"loss": means["loss"]}).items())
+        eta = timedelta(seconds=round(speed.eta))
+        self.line(
+            f"[Train][Epoch {epoch}/{epochs}][Iter: {step}/{steps}]lr({schedule}): {lr:.8f}, "
+            f"{values}, batch_cost: {speed.batch_cost:.5f}s, reader_cost: "
+            f"{speed.reader_cost:.5f}, ips: {speed.ips:.5f} samples/s, eta: {eta}",
+            console=not self._terminal,
+        )
+        if self._bar is not None:
+            self._bar.update(step + 1 - self._bar.n)
+            self._bar.set_postfix_str(f"{values}, whole run done in {eta}")
+        self.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())

@@ -1,0 +1,126 @@
+"""From sections of a configuration to the objects they describe."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from ppcls.arch import create_model
+from ppcls.arch.layers import ImageClassifier
+from ppcls.arch.weights import load_weights
+from ppcls.config import Config
+from ppcls.config.schema import DataOptions
+from ppcls.data.dataset import ImageDataset
+from ppcls.data.lists import read_image_list
+from ppcls.data.loader import Loader
+from ppcls.data.sampler import BatchSampler
+from ppcls.data.transforms import Affine, Pipeline
+from ppcls.errors import ConfigError, RunError
+
+__all__ = ["Normalize", "build_loader", "build_model", "load_trained_model", "require", "seed_everything", "select_device"]
+
+T = TypeVar("T")
+
+
+def require(section: T | None, name: str, command: str) -> T:
+    """Return a section of the configuration that a command cannot do without.
+
+    Raises:
+        ConfigError: the section is absent.
+    """
+    if section is None:
+        raise ConfigError(f"`{command}` needs the section {name}, which this configuration lacks")
+    return section
+
+
+def select_device(name: str) -> str:
+    """Make `auto`, `cpu` or `gpu` Paddle's current device and return what it came to.
+
+    Raises:
+        RunError: a GPU is asked for and there is none, or this Paddle cannot use one.
+    """
+    gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    if name == "gpu" and not gpus:
+        build = "finds none" if paddle.is_compiled_with_cuda() else "is the CPU build"
+        raise RunError(
+            f"Global.device is gpu, and the installed PaddlePaddle {paddle.__version__} {build}; "
+            "use -o Global.device=cpu, or install a paddlepaddle-gpu that fits the driver"
+        )
+    return paddle.device.set_device("gpu" if gpus and name != "cpu" else "cpu")
+
+
+class Normalize(nn.Layer):
+    """uint8 images (N, H, W, 3) to the model's input, float32 (N, 3, H, W), on the device."""
+
+    def __init__(self, affine: Affine):
+        super().__init__()
+        self.register_buffer("scale", paddle.to_tensor(affine.scale.reshape(3, 1, 1)))
+        self.register_buffer("bias", paddle.to_tensor(affine.bias.reshape(3, 1, 1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.transpose([0, 3, 1, 2]).astype("float32") * self.scale + self.bias
+
+
+def build_loader(options: DataOptions, class_num: int, seed: int) -> Loader:
+    """Read the image list of a `DataLoader` section and return the loader over it.
+
+    Raises:
+        DataError: the list, a label or a file is wrong.
+        ConfigError: the list is too short for one full batch, and the rest is dropped.
+    """
+    dataset, sampler = options.dataset, options.sampler
+    samples = read_image_list(
+        dataset.cls_label_path, dataset.image_root, class_num, dataset.delimiter
+    )
+    if sampler.drop_last and len(samples) < sampler.batch_size:
+        raise ConfigError(
+            f"{dataset.cls_label_path}: {len(samples)} images do not fill one batch of "
+            f"{sampler.batch_size}, and sampler.drop_last drops the rest"
+        )
+    return Loader(
+        ImageDataset(samples, Pipeline(dataset.transform_ops), seed),
+        BatchSampler(
+            len(samples),
+            sampler.batch_size,
+            shuffle=sampler.shuffle,
+            drop_last=sampler.drop_last,
+            seed=seed,
+        ),
+        options.loader.num_workers,
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Paddle's generators (initialisation, dropout) and NumPy's global one."""
+    paddle.seed(seed)
+    np.random.seed(seed)
+
+
+def build_model(config: Config) -> ImageClassifier:
+    """Build the architecture of a configuration with fresh weights."""
+    arch = config.Arch
+    return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout)
+
+
+def load_trained_model(config: Config, command: str, allow_random: bool) -> ImageClassifier:
+    """Build the model and load `Global.pretrained_model`, ready to answer (eval mode).
+
+    Raises:
+        ConfigError: no weights are named, and random ones were not asked for.
+        WeightsError: the weights cannot be read or do not fit.
+    """
+    path = config.Global.pretrained_model
+    if path is None and not allow_random:
+        raise ConfigError(
+            f"`{command}` needs trained weights: -o Global.pretrained_model=PATH "
+            "(or --allow-random for a model that knows nothing)"
+        )
+    seed_everything(config.Global.seed)
+    model = build_model(config)
+    if path is not None:
+        load_weights(model, path)
+    model.eval()
+    return model

@@ -1,0 +1,85 @@
+"""The errors that a user can cause, and the spelling help that goes into their messages.
+
+Every message is one line (or one line per problem) that names the file, key or value, what was
+expected, and the way out. The command line prints the message without a traceback and exits with
+`exit_status`: 2 for usage and configuration, 1 for data, weights and everything at run time.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BundleError",
+    "ConfigError",
+    "DataError",
+    "ImageError",
+    "MissingDependencyError",
+    "PpclsError",
+    "RunError",
+    "WeightsError",
+    "did_you_mean",
+    "require_paddle",
+]
+
+
+class PpclsError(Exception):
+    """Base of all errors that ppcls raises on purpose."""
+
+    exit_status = 1
+
+
+class ConfigError(PpclsError):
+    """The command line or the configuration asks for something that cannot be."""
+
+    exit_status = 2
+
+
+class DataError(PpclsError):
+    """A data set, an image list or a folder cannot be used."""
+
+
+class ImageError(DataError):
+    """One image cannot be read; the message names it and says why."""
+
+
+class WeightsError(PpclsError):
+    """A file of weights is missing, unreadable, or made for another model."""
+
+
+class BundleError(PpclsError):
+    """An exported model is incomplete, changed, or not one of ours."""
+
+
+class RunError(PpclsError):
+    """Training or evaluation cannot go on (non-finite loss, nowhere to write, no such device)."""
+
+
+class MissingDependencyError(PpclsError, ImportError):
+    """An optional package is needed and absent; the message is the command that installs it."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the known word closest to `word`, or `""`."""
+    by_lower = {name.lower(): name for name in known}
+    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[match[0]]!r}?" if match else ""
+
+
+def require_paddle() -> None:
+    """Raise `MissingDependencyError` with the command to type where PaddlePaddle is absent.
+
+    Packages that cannot work without Paddle call this on their first line, so that the reader of
+    the error learns which of the two builds to install instead of `No module named 'paddle'`.
+    """
+    try:
+        import paddle  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":
+            raise
+        raise MissingDependencyError(
+            "PaddlePaddle is not installed. CPU: pip install 'ppcls[cpu]'. NVIDIA GPU: pip install "
+            "'paddlepaddle-gpu>=3' -i https://www.paddlepaddle.org.cn/packages/stable/cu126/ "
+            "(Paddle's own index, here for CUDA 12.6; PyPI's paddlepaddle-gpu ends at 2.6.2)"
+        ) from None

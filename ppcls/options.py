@@ -1,0 +1,83 @@
+"""Typed options: the base of every section and component that a configuration file can name."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+__all__ = ["Fraction", "OneKey", "Options", "one_of"]
+
+
+class Options(BaseModel):
+    """A group of named, typed, immutable options: no unknown key, no conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class OneKey(Options):
+    """Options written as a map of one key, the class name: `{ResizeImage: {size: 32}}`.
+
+    The value may be null (`ToCHWImage:`), which means no options.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        if isinstance(value, dict) and list(value) == [cls.__name__]:
+            options = value[cls.__name__]
+            return {} if options is None else options
+        if isinstance(value, dict) and cls.__name__ in value:
+            others = ", ".join(repr(key) for key in value if key != cls.__name__)
+            raise ValueError(f"expected a map of one key, {cls.__name__}; found {others} beside it")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, handler: Any) -> dict[str, Any]:
+        return {type(self).__name__: handler(self)}
+
+
+def _one_key(value: Any) -> str | None:
+    if isinstance(value, OneKey):
+        return type(value).__name__
+    if isinstance(value, dict) and len(value) == 1:
+        return str(next(iter(value)))
+    return None
+
+
+def one_of(*classes: type[OneKey]) -> Any:
+    """Return the annotation of a value that is exactly one of these `OneKey` classes."""
+    union = reduce(or_, (Annotated[c, Tag(c.__name__)] for c in classes))  # type: ignore[arg-type]
+    return Annotated[
+        union,
+        Discriminator(
+            _one_key,
+            custom_error_type="one_key",
+            custom_error_message="expected a map of one key, one of {names}",
+            custom_error_context={"names": ", ".join(c.__name__ for c in classes)},
+        ),
+    ]
+
+
+def _parse_fraction(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    numerator, slash, denominator = value.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"expected a number or a fraction such as 1.0/255.0, not {value!r}")
+
+
+Fraction = Annotated[float, BeforeValidator(_parse_fraction)]
+"""A number, or a quotient of two written as a string: `1.0/255.0`."""
