@@ -76,7 +76,8 @@ def _parse_fraction(value: Any) -> Any:
     try:
         return float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"expected a number or a fraction such as 1.0/255.0, not {value!r}")
+        message = f"expected a number or a fraction such as 1.0/255.0, not {value!r}"
+        raise ValueError(message) from None
 
 
 Fraction = Annotated[float, BeforeValidator(_parse_fraction)]

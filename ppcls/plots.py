@@ -19,33 +19,32 @@ def training_curves(metrics: Path, picture: Path) -> None:
     from matplotlib.figure import Figure
 
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    train = [r for r in records if r["kind"] == "train"]
-    evals = [r for r in records if r["kind"] == "eval"]
-    steps = max((r["step"] for r in train), default=0) + 1
-    when = [r["epoch"] - 1 + (r["step"] + 1) / steps for r in train]
+    steps = [r for r in records if r["kind"] == "train"]
+    per_epoch = max((r["step"] for r in steps), default=0) + 1
+    # The last record of an epoch holds the means over all of it.
+    epochs = list({r["epoch"]: r for r in steps}.values())
+    evaluations = [r for r in records if r["kind"] == "eval"]
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
-    loss.plot(when, [r["loss"] for r in train], label="train (mean of the epoch so far)")
-    accuracies = [k for k in ("top1", "top5") if train and k in train[0]]
-    for name in accuracies[:1]:
-        accuracy.plot(when, [r[name] for r in train], label=f"train {name}")
-    if evals:
-        epochs = [r["epoch"] for r in evals]
-        loss.plot(epochs, [r["loss"] for r in evals], "o-", label="evaluation")
-        best = max(evals, key=lambda r: r["top1"])
-        accuracy.plot(epochs, [r["top1"] for r in evals], "o-", label="evaluation top1")
-        accuracy.axhline(best["top1"], color="gray", linewidth=0.8, linestyle=":")
-        accuracy.set_title(f"best top-1 {best['top1']:.4f}, epoch {best['epoch']}")
+    for label, rows in (("training", epochs), ("evaluation", evaluations)):
+        for axes, value in ((loss, "loss"), (accuracy, "top1")):
+            points = [(r["epoch"], r[value]) for r in rows if value in r]
+            if points:
+                axes.plot(*zip(*points, strict=True), ".-", label=label)
+                axes.legend()
+    rate.plot([r["epoch"] - 1 + r["step"] / per_epoch for r in steps], [r["lr"] for r in steps])
     loss.set_title("loss")
     loss.set_yscale("log")
-    rate.plot(when, [r["lr"] for r in train])
+    accuracy.set_title("top-1")
+    if evaluations:
+        best = max(evaluations, key=lambda r: r["top1"])
+        accuracy.set_title(f"top-1, best {best['top1']:.4f} after epoch {best['epoch']}")
+        accuracy.axhline(best["top1"], color="gray", linewidth=0.8, linestyle=":")
     rate.set_title("learning rate")
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-    loss.legend()
-    accuracy.legend(loc="lower right")
     figure.savefig(picture, dpi=100)
 
 
@@ -57,7 +56,7 @@ class Tile(NamedTuple):
     wrong: bool = False
 
 
-def prediction_grid(tiles: Sequence[Tile], picture: Path, columns: int = 8) -> None:
+def prediction_grid(tiles: Sequence[Tile], picture: str | Path, columns: int = 8) -> None:
     """Draw images with their captions; captions of wrong ones are red."""
     from matplotlib.figure import Figure
 

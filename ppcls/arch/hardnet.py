@@ -87,7 +87,7 @@ class HarDBlock(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = [x]
-        for layer, links in zip(self.layers, self.links):
+        for layer, links in zip(self.layers, self.links, strict=True):
             inputs = [outputs[i] for i in links]
             outputs.append(layer(inputs[0] if len(inputs) == 1 else paddle.concat(inputs, axis=1)))
         return paddle.concat([outputs[k] for k in self.kept], axis=1)
@@ -155,8 +155,8 @@ class HarDNet(ImageClassifier):
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         features = []
-        for i, layer in enumerate(self.base[:-1]):
-            x = layer(x)
+        for i in range(self._stage_ends[-1] + 1):
+            x = self.base[i](x)
             if i in self._stage_ends:
                 features.append(x)
         return features

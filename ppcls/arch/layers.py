@@ -10,7 +10,7 @@ __all__ = ["FeatureInfo", "ImageClassifier"]
 
 
 class FeatureInfo(NamedTuple):
-    """One feature map of a model: its channels, and how many input pixels one of its pixels spans."""
+    """One feature map: its channels, and how many input pixels one of its pixels spans."""
 
     channels: int
     stride: int

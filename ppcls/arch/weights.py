@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import paddle
 from paddle import Tensor
 
 from ppcls.arch.layers import ImageClassifier
@@ -133,5 +134,5 @@ def load_weights(model: ImageClassifier, path: str | Path, *, new_head: bool = F
             )
         note = f"{path}: {theirs} classes there, {ours} here: {model.head} starts afresh"
         state = {k: v for k, v in state.items() if k not in head}
-    model.set_state_dict(state)
+    model.set_state_dict({key: paddle.to_tensor(value) for key, value in state.items()})
     return note

@@ -1,4 +1,4 @@
-"""Model cards: what is known of each architecture, as plain data that needs neither Paddle nor models.
+"""Model cards: what is known of each architecture, as plain data that needs no Paddle.
 
 One file a family holds the cards; this module looks them up.
 """

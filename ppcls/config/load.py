@@ -174,7 +174,9 @@ def _fields_at(location: Key) -> list[str]:
             classes = [c for field in fields for c in _option_classes(field.annotation)]
         elif isinstance(part, str):
             classes = [c for c in classes if c.__name__ == part]
-    return [name for c in classes for name in ([c.__name__] * issubclass(c, OneKey) + [*c.model_fields])]
+    return [
+        name for c in classes for name in ([c.__name__] * issubclass(c, OneKey) + [*c.model_fields])
+    ]
 
 
 _EXPECTED = {
@@ -202,8 +204,9 @@ def _describe(error: Any, value: Any) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return "missing"
     if kind == "one_key":
-        word = next(iter(value), None) if isinstance(value, dict) else value
-        return f"{error['msg']}, not {value!r}{did_you_mean(word, context['names'].split(', '))}"
+        found = next(iter(value), None) if isinstance(value, dict) else value
+        hint = did_you_mean(str(found), context["names"].split(", "))
+        return f"{error['msg']}, not {value!r}{hint}"
     if kind == "union_tag_invalid":
         names = context["expected_tags"].replace("'", "").split(", ")
         hint = did_you_mean(context["tag"], names)
@@ -307,4 +310,4 @@ def data_overrides(folder: str | Path) -> list[str]:
 
 def dump_config(config: Config) -> str:
     """Return a configuration, defaults included, as YAML that `load_config` reads."""
-    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True)

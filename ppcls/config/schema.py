@@ -136,6 +136,9 @@ class AdamW(Options):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
 
 
+OptimizerOptions = Annotated[Momentum | AdamW, Field(discriminator="name")]
+
+
 class ImageNetDataset(Options):
     """Images named by a list file: `path<delimiter>label` on each line."""
 
@@ -204,7 +207,7 @@ class Config(Options):
     Global: GlobalOptions = GlobalOptions()
     Arch: ArchOptions
     Loss: LossOptions = LossOptions()
-    Optimizer: Annotated[Momentum | AdamW, Field(discriminator="name")] | None = None
+    Optimizer: OptimizerOptions | None = None
     DataLoader: DataLoaders = DataLoaders()
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()

@@ -39,7 +39,7 @@ def write_digits(folder: str | Path, overwrite: bool = False) -> dict[str, int]:
     root = Path(folder)
     for digit in range(10):
         (root / str(digit)).mkdir(parents=True, exist_ok=True)
-    for index, (image, digit) in enumerate(zip(images, digits.target)):
+    for index, (image, digit) in enumerate(zip(images, digits.target, strict=True)):
         _, encoded = cv2.imencode(".png", image)
         (root / str(digit) / f"{index:04d}.png").write_bytes(encoded.tobytes())
     return split_folder(root, val=0.2, overwrite=overwrite)

@@ -17,6 +17,7 @@ __all__ = [
     "TRAIN_LIST",
     "VAL_LIST",
     "Sample",
+    "class_names",
     "read_image_list",
     "read_label_names",
     "split_folder",
@@ -114,6 +115,20 @@ def read_label_names(path: str | Path) -> list[str]:
     if gaps:
         raise DataError(f"{path}: label {gaps[0]} is missing (labels must be 0..{len(names) - 1})")
     return [names[label] for label in range(len(names))]
+
+
+def class_names(path: str | Path | None, class_num: int) -> list[str]:
+    """Return the names of a model's classes: those of a label list, or their numbers without one.
+
+    Raises:
+        DataError: the label list is wrong, or holds another number of classes.
+    """
+    if path is None:
+        return [str(label) for label in range(class_num)]
+    names = read_label_names(path)
+    if len(names) != class_num:
+        raise DataError(f"{path}: {len(names)} class names for a model with {class_num} classes")
+    return names
 
 
 def _write(path: Path, lines: Sequence[str], overwrite: bool) -> None:

@@ -51,7 +51,10 @@ class Loader:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
@@ -83,7 +86,7 @@ class Loader:
     def _prepare(self, indices: np.ndarray, epoch: int) -> Batch:
         samples = self.dataset.samples
         images = [self.dataset.load(int(i), epoch) for i in indices]
-        for image, index in zip(images, indices):
+        for image, index in zip(images, indices, strict=True):
             if image.shape != images[0].shape:
                 raise DataError(
                     f"{samples[index].path}: its size after the transforms is "

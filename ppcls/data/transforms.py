@@ -57,6 +57,7 @@ class DecodeImage(OneKey):
     channel_first: Literal[False] = False
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
+        """Return the image, uint8 (H, W, 3) RGB, of a path, bytes or an array."""
         return image_reader.read(source)
 
 
@@ -74,6 +75,7 @@ class ResizeImage(OneKey):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image resized."""
         if self.size is not None:
             size = _width_height(self.size)
         else:
@@ -89,6 +91,7 @@ class CropImage(OneKey):
     size: Size
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the centre of the image."""
         width, height = _width_height(self.size)
         down, right = max(0, height - image.shape[0]), max(0, width - image.shape[1])
         if down or right:
@@ -126,6 +129,7 @@ class RandCropImage(OneKey):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return a random part of the image, resized."""
         height, width = image.shape[:2]
         aspect = rng.uniform(math.sqrt(self.ratio[0]), math.sqrt(self.ratio[1]))
         fits = min(width / height / aspect**2, height / width * aspect**2)
@@ -148,6 +152,7 @@ class RandFlipImage(OneKey):
     flip_code: Literal[1, 0, -1] = 1
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image, flipped or not."""
         return cv2.flip(image, self.flip_code) if rng.random() < 0.5 else image
 
 

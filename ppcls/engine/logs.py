@@ -42,6 +42,7 @@ class StepTimer:
 
     def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches, timing how long each is waited for."""
+        self._begin_window()
         iterator = iter(batches)
         while True:
             asked = time.perf_counter()
@@ -86,7 +87,10 @@ class RunLog:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.end_bar()
         if error is not None:
@@ -109,36 +113,25 @@ class RunLog:
         if self._terminal:
             self._bar = tqdm(total=steps, desc=f"epoch {epoch}/{epochs}", leave=False)
 
+    def advance_bar(self) -> None:
+        """Count a step on the progress bar."""
+        if self._bar is not None:
+            self._bar.update()
+
     def end_bar(self) -> None:
         """Take the progress bar away."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def step(
-        self,
-        *,
-        epoch: int,
-        epochs: int,
-        step: int,
-        steps: int,
-        schedule: str,
-        lr: float,
-        loss_name: str,
-        means: dict[str, float],
-        speed: Speed,
-    ) -> None:
-        """Report a step: `step` counts from 0, `means` are over the epoch so far."""
-        shown = {k: v for k, v in means.items() if k != "loss"} | {loss_name: means["loss"]}
-        values = ", ".join(f"{k}: {v:.5f}" for k, v in (shown | {"loss": means["loss"]}).items())
+    def step(self, where: str, means: dict[str, float], speed: Speed) -> None:
+        """Report a step: where the run stands, the means of the epoch so far, and the speed."""
+        values = ", ".join(f"{name}: {mean:.5f}" for name, mean in means.items())
         eta = timedelta(seconds=round(speed.eta))
         self.line(
-            f"[Train][Epoch {epoch}/{epochs}][Iter: {step}/{steps}]lr({schedule}): {lr:.8f}, "
-            f"{values}, batch_cost: {speed.batch_cost:.5f}s, reader_cost: "
-            f"{speed.reader_cost:.5f}, ips: {speed.ips:.5f} samples/s, eta: {eta}",
+            f"[Train]{where}, {values}, batch_cost: {speed.batch_cost:.5f}s, "
+            f"reader_cost: {speed.reader_cost:.5f}s, ips: {speed.ips:.5f} samples/s, eta: {eta}",
             console=not self._terminal,
         )
         if self._bar is not None:
-            self._bar.update(step + 1 - self._bar.n)
             self._bar.set_postfix_str(f"{values}, whole run done in {eta}")
-        self.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())

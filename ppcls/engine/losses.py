@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
@@ -19,9 +20,10 @@ def build_loss(terms: Sequence[CELoss]) -> Callable[[Tensor, Tensor], Tensor]:
     """
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return sum(
+        values = [
             F.cross_entropy(logits, labels, label_smoothing=term.epsilon) * term.weight
             for term in terms
-        )
+        ]
+        return paddle.add_n(values)
 
     return loss

@@ -53,7 +53,6 @@ class Totals:
         """
         if self._sums is None:
             raise ValueError("no batch was added")
-        loss, *hits = self._sums.tolist()
-        return {"loss": loss / self.count} | {
-            f"top{k}": hit / self.count for k, hit in zip(self.topk, hits)
-        }
+        names = ["loss", *(f"top{k}" for k in self.topk)]
+        means = self._sums.numpy() / self.count
+        return dict(zip(names, means.tolist(), strict=True))

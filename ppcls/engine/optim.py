@@ -53,7 +53,7 @@ def build_optimizer(options: Momentum | AdamW, model: nn.Layer) -> paddle.optimi
             momentum=options.momentum,
             parameters=parameters,
             use_nesterov=options.use_nesterov,
-            weight_decay=options.regularizer and paddle.regularizer.L2Decay(options.regularizer.coeff),
+            weight_decay=options.regularizer.coeff if options.regularizer else None,
         )
     return paddle.optimizer.AdamW(
         learning_rate=0.0,

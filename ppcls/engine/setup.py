@@ -20,7 +20,15 @@ from ppcls.data.sampler import BatchSampler
 from ppcls.data.transforms import Affine, Pipeline
 from ppcls.errors import ConfigError, RunError
 
-__all__ = ["Normalize", "build_loader", "build_model", "load_trained_model", "require", "seed_everything", "select_device"]
+__all__ = [
+    "Normalize",
+    "build_loader",
+    "build_model",
+    "load_trained_model",
+    "require",
+    "seed_everything",
+    "select_device",
+]
 
 T = TypeVar("T")
 
@@ -49,7 +57,9 @@ def select_device(name: str) -> str:
             f"Global.device is gpu, and the installed PaddlePaddle {paddle.__version__} {build}; "
             "use -o Global.device=cpu, or install a paddlepaddle-gpu that fits the driver"
         )
-    return paddle.device.set_device("gpu" if gpus and name != "cpu" else "cpu")
+    device = "gpu" if gpus and name != "cpu" else "cpu"
+    paddle.device.set_device(device)
+    return device
 
 
 class Normalize(nn.Layer):
@@ -61,6 +71,7 @@ class Normalize(nn.Layer):
         self.register_buffer("bias", paddle.to_tensor(affine.bias.reshape(3, 1, 1)))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 (N, H, W, 3) to float32 (N, 3, H, W)."""
         return images.transpose([0, 3, 1, 2]).astype("float32") * self.scale + self.bias
 
 

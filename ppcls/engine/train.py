@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import paddle
-from paddle import nn
 
+from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
+from ppcls.config.schema import AdamW, Momentum
 from ppcls.data.loader import Loader
 from ppcls.engine.checkpoint import replacing, save_weights
 from ppcls.engine.evaluate import eval_topk, evaluate_model
-from ppcls.engine.logs import RunLog, StepTimer
+from ppcls.engine.logs import RunLog, Speed, StepTimer
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import build_optimizer, learning_rate_schedule
@@ -60,7 +60,7 @@ def _claim_folder(config: Config, overwrite: bool) -> Path:
         RunError: the folder cannot be written.
     """
     folder = Path(config.Global.output_dir) / config.Arch.name
-    earlier = [p for p in folder.glob("*.pdparams")] if folder.is_dir() else []
+    earlier = list(folder.glob("*.pdparams")) if folder.is_dir() else []
     if earlier and not overwrite:
         raise ConfigError(
             f"{folder} holds an earlier run; choose another folder (-o Global.output_dir=DIR) "
@@ -71,6 +71,94 @@ def _claim_folder(config: Config, overwrite: bool) -> Path:
     for path in earlier:
         path.unlink()
     return folder
+
+
+class _Run:
+    """One training run: what it needs, and where it stands."""
+
+    def __init__(
+        self,
+        config: Config,
+        optimizer_options: Momentum | AdamW,
+        model: ImageClassifier,
+        loader: Loader,
+        eval_loader: Loader | None,
+    ):
+        options = config.Global
+        self.config, self.model, self.loader, self.eval_loader = config, model, loader, eval_loader
+        self.steps = len(loader)
+        self.optimizer = build_optimizer(optimizer_options, model)
+        self.schedule = optimizer_options.lr
+        self.rate = learning_rate_schedule(self.schedule, options.epochs, self.steps)
+        self.loss = build_loss(config.Loss.Train)
+        self.eval_loss = build_loss(config.Loss.Eval)
+        self.normalize = Normalize(loader.dataset.pipeline.affine)
+        topk = [k for metric in config.Metric.Train for k in metric.topk]
+        self.topk = clip_topk(topk, config.Arch.class_num)
+        self.best_top1: float | None = None
+
+    def train_epoch(self, epoch: int, timer: StepTimer, log: RunLog) -> None:
+        """Train for one epoch (counted from 1) and report every `print_batch_step` steps."""
+        self.model.train()
+        totals = Totals(self.topk)
+        log.begin_bar(epoch, self.config.Global.epochs, self.steps)
+        for step, batch in enumerate(timer.batches(self.loader.epoch(epoch))):
+            lr = self.rate((epoch - 1) * self.steps + step)
+            self.optimizer.set_lr(lr)
+            labels = paddle.to_tensor(batch.labels)
+            logits = self.model(self.normalize(paddle.to_tensor(batch.images)))
+            loss = self.loss(logits, labels)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.clear_grad()
+            totals.add(loss, logits, labels)
+            log.advance_bar()
+            if step % self.config.Global.print_batch_step == 0 or step == self.steps - 1:
+                self._report(epoch, step, lr, totals.means(), timer.report(), log)
+        log.end_bar()
+
+    def _report(
+        self, epoch: int, step: int, lr: float, means: dict[str, float], speed: Speed, log: RunLog
+    ) -> None:
+        if not math.isfinite(means["loss"]):
+            raise RunError(
+                f"the loss is {means['loss']} in epoch {epoch}, by step {step} (learning rate "
+                f"{lr:g}); a lower Optimizer.lr.learning_rate is the usual remedy"
+            )
+        progress = f"[Epoch {epoch}/{self.config.Global.epochs}][Iter: {step}/{self.steps}]"
+        loss_name = type(self.config.Loss.Train[0]).__name__
+        log.step(
+            f"{progress}lr({self.schedule.name}): {lr:.8f}",
+            means | {loss_name: means["loss"]},
+            speed,
+        )
+        log.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())
+
+    def evaluate_epoch(self, loader: Loader, epoch: int, best: Path, log: RunLog) -> None:
+        """Evaluate, and keep the weights as `best` if none before had a higher top-1."""
+        found = evaluate_model(self.model, loader, self.eval_loss, eval_topk(self.config))
+        log.record(kind="eval", epoch=epoch, **found.means)
+        if self.best_top1 is None or found.means["top1"] > self.best_top1:
+            self.best_top1 = found.means["top1"]
+            save_weights(self.model, best)
+        log.line(f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {self.best_top1:.5f})")
+
+    def train(self, folder: Path, log: RunLog) -> TrainResult:
+        """Train for all epochs, saving and evaluating on the way."""
+        options = self.config.Global
+        start, timer = time.perf_counter(), StepTimer(options.epochs * self.steps)
+        latest, best = folder / "latest.pdparams", folder / "best_model.pdparams"
+        for epoch in range(1, options.epochs + 1):
+            self.train_epoch(epoch, timer, log)
+            save_weights(self.model, latest)
+            if epoch % options.save_interval == 0:
+                save_weights(self.model, folder / f"epoch_{epoch}.pdparams")
+            due = epoch % options.eval_interval == 0 or epoch == options.epochs
+            if self.eval_loader and due:
+                self.evaluate_epoch(self.eval_loader, epoch, best, log)
+        seconds = time.perf_counter() - start
+        chosen = latest if self.best_top1 is None else best
+        return TrainResult(folder, chosen, self.best_top1, seconds)
 
 
 def train(config: Config, *, overwrite: bool = False) -> TrainResult:
@@ -89,23 +177,22 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     options, class_num = config.Global, config.Arch.class_num
     train_data = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
     optimizer_options = require(config.Optimizer, "Optimizer", "ppcls train")
-    eval_data = config.DataLoader.Eval
+    eval_data = None
     if options.eval_during_train:
-        require(eval_data, "DataLoader.Eval (or Global.eval_during_train=false)", "ppcls train")
+        needed = "DataLoader.Eval (or Global.eval_during_train=false)"
+        eval_data = require(config.DataLoader.Eval, needed, "ppcls train")
     device = select_device(options.device)
     seed_everything(options.seed)
     with ExitStack() as stack:
         loader = stack.enter_context(build_loader(train_data, class_num, options.seed))
         eval_loader = None
-        if options.eval_during_train:
+        if eval_data:
             eval_loader = stack.enter_context(build_loader(eval_data, class_num, options.seed))
         model = build_model(config)
         note = None
         if options.pretrained_model:
             note = load_weights(model, options.pretrained_model, new_head=True)
-        optimizer = build_optimizer(optimizer_options, model)
-        rate = learning_rate_schedule(optimizer_options.lr, options.epochs, len(loader))
-
+        run = _Run(config, optimizer_options, model, loader, eval_loader)
         folder = _claim_folder(config, overwrite)
         log = stack.enter_context(RunLog(folder))
         log.line(
@@ -114,72 +201,6 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
         )
         if note:
             log.line(note)
-        result = _run_epochs(config, model, optimizer, rate, loader, eval_loader, folder, log)
+        result = run.train(folder, log)
     training_curves(log.metrics_path, folder / "curves.png")
     return result
-
-
-def _run_epochs(
-    config: Config,
-    model: nn.Layer,
-    optimizer: paddle.optimizer.Optimizer,
-    rate: Callable[[int], float],
-    loader: Loader,
-    eval_loader: Loader | None,
-    folder: Path,
-    log: RunLog,
-) -> TrainResult:
-    options, steps = config.Global, len(loader)
-    loss_of, eval_loss_of = build_loss(config.Loss.Train), build_loss(config.Loss.Eval)
-    normalize = Normalize(loader.dataset.pipeline.affine)
-    topk = clip_topk([k for m in config.Metric.Train for k in m.topk], config.Arch.class_num)
-    start, timer = time.perf_counter(), StepTimer(options.epochs * steps)
-    latest, best = folder / "latest.pdparams", folder / "best_model.pdparams"
-    best_top1: float | None = None
-    for epoch in range(1, options.epochs + 1):
-        model.train()
-        totals = Totals(topk)
-        log.begin_bar(epoch, options.epochs, steps)
-        for step, batch in enumerate(timer.batches(loader.epoch(epoch))):
-            lr = rate((epoch - 1) * steps + step)
-            optimizer.set_lr(lr)
-            labels = paddle.to_tensor(batch.labels)
-            logits = model(normalize(paddle.to_tensor(batch.images)))
-            loss = loss_of(logits, labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.clear_grad()
-            totals.add(loss, logits, labels)
-            if step % options.print_batch_step == 0 or step == steps - 1:
-                means = totals.means()
-                if not math.isfinite(means["loss"]):
-                    raise RunError(
-                        f"the loss is {means['loss']} in epoch {epoch}, by step {step} (learning "
-                        f"rate {lr:g}); a lower Optimizer.lr.learning_rate is the usual remedy"
-                    )
-                log.step(
-                    epoch=epoch,
-                    epochs=options.epochs,
-                    step=step,
-                    steps=steps,
-                    schedule=config.Optimizer.lr.name,
-                    lr=lr,
-                    loss_name=type(config.Loss.Train[0]).__name__,
-                    means=means,
-                    speed=timer.report(),
-                )
-        log.end_bar()
-        save_weights(model, latest)
-        if epoch % options.save_interval == 0:
-            save_weights(model, folder / f"epoch_{epoch}.pdparams")
-        if eval_loader and (epoch % options.eval_interval == 0 or epoch == options.epochs):
-            found = evaluate_model(model, eval_loader, eval_loss_of, eval_topk(config))
-            log.record(kind="eval", epoch=epoch, **found.means)
-            top1 = found.means["top1"]
-            if best_top1 is None or top1 > best_top1:
-                best_top1 = top1
-                save_weights(model, best)
-            log.line(f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {best_top1:.5f})")
-    return TrainResult(
-        folder, latest if best_top1 is None else best, best_top1, time.perf_counter() - start
-    )

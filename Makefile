@@ -1,0 +1,52 @@
+# make demo    train, evaluate, export and predict on real pictures (about ten minutes, two cores)
+# make test    run the tests
+# make lint    check style and types
+#
+# All of them work in .venv, which the first one makes. PYTHON=python3.12 chooses another Python.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := demo
+
+.PHONY: demo test lint clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml requirements.txt setup.py | $(BIN)/python
+	$(BIN)/pip install --quiet --editable '.[cpu,digits,test]'
+	touch $@
+
+$(VENV)/lint-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[lint]'
+	touch $@
+
+# An interrupted demo leaves a run that may be replaced, as may a finished one: --overwrite.
+demo: $(VENV)/installed
+	$(BIN)/ppcls data digits $(RUN)/digits
+	$(BIN)/ppcls train -c quick_start/HarDNet39_ds --data $(RUN)/digits \
+	    -o Global.output_dir=$(RUN) Global.save_inference_dir=$(RUN)/inference --overwrite
+	$(BIN)/ppcls eval -c $(RUN)/HarDNet39_ds/config.yaml \
+	    -o Global.pretrained_model=$(RUN)/HarDNet39_ds/best_model
+	$(BIN)/ppcls export -c $(RUN)/HarDNet39_ds/config.yaml \
+	    -o Global.pretrained_model=$(RUN)/HarDNet39_ds/best_model
+	$(BIN)/ppcls predict $(RUN)/inference $(RUN)/digits/val_list.txt --format jsonl \
+	    --grid $(RUN)/HarDNet39_ds/predictions.png > $(RUN)/HarDNet39_ds/predictions.jsonl
+	@echo
+	@echo "pictures           $(RUN)/digits/"
+	@echo "weights            $(RUN)/HarDNet39_ds/best_model.pdparams"
+	@echo "training curves    $(RUN)/HarDNet39_ds/curves.png"
+	@echo "inference model    $(RUN)/inference/"
+	@echo "predictions        $(RUN)/HarDNet39_ds/predictions.jsonl, predictions.png beside it"
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/lint-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) $(RUN) build dist *.egg-info

@@ -1,0 +1,134 @@
+"""From a trained model to a bundle: static graph, weights, transforms, class names, proof."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+import ppcls
+from ppcls.bundle import (
+    GRAPH_FILE,
+    SPEC_FILE,
+    WEIGHTS_FILE,
+    BundleSpec,
+    read_bundle,
+    write_bundle,
+)
+from ppcls.config import Config
+from ppcls.data.lists import class_names, read_image_list
+from ppcls.data.transforms import Pipeline
+from ppcls.engine.setup import load_trained_model, require, select_device
+from ppcls.errors import ConfigError, RunError
+from ppcls.export.parity import check_parity
+from ppcls.inference.backends.eager import EagerBackend
+from ppcls.inference.backends.paddle import PaddleBackend
+
+__all__ = ["ExportResult", "export"]
+
+_PARITY_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """Where the exported model is, and what its `inference.yml` says."""
+
+    folder: Path
+    spec: BundleSpec
+
+
+def _parity_images(config: Config, pipeline: Pipeline) -> tuple[np.ndarray, list[str], str]:
+    """Return normalised images to compare with, their names, and where they came from."""
+    channels, height, width = config.Global.image_shape
+    rng = np.random.default_rng(0)
+    data = config.DataLoader.Eval and config.DataLoader.Eval.dataset
+    if data and os.path.isfile(data.cls_label_path):
+        samples = read_image_list(
+            data.cls_label_path, data.image_root, config.Arch.class_num, data.delimiter
+        )
+        count = min(_PARITY_IMAGES, len(samples))
+        chosen = [samples[i].path for i in np.linspace(0, len(samples) - 1, count).astype(int)]
+        images = [pipeline(path, rng) for path in chosen]
+        source = data.cls_label_path
+    else:
+        chosen = [f"random image {i}" for i in range(8)]
+        images = [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in chosen]
+        source = "random"
+    for image, name in zip(images, chosen, strict=True):
+        if image.shape != (height, width, channels):
+            raise ConfigError(
+                f"Global.image_shape is {config.Global.image_shape}, and Infer.transforms make "
+                f"{name} [{image.shape[2]}, {image.shape[0]}, {image.shape[1]}]"
+            )
+    return pipeline.normalize(np.stack(images)), chosen, source
+
+
+def export(config: Config, *, allow_random: bool = False) -> ExportResult:
+    """Export the weights of `Global.pretrained_model` to `Global.save_inference_dir`.
+
+    The graph takes any batch size, of images with `Global.image_shape`. It is written only after
+    it has given the model's own logits through Paddle Inference, on images of `DataLoader.Eval`
+    where its list exists and on random ones otherwise. An earlier export there is replaced.
+
+    Raises:
+        ConfigError: no weights are named (`allow_random` does without), no `Infer` section, or
+            `Global.image_shape` is not what `Infer.transforms` give.
+        WeightsError: the weights cannot be read or are made for another model.
+        DataError: the class names do not fit the model.
+        RunError: the graph disagrees with the model, or the folder cannot be written. What was
+            there before stays as it was.
+    """
+    infer = require(config.Infer, "Infer", "ppcls export")
+    select_device(config.Global.device)
+    labels = class_names(infer.PostProcess.class_id_map_file, config.Arch.class_num)
+    model = load_trained_model(config, "ppcls export", allow_random)
+    pipeline = Pipeline(infer.transforms)
+    batch, names, source = _parity_images(config, pipeline)
+    folder = Path(config.Global.save_inference_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside the final place, so that renaming moves nothing across file systems.
+        work = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+    except OSError as error:
+        raise RunError(f"{folder}: cannot write: {error.strerror}") from None
+    try:
+        shape = [None, *config.Global.image_shape]
+        static = paddle.jit.to_static(
+            model, input_spec=[paddle.static.InputSpec(shape, "float32", name="x")], full_graph=True
+        )
+        paddle.jit.save(static, str(work / "inference"))
+        difference = check_parity(
+            EagerBackend(model),
+            PaddleBackend(work, device=config.Global.device),
+            batch,
+            names,
+            infer.batch_size,
+        )
+        write_bundle(
+            work,
+            {
+                "Global": {"model_name": config.Arch.name},
+                "Input": {"name": "x", "shape": [-1, *config.Global.image_shape]},
+                "PreProcess": {"transform_ops": infer.transforms},
+                "PostProcess": {
+                    "Topk": {
+                        "topk": min(infer.PostProcess.topk, len(labels)),
+                        "label_list": labels,
+                    }
+                },
+                "parity": {"images": len(batch), "source": source, "max_difference": difference},
+                "versions": {"ppcls": ppcls.__version__, "paddle": paddle.__version__},
+            },
+        )
+        for name in (GRAPH_FILE, WEIGHTS_FILE, SPEC_FILE):
+            (work / name).replace(folder / name)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot write: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return ExportResult(folder, read_bundle(folder))

@@ -1,0 +1,1 @@
+"""Prediction: images in, named classes out. Only the Paddle backends need Paddle."""

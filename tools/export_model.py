@@ -1,0 +1,10 @@
+"""`ppcls export`, from a checkout: python tools/export_model.py -c CONFIG [-o KEY=VALUE ...]."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ppcls.cli import main
+
+sys.exit(main(["export", *sys.argv[1:]]))
