@@ -133,6 +133,6 @@ def load_weights(model: ImageClassifier, path: str | Path, *, new_head: bool = F
                 f"set Arch.class_num={theirs} (-o Arch.class_num={theirs})"
             )
         note = f"{path}: {theirs} classes there, {ours} here: {model.head} starts afresh"
-        state = {k: v for k, v in state.items() if k not in head}
+        state |= {key: own[key].numpy() for key in head}
     model.set_state_dict({key: paddle.to_tensor(value) for key, value in state.items()})
     return note

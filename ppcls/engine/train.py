@@ -192,7 +192,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
         note = None
         if options.pretrained_model:
             note = load_weights(model, options.pretrained_model, new_head=True)
-        run = _Run(config, optimizer_options, model, loader, eval_loader)
+        # mypy takes a union for its members' base class where a type variable stands for it.
+        run = _Run(config, optimizer_options, model, loader, eval_loader)  # type: ignore[arg-type]
         folder = _claim_folder(config, overwrite)
         log = stack.enter_context(RunLog(folder))
         log.line(

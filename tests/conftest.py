@@ -1,0 +1,89 @@
+"""What several tests share: a small data set of real image files, and a configuration for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ppcls.data.lists import split_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+CONFIG = """\
+Global:
+  epochs: 2
+  image_shape: [3, 32, 32]
+  print_batch_step: 2
+Arch:
+  name: SqueezeNet1_1
+Optimizer:
+  name: Momentum
+  lr: {{name: Constant, learning_rate: 0.02}}
+DataLoader:
+  Train:
+    dataset:
+      transform_ops: &transforms
+        - DecodeImage:
+        - ResizeImage: {{size: 32}}
+        - NormalizeImage: {{scale: 1.0/255.0}}
+    sampler: {{batch_size: 8, shuffle: true}}
+  Eval:
+    dataset:
+      transform_ops: *transforms
+    sampler: {{batch_size: 5}}
+Infer:
+  batch_size: 4
+  transforms: *transforms
+  PostProcess: {{topk: 2}}
+"""
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 12 noisy one-colour images with lists; names have spaces and accents."""
+    root = tmp_path_factory.mktemp("données de test")
+    rng = np.random.default_rng(0)
+    for name, bgr in (
+        ("bleu pâle", (250, 180, 60)),
+        ("green", (40, 200, 40)),
+        ("red", (0, 0, 220)),
+    ):
+        (root / name).mkdir()
+        for i in range(12):
+            noise = rng.integers(-30, 30, (24 + i, 30, 3))
+            image = np.clip(np.array(bgr) + noise, 0, 255).astype(np.uint8)
+            _, data = cv2.imencode(".png", image)
+            (root / name / f"image {i:02d}.PNG").write_bytes(data.tobytes())
+    split_folder(root, val=0.25)
+    return root
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG.format(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def overrides(colours: Path, tmp_path: Path) -> list[str]:
+    """Point the configuration at the data set and its outputs at the test's folder."""
+    from ppcls.config import data_overrides
+
+    return [
+        *data_overrides(colours),
+        f"Global.output_dir={tmp_path / 'output'}",
+        f"Global.save_inference_dir={tmp_path / 'inference'}",
+    ]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data beside the checkout, where there is one."""
+    if not SHARED.is_dir():
+        pytest.skip("the reference data beside the checkout is not here")
+    return SHARED
