@@ -4,7 +4,8 @@ from ppcls.errors import require_paddle
 
 require_paddle()
 
-from ppcls.arch import hardnet, squeezenet  # noqa: E402, F401  (importing a family registers it)
+# Importing a family registers it.
+from ppcls.arch import alexnet, darknet, densenet, hardnet, squeezenet  # noqa: E402, F401
 from ppcls.arch.registry import create_model, register_model  # noqa: E402
 
 __all__ = ["create_model", "register_model"]

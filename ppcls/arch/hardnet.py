@@ -7,13 +7,15 @@ Attribute names are those of the published checkpoints.
 
 from __future__ import annotations
 
+from typing import Any
+
 import paddle
 from paddle import Tensor, nn
 
 from ppcls.arch.layers import FeatureInfo, ImageClassifier
 from ppcls.arch.registry import register_model
 
-__all__ = ["HarDNet", "HarDNet39_ds"]
+__all__ = ["HarDNet", "HarDNet39_ds", "HarDNet68", "HarDNet68_ds", "HarDNet85"]
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -87,7 +89,8 @@ class HarDBlock(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = [x]
-        for layer, links in zip(self.layers, self.links, strict=True):
+        # Export cannot trace zip(strict=True).
+        for layer, links in zip(self.layers, self.links):  # noqa: B905
             inputs = [outputs[i] for i in links]
             outputs.append(layer(inputs[0] if len(inputs) == 1 else paddle.concat(inputs, axis=1)))
         return paddle.concat([outputs[k] for k in self.kept], axis=1)
@@ -104,9 +107,11 @@ class HarDNet(ImageClassifier):
         downsample: whether the resolution is halved after each block.
         multiplier: how much wider a layer is for every further layer it reads.
         depthwise: depthwise-separable layers and strided depthwise downsampling (`_ds`).
+        block_dropout: probability after the last block; None for no such layer, which moves the
+            index of the layers after it.
+        dropout: probability before the linear layer.
         class_num: number of classes.
         in_channels: channels of the input image.
-        dropout: probability before the linear layer.
     """
 
     def __init__(
@@ -118,7 +123,8 @@ class HarDNet(ImageClassifier):
         depth: tuple[int, ...],
         downsample: tuple[bool, ...],
         multiplier: float,
-        depthwise: bool,
+        depthwise: bool = False,
+        block_dropout: float | None = None,
         dropout: float,
         class_num: int = 1000,
         in_channels: int = 3,
@@ -135,9 +141,13 @@ class HarDNet(ImageClassifier):
         width = stem[1]
         for i, out_channels in enumerate(channels):
             block = HarDBlock(width, growth[i], multiplier, depth[i], depthwise)
-            base += [block, ConvBNReLU6(block.out_channels, out_channels, kernel_size=1)]
+            last = i == len(channels) - 1
+            base.append(block)
+            if last and block_dropout is not None:
+                base.append(nn.Dropout(block_dropout))
+            base.append(ConvBNReLU6(block.out_channels, out_channels, kernel_size=1))
             width = out_channels
-            if downsample[i] or i == len(channels) - 1:
+            if downsample[i] or last:
                 self._stage_ends.append(len(base) - 1)
                 self.feature_info.append(FeatureInfo(width, 2 ** (len(self.feature_info) + 1)))
             if downsample[i]:
@@ -165,6 +175,16 @@ class HarDNet(ImageClassifier):
         return self.base[-1](x)
 
 
+_HARDNET68: dict[str, Any] = {
+    "stem": (32, 64),
+    "channels": (128, 256, 320, 640, 1024),
+    "growth": (14, 16, 20, 40, 160),
+    "depth": (8, 16, 16, 16, 4),
+    "downsample": (True, False, True, True, False),
+    "multiplier": 1.7,
+}
+
+
 @register_model
 def HarDNet39_ds(*, dropout: float = 0.05, **kwargs) -> HarDNet:
     return HarDNet(
@@ -175,6 +195,31 @@ def HarDNet39_ds(*, dropout: float = 0.05, **kwargs) -> HarDNet:
         downsample=(True, True, True, False),
         multiplier=1.6,
         depthwise=True,
+        dropout=dropout,
+        **kwargs,
+    )
+
+
+@register_model
+def HarDNet68_ds(*, dropout: float = 0.05, **kwargs) -> HarDNet:
+    return HarDNet(**_HARDNET68, depthwise=True, dropout=dropout, **kwargs)
+
+
+@register_model
+def HarDNet68(*, dropout: float = 0.1, **kwargs) -> HarDNet:
+    return HarDNet(**_HARDNET68, dropout=dropout, **kwargs)
+
+
+@register_model
+def HarDNet85(*, dropout: float = 0.2, **kwargs) -> HarDNet:
+    return HarDNet(
+        stem=(48, 96),
+        channels=(192, 256, 320, 480, 720, 1280),
+        growth=(24, 24, 28, 36, 48, 256),
+        depth=(8, 16, 16, 16, 16, 4),
+        downsample=(True, False, True, False, True, False),
+        multiplier=1.7,
+        block_dropout=0.1,
         dropout=dropout,
         **kwargs,
     )

@@ -6,6 +6,8 @@ A fire module squeezes its input to few channels with a 1x1 convolution, then ex
 
 from __future__ import annotations
 
+import itertools
+
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -13,7 +15,7 @@ from paddle import Tensor, nn
 from ppcls.arch.layers import FeatureInfo, ImageClassifier
 from ppcls.arch.registry import register_model
 
-__all__ = ["SqueezeNet", "SqueezeNet1_1"]
+__all__ = ["SqueezeNet", "SqueezeNet1_0", "SqueezeNet1_1"]
 
 
 class ConvReLU(nn.Layer):
@@ -40,9 +42,11 @@ class Fire(nn.Layer):
 
 
 class SqueezeNet(ImageClassifier):
-    """SqueezeNet 1.1: 3x3 stem, pooled early (2.4x fewer operations than 1.0).
+    """SqueezeNet.
 
     Args:
+        stem: channels, kernel size and padding of the first convolution.
+        squeeze: squeeze channels of each fire module, by stage; a stage opens with a max pooling.
         class_num: number of classes.
         in_channels: channels of the input image.
         dropout: probability before the last convolution. The published models drop without
@@ -51,33 +55,42 @@ class SqueezeNet(ImageClassifier):
 
     head = "_conv9"
 
-    def __init__(self, class_num: int = 1000, in_channels: int = 3, dropout: float = 0.5):
+    def __init__(
+        self,
+        *,
+        stem: tuple[int, int, int],
+        squeeze: tuple[tuple[int, ...], ...],
+        class_num: int = 1000,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+    ):
         super().__init__()
-        self._conv = nn.Conv2D(in_channels, 64, 3, stride=2, padding=1)
-        self._conv1 = Fire(64, 16, 64)
-        self._conv2 = Fire(128, 16, 64)
-        self._conv3 = Fire(128, 32, 128)
-        self._conv4 = Fire(256, 32, 128)
-        self._conv5 = Fire(256, 48, 192)
-        self._conv6 = Fire(384, 48, 192)
-        self._conv7 = Fire(384, 64, 256)
-        self._conv8 = Fire(512, 64, 256)
+        width, kernel_size, padding = stem
+        self._conv = nn.Conv2D(in_channels, width, kernel_size, stride=2, padding=padding)
+        self.feature_info = [FeatureInfo(width, 2)]
         self._pool = nn.MaxPool2D(kernel_size=3, stride=2)
+        # The checkpoints number the fire modules _conv1 to _conv8 through all stages.
+        self._stages: list[list[str]] = []
+        numbers = itertools.count(1)
+        for stage in squeeze:
+            self._stages.append([])
+            for channels in stage:
+                name = f"_conv{next(numbers)}"
+                self.add_sublayer(name, Fire(width, channels, 4 * channels))
+                self._stages[-1].append(name)
+                width = 8 * channels
+            self.feature_info.append(FeatureInfo(width, 2 ** (len(self._stages) + 1)))
         self._drop = nn.Dropout(dropout, mode="downscale_in_infer")
-        self._conv9 = nn.Conv2D(512, class_num, 1)
-        self.feature_info = [
-            FeatureInfo(64, 2),
-            FeatureInfo(128, 4),
-            FeatureInfo(256, 8),
-            FeatureInfo(512, 16),
-        ]
+        self._conv9 = nn.Conv2D(width, class_num, 1)
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
-        c1 = F.relu(self._conv(x))
-        c2 = self._conv2(self._conv1(self._pool(c1)))
-        c3 = self._conv4(self._conv3(self._pool(c2)))
-        c4 = self._conv8(self._conv7(self._conv6(self._conv5(self._pool(c3)))))
-        return [c1, c2, c3, c4]
+        features = [F.relu(self._conv(x))]
+        for stage in self._stages:
+            x = self._pool(features[-1])
+            for name in stage:
+                x = getattr(self, name)(x)
+            features.append(x)
+        return features
 
     def forward_head(self, x: Tensor) -> Tensor:
         x = F.relu(self._conv9(self._drop(x)))
@@ -85,5 +98,13 @@ class SqueezeNet(ImageClassifier):
 
 
 @register_model
+def SqueezeNet1_0(**kwargs) -> SqueezeNet:
+    squeeze = ((16, 16, 32), (32, 48, 48, 64), (64,))
+    return SqueezeNet(stem=(96, 7, 0), squeeze=squeeze, **kwargs)
+
+
+@register_model
 def SqueezeNet1_1(**kwargs) -> SqueezeNet:
-    return SqueezeNet(**kwargs)
+    # A smaller stem and earlier pooling: 2.2 times fewer operations than 1.0.
+    squeeze = ((16, 16), (32, 32), (48, 48, 64, 64))
+    return SqueezeNet(stem=(64, 3, 1), squeeze=squeeze, **kwargs)
