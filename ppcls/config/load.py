@@ -44,6 +44,15 @@ _YamlLoader.add_implicit_resolver(
 )
 
 
+def _unshared(data: Any) -> Any:
+    """Copy plain data so that what an alias repeats can be changed in one place alone."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_unshared(value) for value in data]
+    return data
+
+
 def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]]:
     """Return the data of a YAML text, and where each of its keys is.
 
@@ -76,7 +85,7 @@ def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str
         node = loader.get_single_node()
         if node is None:
             return None, origins
-        data = loader.construct_document(node)
+        data = _unshared(loader.construct_document(node))
         note_origins(node, ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -276,6 +285,8 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
         key = _apply_override(data, override)
         origins = {k: v for k, v in origins.items() if k[: len(key)] != key}
         origins[key] = f"-o {override}"
+        for end in range(1, len(key)):
+            origins.setdefault(key[:end], f"-o {override}")
     try:
         return Config.model_validate(data)
     except ValidationError as error:

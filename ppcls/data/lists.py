@@ -131,13 +131,6 @@ def class_names(path: str | Path | None, class_num: int) -> list[str]:
     return names
 
 
-def _write(path: Path, lines: Sequence[str], overwrite: bool) -> None:
-    text = "".join(f"{line}\n" for line in lines)
-    if path.exists() and path.read_text(encoding="utf-8") != text and not overwrite:
-        raise DataError(f"{path} exists and differs; add --overwrite to replace it")
-    path.write_text(text, encoding="utf-8")
-
-
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Return the images of each sub-folder of `folder`, by the sub-folder's name, sorted."""
     if not folder.is_dir():
@@ -198,6 +191,10 @@ def split_folder(
         for file, part in ((TRAIN_LIST, train), (VAL_LIST, held_out))
     }
     lists[LABEL_LIST] = [f"{label} {name}" for label, name in enumerate(names)]
-    for file, lines in lists.items():
-        _write(root / file, lines, overwrite)
+    texts = {root / file: "".join(f"{line}\n" for line in lines) for file, lines in lists.items()}
+    for path, text in texts.items():
+        if path.exists() and path.read_bytes() != text.encode() and not overwrite:
+            raise DataError(f"{path} exists and differs; add --overwrite to replace it")
+    for path, text in texts.items():
+        path.write_bytes(text.encode())
     return {"train": len(lists[TRAIN_LIST]), "val": len(lists[VAL_LIST]), "classes": len(names)}
