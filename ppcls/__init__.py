@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ppcls.engine.evaluate import evaluate
     from ppcls.engine.train import train
     from ppcls.errors import PpclsError
-    from ppcls.export.static_graph import export
+    from ppcls.exporter.static_graph import export
     from ppcls.inference.predictor import Predictor
 
 _HOMES = {
@@ -26,7 +26,7 @@ _HOMES = {
     "Predictor": "ppcls.inference.predictor",
     "create_model": "ppcls.arch",
     "evaluate": "ppcls.engine.evaluate",
-    "export": "ppcls.export.static_graph",
+    "export": "ppcls.exporter.static_graph",
     "list_models": "ppcls.cards",
     "load_config": "ppcls.config",
     "model_card": "ppcls.cards",

@@ -64,7 +64,7 @@ def _eval(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     config = _config(args)
-    from ppcls.export.static_graph import export
+    from ppcls.exporter.static_graph import export
 
     result = export(config, allow_random=args.allow_random)
     parity = result.spec.parity

@@ -127,9 +127,10 @@ class _Run:
             )
         progress = f"[Epoch {epoch}/{self.config.Global.epochs}][Iter: {step}/{self.steps}]"
         loss_name = type(self.config.Loss.Train[0]).__name__
+        hits = {name: mean for name, mean in means.items() if name != "loss"}
         log.step(
             f"{progress}lr({self.schedule.name}): {lr:.8f}",
-            means | {loss_name: means["loss"]},
+            hits | {loss_name: means["loss"], "loss": means["loss"]},
             speed,
         )
         log.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())

@@ -25,7 +25,7 @@ from ppcls.data.lists import class_names, read_image_list
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
-from ppcls.export.parity import check_parity
+from ppcls.exporter.parity import check_parity
 from ppcls.inference.backends.eager import EagerBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 
