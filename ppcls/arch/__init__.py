@@ -4,7 +4,7 @@ from ppcls.errors import require_paddle
 
 require_paddle()
 
-from ppcls.arch import dpn, hardnet, senet, squeezenet  # noqa: E402, F401  (importing a family registers it)
+from ppcls.arch import dpn, hardnet, hrnet, senet, squeezenet  # noqa: E402, F401  (importing a family registers it)
 from ppcls.arch.registry import create_model, register_model  # noqa: E402
 
 __all__ = ["create_model", "register_model"]

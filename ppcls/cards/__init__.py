@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import fnmatch
 
-from ppcls.cards import dpn, hardnet, senet, squeezenet
+from ppcls.cards import dpn, hardnet, hrnet, senet, squeezenet
 from ppcls.cards.card import ModelCard
 from ppcls.errors import ConfigError, did_you_mean
 
 __all__ = ["ModelCard", "list_models", "model_card"]
 
 _CARDS: dict[str, ModelCard] = {
-    card.name: card for family in (dpn, hardnet, senet, squeezenet) for card in family.CARDS
+    card.name: card for family in (dpn, hardnet, hrnet, senet, squeezenet) for card in family.CARDS
 }
 
 
