@@ -198,9 +198,10 @@ def _list(args: argparse.Namespace) -> int:
         return 1
     print(f"{'name':20}{'params':>9}{'MACs':>9}{'input':>7}{'top-1':>8}{'top-5':>8}")
     for card in cards:
+        shares = (card.published_top1, card.published_top5)
         print(
             f"{card.name:20}{card.params / 1e6:8.2f}M{card.macs / 1e9:8.2f}G{card.input_size:7}"
-            f"{card.published_top1:8.4f}{card.published_top5:8.4f}"
+            + "".join("       -" if share is None else f"{share:8.4f}" for share in shares)
         )
     return 0
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import paddle.nn.functional as F
 from paddle import Tensor, nn
-from paddle.nn.initializer import Uniform
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier
+from ppcls.arch.layers import FeatureInfo, ImageClassifier, uniform_linear
 from ppcls.arch.registry import register_model
 
 __all__ = ["DarkNet", "DarkNet53"]
@@ -72,8 +71,7 @@ class DarkNet(ImageClassifier):
                 self.add_sublayer(name, ResidualBlock(width))
             self._stages.append([downsample, *names])
             self.feature_info.append(FeatureInfo(width, 2 ** (i + 1)))
-        bound = width**-0.5
-        self._out = nn.Linear(width, class_num, weight_attr=Uniform(-bound, bound))
+        self._out = uniform_linear(width, class_num)
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         x = self._conv1(x)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
-from paddle.nn.initializer import Uniform
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier
+from ppcls.arch.layers import FeatureInfo, ImageClassifier, uniform_linear
 from ppcls.arch.registry import register_model
 
 __all__ = [
@@ -119,8 +118,7 @@ class DenseNet(ImageClassifier):
             self._stages.append((downsample, f"db_conv_{i}"))
             self.feature_info.append(FeatureInfo(width, 2**i))
         self.batch_norm = nn.BatchNorm2D(width)
-        bound = width**-0.5
-        self.out = nn.Linear(width, class_num, weight_attr=Uniform(-bound, bound))
+        self.out = uniform_linear(width, class_num)
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         features = [self.conv1_func(x)]

@@ -1,12 +1,17 @@
-"""What the model families share: the classifier's frame."""
+"""What the model families share: the classifier's frame, and a few layers."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import paddle.nn.functional as F
 from paddle import Tensor, nn
+from paddle.tensor.layer_function_generator import generate_activation_fn
 
-__all__ = ["FeatureInfo", "ImageClassifier"]
+__all__ = ["FeatureInfo", "ImageClassifier", "squeeze_excite", "uniform_linear"]
+
+# F.sigmoid refuses to be traced into the older export format (.pdmodel); the operator is the same.
+_sigmoid = generate_activation_fn("sigmoid")
 
 
 class FeatureInfo(NamedTuple):
@@ -40,3 +45,16 @@ class ImageClassifier(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W), float32, to logits (N, class_num), float32."""
         return self.forward_head(self.forward_features(x)[-1])
+
+
+def uniform_linear(in_features: int, out_features: int) -> nn.Linear:
+    """Return a linear layer that starts uniform within 1 / sqrt(in_features), its bias at zero."""
+    bound = in_features**-0.5
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound))
+
+
+def squeeze_excite(x: Tensor, squeeze: nn.Linear, excitation: nn.Linear) -> Tensor:
+    """Scale every channel of (N, C, H, W) by a gate computed from the means of all channels."""
+    gates = F.adaptive_avg_pool2d(x, 1).flatten(1)
+    gates = _sigmoid(excitation(F.relu(squeeze(gates))))
+    return x * gates.unsqueeze([2, 3])

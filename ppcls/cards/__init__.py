@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 
-from ppcls.cards import alexnet, darknet, densenet, hardnet, squeezenet
+from ppcls.cards import alexnet, darknet, densenet, dpn, hardnet, hrnet, senet, squeezenet
 from ppcls.cards.card import ModelCard
 from ppcls.errors import ConfigError, did_you_mean
 
@@ -15,7 +15,7 @@ __all__ = ["ModelCard", "list_models", "model_card"]
 
 _CARDS: dict[str, ModelCard] = {
     card.name: card
-    for family in (alexnet, darknet, densenet, hardnet, squeezenet)
+    for family in (alexnet, darknet, densenet, dpn, hardnet, hrnet, senet, squeezenet)
     for card in family.CARDS
 }
 

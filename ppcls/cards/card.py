@@ -22,7 +22,8 @@ class ModelCard:
         params: trainable parameters, measured (1000 classes).
         macs: multiply-accumulates of the convolutions and linear layers for one image of
             `input_size`, measured.
-        published_top1, published_top5: published ImageNet-1k validation accuracy, 0 to 1.
+        published_top1, published_top5: published ImageNet-1k validation accuracy, 0 to 1;
+            None where there is no published figure.
         input_size: side in pixels of the square image of evaluation.
         resize_short: the short side is resized to this many pixels before the centre crop.
         interpolation: how it is resized.
@@ -36,8 +37,8 @@ class ModelCard:
     arxiv: str
     params: int
     macs: int
-    published_top1: float
-    published_top5: float
+    published_top1: float | None
+    published_top5: float | None
     input_size: int = 224
     resize_short: int = 256
     interpolation: str = "bilinear"
