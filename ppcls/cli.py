@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import sys
 import textwrap
@@ -238,17 +239,19 @@ def _png(text: str) -> str:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, not {text}")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a positive integer, not {text}")
-    return value
+    return int(text)
 
 
 class _Commands:
@@ -485,13 +488,16 @@ def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
         for line in str(error).splitlines():
             print(f"{prog}: error: {line}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of a pipe (`| head`) has gone; there is nobody left to tell.
+            sys.stderr.close()
+        else:
+            print(f"{prog}: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone; there is nobody left to tell.
-        sys.stderr.close()
-        return 1
 
 
 if __name__ == "__main__":

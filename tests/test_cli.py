@@ -176,6 +176,7 @@ RUN_TIME = [
         "train_list.txt:1: no such image: ",
     ),
     (["train", "-c", "{config}", "-o", "Arch.class_num=2"], "label 2 is not in 0..1; set Arch"),
+    (["train", "-c", "{config}", "-o", "Arch.class_num=4"], "3 class names for a model with 4"),
     (["train", "-c", "{config}", "-o", "Global.output_dir=/proc/x"], "cannot write: "),
 ]
 OTHER_CLASSES = [

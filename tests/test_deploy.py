@@ -132,24 +132,36 @@ def test_export_again_replaces_and_a_failure_replaces_nothing(
 
 
 def test_the_parity_check_sees_another_model_and_names_the_worst_image() -> None:
-    class Fixed:
-        def __init__(self, logits: list):
-            self.logits = np.array(logits, "float32")
+    def check(found: list) -> float:
+        expected = np.array([[1, 2], [3, 4]], "float32")
+        return check_parity(expected, np.array(found, "float32"), ["a", "b"])
 
-        def run(self, batch: np.ndarray) -> np.ndarray:
-            return self.logits[: len(batch)]
-
-    images = np.zeros((2, 3, 4, 4), "float32")
-    reference = Fixed([[1, 2], [3, 4]])
-    assert check_parity(reference, Fixed([[1, 2], [3, 4]]), images, ["a", "b"], 2) == 0
+    assert check([[1, 2], [3, 4]]) == 0
     with pytest.raises(RunError, match="on b; another best class for 1 of 2 images"):
-        check_parity(reference, Fixed([[1, 2], [4, 3]]), images, ["a", "b"], 2)
+        check([[1, 2], [4, 3]])
     with pytest.raises(RunError, match="on a; another best class for 0 of 2"):
-        check_parity(reference, Fixed([[1, 2.001], [3, 4]]), images, ["a", "b"], 2)
-    constant = Fixed([[0, 0], [0, 0]])
-    assert check_parity(constant, constant, images, ["a", "b"], 2) == 0
+        check([[1, 2.001], [3, 4]])
     with pytest.raises(RunError, match="nothing is exported"):
-        check_parity(reference, Fixed([[1, np.nan], [3, 4]]), images, ["a", "b"], 2)
+        check([[1, np.nan], [3, 4]])
+    constant = np.zeros((2, 2), "float32")
+    assert check_parity(constant, constant, ["a", "b"]) == 0
+
+
+def test_an_export_is_compared_with_the_model_before_it_was_traced(
+    config_file: Path, ready: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that computes something else when it is traced must not pass."""
+    from ppcls.arch.squeezenet import SqueezeNet
+
+    forward_head = SqueezeNet.forward_head
+
+    def other_when_traced(self: SqueezeNet, x: paddle.Tensor) -> paddle.Tensor:
+        logits = forward_head(self, x)
+        return logits if paddle.in_dynamic_mode() else logits + 1
+
+    monkeypatch.setattr(SqueezeNet, "forward_head", other_when_traced)
+    with pytest.raises(RunError, match="answers differently from the model"):
+        ppcls.export(load_config(config_file, ready))
 
 
 def test_without_evaluation_images_random_ones_are_used_and_recorded(

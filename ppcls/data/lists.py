@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def read_image_list(
     malformed, out_of_range, missing = [], [], []
     for number, line in _lines(path, "image list"):
         name, found, label = line.rpartition(delimiter)
-        if not found or not label.lstrip("-").isdecimal():
+        if not found or not re.fullmatch("-?[0-9]+", label):
             malformed.append((number, f"expected 'path{delimiter}label', found {line!r}"))
             continue
         sample = Sample(os.path.join(root, name.strip()), int(label))

@@ -14,6 +14,7 @@ from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.schema import AdamW, Momentum
+from ppcls.data.lists import class_names
 from ppcls.data.loader import Loader
 from ppcls.engine.checkpoint import replacing, save_weights
 from ppcls.engine.evaluate import eval_topk, evaluate_model
@@ -171,7 +172,7 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     Raises:
         ConfigError: a section is missing, or the folder holds an earlier run and `overwrite` is
             false.
-        DataError: a list, a label or an image is wrong.
+        DataError: a list, a label, the class names or an image is wrong.
         WeightsError: `Global.pretrained_model` cannot be read or is made for another model.
         RunError: the loss is no longer finite, no such device, or nowhere to write.
     """
@@ -189,6 +190,9 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
         eval_loader = None
         if eval_data:
             eval_loader = stack.enter_context(build_loader(eval_data, class_num, options.seed))
+        if config.Infer:
+            # Wrong class names would otherwise come to light when the trained model is exported.
+            class_names(config.Infer.PostProcess.class_id_map_file, class_num)
         model = build_model(config)
         note = None
         if options.pretrained_model:
