@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ppcls.arch import create_model
+    from ppcls.arch.profile import profile
     from ppcls.cards import ModelCard, list_models, model_card
     from ppcls.config import Config, load_config
     from ppcls.engine.evaluate import evaluate
@@ -30,6 +31,7 @@ _HOMES = {
     "list_models": "ppcls.cards",
     "load_config": "ppcls.config",
     "model_card": "ppcls.cards",
+    "profile": "ppcls.arch.profile",
     "train": "ppcls.engine.train",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "list_models",
     "load_config",
     "model_card",
+    "profile",
     "train",
 ]
 
