@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppcls import __version__
-from ppcls.errors import DataError, PpclsError
+from ppcls.errors import ConfigError, DataError, PpclsError
 
 if TYPE_CHECKING:
     from ppcls.config import Config
@@ -83,7 +83,6 @@ def _infer(args: argparse.Namespace) -> int:
     from ppcls.data.lists import class_names
     from ppcls.data.transforms import Pipeline
     from ppcls.engine.setup import load_trained_model, require, select_device
-    from ppcls.errors import ConfigError
     from ppcls.inference.backends.eager import EagerBackend
     from ppcls.inference.inputs import find_inputs
     from ppcls.inference.predictor import Classifier
@@ -147,7 +146,7 @@ def _answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Name
             file=sys.stderr,
         )
     if args.grid and answered:
-        _draw(answered[:: -(-len(answered) // _GRID_TILES)], classifier.labels, args.grid)
+        _draw(answered, classifier.labels, args.grid)
         print(f"picture  {args.grid}", file=sys.stderr)
     failed = len(inputs) - len(answered)
     if failed:
@@ -163,16 +162,20 @@ def _row(result: Result) -> str:
 
 
 def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
+    """Draw mistakes first, up to half of the picture, then answers from all over the inputs."""
     from ppcls.data import image
     from ppcls.plots import Tile, prediction_grid
 
+    wrong = [a for a in answered if a[0].label not in (None, a[1].class_ids[0])]
+    wrong = wrong[: _GRID_TILES // 2]
+    others = [a for a in answered if a[0].label in (None, a[1].class_ids[0])]
+    others = others[:: max(1, -(-len(others) // (_GRID_TILES - len(wrong))))]
     tiles = []
-    for one, result in answered:
+    for one, result in wrong + others:
         caption = f"{result.label_names[0]} {result.scores[0]:.2f}"
-        wrong = one.label is not None and one.label != result.class_ids[0]
-        if one.label is not None and wrong:
+        if one.label not in (None, result.class_ids[0]):
             caption += f" (is {labels[one.label]})"
-        tiles.append(Tile(image.read(one.path), caption, wrong))
+        tiles.append(Tile(image.read(one.path), caption, (one, result) in wrong))
     prediction_grid(tiles, picture)
 
 
@@ -204,6 +207,17 @@ def _list(args: argparse.Namespace) -> int:
             f"{card.name:20}{card.params / 1e6:8.2f}M{card.macs / 1e9:8.2f}G{card.input_size:7}"
             + "".join("       -" if share is None else f"{share:8.4f}" for share in shares)
         )
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from ppcls.arch.weights import read_weights, write_weights
+
+    if Path(args.target).exists() and not args.overwrite:
+        raise ConfigError(f"{args.target} exists; add --overwrite to replace it")
+    state = read_weights(args.source)
+    write_weights(state, args.target)
+    print(f"{args.target}: {len(state)} arrays, {sum(a.size for a in state.values()):,} values")
     return 0
 
 
@@ -427,6 +441,18 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     list_.add_argument("pattern", nargs="?", default="*", metavar="PATTERN")
     list_.add_argument("--json", action="store_true", help="print a JSON list")
+
+    convert = commands.add(
+        "convert",
+        _convert,
+        "rewrite weights as .pdparams, .safetensors or .npz",
+        """
+        ppcls convert best_model.pdparams best_model.safetensors
+        """,
+    )
+    convert.add_argument("source", metavar="IN", help="the file to read")
+    convert.add_argument("target", metavar="OUT", help="the file to write, by its suffix")
+    convert.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
     data = _Commands(
         commands.add(

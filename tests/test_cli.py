@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 import ppcls
+from ppcls.arch.weights import save_weights
 from ppcls.cli import main
-from ppcls.engine.checkpoint import save_weights
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

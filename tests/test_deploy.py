@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 import ppcls
+from ppcls.arch.weights import save_weights
 from ppcls.bundle import read_bundle
 from ppcls.config import load_config
 from ppcls.data import image
-from ppcls.engine.checkpoint import save_weights
 from ppcls.errors import BundleError, ConfigError, DataError, RunError
 from ppcls.exporter.parity import check_parity
 from ppcls.inference.backends.eager import EagerBackend

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import pickle
 from collections import OrderedDict
@@ -12,9 +14,16 @@ import paddle
 import pytest
 
 import ppcls
-from ppcls.arch.weights import load_weights, read_weights
-from ppcls.engine.checkpoint import replacing, save_weights
+from ppcls.arch.weights import (
+    load_weights,
+    read_pickle,
+    read_weights,
+    save_weights,
+    write_weights,
+)
+from ppcls.cli import main
 from ppcls.errors import RunError, WeightsError
+from ppcls.files import replacing
 
 
 def small(class_num: int = 4):
@@ -31,7 +40,7 @@ def test_what_is_saved_loads(tmp_path: Path, suffix: str) -> None:
     model, other = small(), small()
     save_weights(model, tmp_path / "weights.pdparams")
     assert not same(model, other)
-    assert load_weights(other, tmp_path / f"weights{suffix}") is None
+    assert load_weights(other, tmp_path / f"weights{suffix}") == []
     assert same(model, other)
     assert [p.name for p in tmp_path.iterdir()] == ["weights.pdparams"]
 
@@ -48,24 +57,6 @@ def test_weights_saved_by_paddle_itself_load_the_published_way(tmp_path: Path) -
     other = small()
     load_weights(other, tmp_path / "old")
     assert same(model, other)
-
-
-def test_npz_loads(tmp_path: Path) -> None:
-    model, other = small(), small()
-    np.savez(tmp_path / "w.npz", **{k: v.numpy() for k, v in model.state_dict().items()})
-    load_weights(other, tmp_path / "w.npz")
-    assert same(model, other)
-
-
-def test_a_file_built_to_run_a_command_is_refused(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self):
-            return os.system, (f"touch {tmp_path / 'was_here'}",)
-
-    (tmp_path / "evil.pdparams").write_bytes(pickle.dumps({"_conv.weight": Evil()}))
-    with pytest.raises(WeightsError, match=r"evil\.pdparams: refused: .* run posix\.system"):
-        read_weights(tmp_path / "evil.pdparams")
-    assert not (tmp_path / "was_here").exists()
 
 
 @pytest.mark.parametrize(
@@ -91,8 +82,7 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
     before = model.state_dict()["_conv9.weight"].numpy().copy()
     with pytest.raises(WeightsError, match=r"know 4 classes, the model 7; set Arch\.class_num=4"):
         load_weights(model, tmp_path / "four")
-    note = load_weights(model, tmp_path / "four", new_head=True)
-    assert note is not None
+    (note,) = load_weights(model, tmp_path / "four", adapt=True)
     assert "4 classes there, 7 here: _conv9 starts afresh" in note
     after = model.state_dict()
     assert (after["_conv9.weight"].numpy() == before).all()
@@ -126,9 +116,165 @@ def test_a_failed_write_leaves_the_last_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_real_weights_load(shared: Path) -> None:
-    model = ppcls.create_model(
-        "SqueezeNet1_1", pretrained=shared / "data/weights/SqueezeNet1_1.npz"
+@pytest.mark.parametrize("suffix", [".pdparams", ".safetensors", ".npz"])
+def test_every_format_holds_the_same_and_paddle_reads_ours(tmp_path: Path, suffix: str) -> None:
+    state = {key: value.numpy() for key, value in small().state_dict().items()}
+    path = tmp_path / f"w{suffix}"
+    write_weights(state, path)
+    again = read_weights(path)
+    assert again.keys() == state.keys()
+    assert all((again[k] == state[k]).all() for k in state)
+    if suffix == ".pdparams":
+        theirs = paddle.load(str(path))
+        assert all((np.asarray(theirs[k]) == state[k]).all() for k in state)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="not a file of weights, or damaged"):
+        read_weights(path)
+    with pytest.raises(WeightsError, match="weights are written as one of"):
+        write_weights(state, tmp_path / "w.bin")
+
+
+def test_convert_goes_between_the_formats(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    save_weights(small(), tmp_path / "a.pdparams")
+    steps = ["a.pdparams", "b.safetensors", "c.npz", "d.pdparams"]
+    for source, target in itertools.pairwise(steps):
+        assert main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 0
+    first, last = read_weights(tmp_path / "a.pdparams"), read_weights(tmp_path / "d.pdparams")
+    assert all((first[k] == last[k]).all() for k in first)
+    assert main(["convert", str(tmp_path / "a.pdparams"), str(tmp_path / "c.npz")]) == 2
+    assert "c.npz exists; add --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".pdparams", ".pdopt", ".pdstates"])
+def test_every_kind_of_pickle_is_read_without_running_it(tmp_path: Path, suffix: str) -> None:
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'was_here'}",)
+
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(pickle.dumps({"epoch": 3, "state": [Evil()]}))
+    with pytest.raises(WeightsError, match=r"refused: the file asks to run posix\.system"):
+        read_pickle(path)
+    assert not (tmp_path / "was_here").exists()
+    # What an optimizer of Paddle writes: arrays, numbers and maps of them.
+    model = small()
+    optimizer = paddle.optimizer.Momentum(
+        paddle.optimizer.lr.CosineAnnealingDecay(0.1, 5), parameters=model.parameters()
     )
-    stored = read_weights(shared / "data/weights/SqueezeNet1_1.npz")
-    assert (model.state_dict()["_conv9.bias"].numpy() == stored["_conv9.bias"]).all()
+    model(paddle.randn([1, 3, 32, 32])).sum().backward()
+    optimizer.step()
+    paddle.save(optimizer.state_dict(), str(path))
+    state = read_pickle(path)
+    assert state["LR_Scheduler"]["last_lr"] == 0.1
+    assert sum(isinstance(value, np.ndarray) for value in state.values()) == 52
+
+
+def test_weights_from_within_data_parallel_load(tmp_path: Path) -> None:
+    model, other = small(), small()
+    state = {f"_layers.{k}": v.numpy() for k, v in model.state_dict().items()}
+    write_weights(state, tmp_path / "parallel.pdparams")
+    load_weights(other, tmp_path / "parallel")
+    assert same(model, other)
+
+
+def test_what_does_not_fit_is_skipped_only_when_asked(tmp_path: Path) -> None:
+    model, other = small(), small()
+    state = {k: v.numpy() for k, v in model.state_dict().items()}
+    del state["_conv1._conv._conv.bias"]
+    state["_conv2._conv._conv.bias"] = np.zeros(3, "float32")
+    state["extra"] = np.zeros(3, "float32")
+    write_weights(state, tmp_path / "w.pdparams")
+    before = {k: v.numpy().copy() for k, v in other.state_dict().items()}
+    with pytest.raises(WeightsError) as raised:
+        load_weights(other, tmp_path / "w")
+    for part in (
+        "1 missing (_conv1._conv._conv.bias)",
+        "1 unexpected (extra)",
+        "1 of another shape (_conv2._conv._conv.bias)",
+    ):
+        assert part in str(raised.value)
+    (note,) = load_weights(other, tmp_path / "w", strict=False)
+    assert "not loaded: of 52 keys, 1 missing" in note
+    after = other.state_dict()
+    assert (after["_conv.weight"].numpy() == state["_conv.weight"]).all()
+    assert (after["_conv2._conv._conv.bias"].numpy() == before["_conv2._conv._conv.bias"]).all()
+
+
+@pytest.mark.parametrize("in_channels", [1, 4, 6])
+def test_the_stem_is_adapted_to_other_input_channels(tmp_path: Path, in_channels: int) -> None:
+    model = small()
+    model.eval()
+    save_weights(model, tmp_path / "w.pdparams")
+    with pytest.warns(UserWarning, match=f"from 3 input channels to {in_channels}"):
+        other = ppcls.create_model(
+            "SqueezeNet1_1", class_num=4, in_channels=in_channels, pretrained=tmp_path / "w"
+        )
+    other.eval()
+    gray = paddle.randn([1, 1, 64, 64])
+    if in_channels != 4:  # four channels weigh the three colours unevenly
+        expected = model(gray.expand([1, 3, 64, 64])).numpy()
+        found = other(gray.expand([1, in_channels, 64, 64])).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    with pytest.raises(WeightsError, match="of another shape"):
+        load_weights(other, tmp_path / "w")
+
+
+def test_published_weights_are_asked_for_by_name_or_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(url: str) -> Path:
+        asked.append(url)
+        raise WeightsError("offline")
+
+    monkeypatch.setattr("ppcls.arch.weights.fetch", fetch)
+    for name, pretrained in (
+        ("HarDNet39_ds", True),
+        ("HRNet_W18_C", True),
+        ("HRNet_W18_C", "ssld"),
+        ("AlexNet", "https://example.org/x.pdparams"),
+    ):
+        with pytest.raises(WeightsError, match="offline"):
+            ppcls.create_model(name, pretrained=pretrained)
+    base = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"
+    assert asked == [
+        f"{base}/HarDNet39_ds_pretrained.pdparams",
+        f"{base}/legendary_models/HRNet_W18_C_pretrained.pdparams",
+        f"{base}/legendary_models/HRNet_W18_C_ssld_pretrained.pdparams",
+        "https://example.org/x.pdparams",
+    ]
+    for name, pretrained in (("HRNet_W60_C", True), ("SE_HRNet_W30_C", True), ("AlexNet", "ssld")):
+        with pytest.raises(WeightsError, match=name):
+            ppcls.create_model(name, pretrained=pretrained)
+    assert len(asked) == 4
+
+
+REAL = """\
+Global: {{pretrained_model: {weights}}}
+Arch: {{name: SqueezeNet1_1}}
+DataLoader:
+  Eval:
+    dataset:
+      image_root: {images}
+      cls_label_path: {images}/val_list.txt
+      transform_ops:
+        - DecodeImage:
+        - ResizeImage: {{resize_short: 256}}
+        - CropImage: {{size: 224}}
+        - NormalizeImage:
+    sampler: {{batch_size: 25}}
+"""
+
+
+def test_real_weights_reach_their_accuracy_on_real_images(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    weights = shared / "data/weights/SqueezeNet1_1.npz"
+    text = REAL.format(weights=weights, images=shared / "data/imagenet_sample")
+    (tmp_path / "real.yaml").write_text(text)
+    assert main(["eval", "-c", str(tmp_path / "real.yaml"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 100
+    assert found["top1"] == pytest.approx(0.63, abs=0.01)
+    assert found["top5"] == pytest.approx(0.83, abs=0.01)

@@ -46,6 +46,7 @@ class AlexNet(ImageClassifier):
             without rescaling in training and scales by `1 - dropout` in evaluation.
     """
 
+    first_conv = "_conv1._conv"
     head = "_fc8"
 
     def __init__(self, class_num: int = 1000, in_channels: int = 3, dropout: float = 0.5):

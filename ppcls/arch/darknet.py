@@ -53,6 +53,7 @@ class DarkNet(ImageClassifier):
         in_channels: channels of the input image.
     """
 
+    first_conv = "_conv1._conv"
     head = "_out"
 
     def __init__(self, *, depth: tuple[int, ...], class_num: int = 1000, in_channels: int = 3):

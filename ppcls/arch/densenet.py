@@ -85,6 +85,7 @@ class DenseNet(ImageClassifier):
         in_channels: channels of the input image.
     """
 
+    first_conv = "conv1_func._conv"
     head = "out"
 
     def __init__(

@@ -111,6 +111,7 @@ class DPN(ImageClassifier):
         in_channels: channels of the input image.
     """
 
+    first_conv = "conv1_x_1_func._conv"
     head = "out"
 
     def __init__(

@@ -114,6 +114,8 @@ class HarDNet(ImageClassifier):
         in_channels: channels of the input image.
     """
 
+    first_conv = "base.0.conv"
+
     def __init__(
         self,
         *,

@@ -8,6 +8,7 @@ are those of the published checkpoints.
 
 from __future__ import annotations
 
+import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
@@ -40,11 +41,14 @@ def _upsample_to(x: Tensor, target: Tensor, scale: int) -> Tensor:
 
     An odd side is rounded up when it is halved, so a map may come back a little too large.
     """
-    channels, height, width = x.shape[1:]
-    # Spelled out because the interpolation operator is one that several export formats refuse.
-    x = x.reshape([-1, channels, height, 1, width, 1])
-    x = x.expand([-1, channels, height, scale, width, scale])
-    x = x.reshape([-1, channels, height * scale, width * scale])
+    if paddle.in_dynamic_mode():
+        x = F.interpolate(x, scale_factor=scale, mode="nearest")
+    else:
+        # The same bit for bit, without the operator that several export formats refuse.
+        channels, height, width = x.shape[1:]
+        x = x.reshape([-1, channels, height, 1, width, 1])
+        x = x.expand([-1, channels, height, scale, width, scale])
+        x = x.reshape([-1, channels, height * scale, width * scale])
     if x.shape[2:] != target.shape[2:]:
         x = x[:, :, : target.shape[2], : target.shape[3]]
     return x
@@ -185,6 +189,7 @@ class HRNet(ImageClassifier):
         in_channels: channels of the input image.
     """
 
+    first_conv = "conv_layer1_1.conv"
     head = "fc"
 
     def __init__(

@@ -29,10 +29,12 @@ class ImageClassifier(nn.Layer):
     Attributes:
         feature_info: one entry for each map that `forward_features` returns.
         head: name of the layer, as in state_dict keys, whose outputs are the classes.
+        first_conv: name of the convolution that reads the image.
     """
 
     feature_info: list[FeatureInfo]
     head: str
+    first_conv: str
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         """Map images (N, C, H, W) to the feature maps described by `feature_info`, in order."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from ppcls.arch.layers import ImageClassifier
-from ppcls.arch.weights import load_weights
+from ppcls.arch.weights import load_weights, locate_weights
 from ppcls.cards import model_card
 from ppcls.errors import ConfigError
 
@@ -29,7 +29,7 @@ def register_model(build: Callable[..., ImageClassifier]) -> Callable[..., Image
 def create_model(
     name: str,
     *,
-    pretrained: Literal[False] | str | Path = False,
+    pretrained: bool | str | Path = False,
     class_num: int = 1000,
     in_channels: int = 3,
     dropout: float | None = None,
@@ -38,7 +38,10 @@ def create_model(
 
     Args:
         name: a name that `list_models` returns.
-        pretrained: a file of weights to load; False leaves the fresh initialisation.
+        pretrained: False for the fresh initialisation, True for the published weights, the name
+            of a variant of them (`ssld`), a path, or a URL. With another `class_num` or
+            `in_channels` than the weights have, the head starts afresh and the stem is adapted,
+            each with a warning.
         class_num: number of classes, the second dimension of the logits.
         in_channels: channels of the input image.
         dropout: drop probability of the head, for the architectures that have one; None is the
@@ -50,7 +53,8 @@ def create_model(
 
     Raises:
         ConfigError: no such architecture, an impossible option, or dropout where there is none.
-        WeightsError: the weights cannot be read or are made for another model.
+        WeightsError: there are no such weights, they cannot be fetched or read, or are made for
+            another model.
     """
     card = model_card(name)
     for option, value in (("class_num", class_num), ("in_channels", in_channels)):
@@ -65,5 +69,6 @@ def create_model(
         options["dropout"] = dropout
     model = _BUILDERS[name](**options)
     if pretrained:
-        load_weights(model, pretrained)
+        for note in load_weights(model, locate_weights(card, pretrained), adapt=True):
+            warnings.warn(note, stacklevel=2)
     return model

@@ -86,6 +86,7 @@ class SENet(ImageClassifier):
         in_channels: channels of the input image.
     """
 
+    first_conv = "conv1_1._conv"
     head = "out"
 
     def __init__(

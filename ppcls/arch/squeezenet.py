@@ -53,6 +53,7 @@ class SqueezeNet(ImageClassifier):
             rescaling in training and scale by `1 - dropout` in evaluation.
     """
 
+    first_conv = "_conv"
     head = "_conv9"
 
     def __init__(

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import paddle
-from paddle import Tensor
+from paddle import Tensor, nn
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
+from ppcls.arch.download import fetch
 from ppcls.arch.layers import ImageClassifier
+from ppcls.cards import ModelCard
 from ppcls.errors import WeightsError
+from ppcls.files import replacing
 
-__all__ = ["load_weights", "read_weights"]
+__all__ = [
+    "load_weights",
+    "locate_weights",
+    "read_pickle",
+    "read_weights",
+    "save_weights",
+    "write_weights",
+]
 
 # Paddle writes a map from structured to generated parameter names beside the arrays.
 _PADDLE_NAME_TABLE = "StructuredToParameterName@@"
+_FORMATS = (".pdparams", ".safetensors", ".npz")
 
 _ADMITTED = {
     ("collections", "OrderedDict"),
@@ -24,6 +39,8 @@ _ADMITTED = {
     ("numpy", "ndarray"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
     ("numpy.core.numeric", "_frombuffer"),
     ("numpy._core.numeric", "_frombuffer"),
     ("_codecs", "encode"),
@@ -31,7 +48,7 @@ _ADMITTED = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits arrays and refuses, by name, everything else that a pickle could call."""
+    """Admits arrays and plain values, and refuses by name everything else a pickle could call."""
 
     def __init__(self, file: IO[bytes], path: Path):
         # latin1 is how NumPy's arrays of Python 2 pickles, the oldest checkpoints, are read.
@@ -47,33 +64,58 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a state dict: parameter and buffer names to arrays.
+def read_pickle(path: str | Path) -> Any:
+    """Read a file that Paddle pickled (`.pdparams`, `.pdopt`, `.pdstates`), without running it.
 
-    Args:
-        path: a `.pdparams` file (with or without the suffix) or an `.npz` file.
+    Returns:
+        What the file holds: arrays, numbers, strings, and lists, tuples and maps of them.
 
     Raises:
-        WeightsError: no such file, not a state dict, or a pickle that would run code.
+        WeightsError: the file cannot be read, is damaged, or would run code; it does not.
     """
-    path = Path(path).expanduser()
-    if not path.is_file() and path.with_name(path.name + ".pdparams").is_file():
-        path = path.with_name(path.name + ".pdparams")
-    if not path.is_file():
-        raise WeightsError(f"no such weights: {path} (nor {path.name}.pdparams)")
+    path = Path(path)
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                state = dict(arrays)
-        else:
-            with path.open("rb") as file:
-                state = _ArrayUnpickler(file, path).load()
+        with path.open("rb") as file:
+            return _ArrayUnpickler(file, path).load()
     except WeightsError:
         raise
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle can raise anything
         raise WeightsError(f"{path}: not a file of weights, or damaged: {error}") from None
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    with_suffix = path.with_name(path.name + ".pdparams")
+    if with_suffix.is_file():
+        return with_suffix
+    raise WeightsError(f"no such weights: {path} (nor {with_suffix.name})")
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """Read a state dict: parameter and buffer names to arrays.
+
+    Args:
+        path: a `.pdparams` (with or without the suffix), `.safetensors` or `.npz` file.
+
+    Raises:
+        WeightsError: no such file, not a state dict, or a pickle that would run code.
+    """
+    path = _existing(path)
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        if path.suffix == ".safetensors":
+            return load_file(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot read the weights: {error.strerror or error}") from None
+    except (SafetensorError, BadZipFile, ValueError, EOFError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: not a file of weights, or damaged: {error}") from None
+    state = read_pickle(path)
     if isinstance(state, dict):
         state.pop(_PADDLE_NAME_TABLE, None)
     if not isinstance(state, dict) or not all(
@@ -83,56 +125,138 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     return state
 
 
-def _names(keys: list[str]) -> str:
+def write_weights(state: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """Write a state dict in the format of the path's suffix, as `read_weights` reads it.
+
+    The file appears whole or not at all. Paddle reads the `.pdparams` as its own.
+
+    Raises:
+        WeightsError: the suffix is none of `.pdparams`, `.safetensors` and `.npz`.
+        RunError: the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in _FORMATS:
+        raise WeightsError(f"{path}: weights are written as one of {', '.join(_FORMATS)}")
+    # Contiguous, because safetensors writes an array's memory whatever its strides say.
+    arrays: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in state.items()}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        if path.suffix == ".pdparams":
+            pickle.dump(arrays, file, protocol=4)
+        elif path.suffix == ".safetensors":
+            file.write(save(arrays))
+        else:
+            np.savez(file, **arrays)
+
+
+def save_weights(model: nn.Layer, path: str | Path) -> None:
+    """Write a model's parameters and buffers under their structured names (see `write_weights`)."""
+    write_weights({key: value.numpy() for key, value in model.state_dict().items()}, path)
+
+
+def locate_weights(card: ModelCard, pretrained: bool | str | Path) -> Path:
+    """Return the file of weights that a user means, fetching published ones into the cache.
+
+    Args:
+        card: of the architecture.
+        pretrained: True for the published weights, the name of a variant of them (`ssld`), a URL,
+            or a path.
+
+    Raises:
+        WeightsError: nothing is published under that name, no such file, or no way to fetch it.
+    """
+    if pretrained is True:
+        return fetch(card.checkpoint("").url)
+    text = str(pretrained)
+    if text == "ssld" or text in {c.variant for c in card.checkpoints if c.variant}:
+        return fetch(card.checkpoint(text).url)
+    if text.startswith(("http://", "https://")):
+        return fetch(text)
+    return _existing(text)
+
+
+def _names(keys: Sequence[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-def load_weights(model: ImageClassifier, path: str | Path, *, new_head: bool = False) -> str | None:
+def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
+    """Return a stem kernel (out, 3, kh, kw) for another number of input channels.
+
+    One channel gets the sum of the three; more get them in turn, scaled to the same total, so that
+    a gray or a repeated image gives what the original gives.
+    """
+    if in_channels == 1:
+        return weight.sum(axis=1, keepdims=True)
+    turns = -(-in_channels // weight.shape[1])
+    repeated = np.tile(weight, (1, turns, 1, 1))[:, :in_channels]
+    return (repeated * (weight.shape[1] / in_channels)).astype(weight.dtype)
+
+
+def load_weights(
+    model: ImageClassifier, path: str | Path, *, adapt: bool = False, strict: bool = True
+) -> list[str]:
     """Load a file of weights into a model; every key must be there with the same shape.
 
     Args:
         model: the model to fill.
         path: what `read_weights` reads.
-        new_head: keep the model's own classification layer where the file's has another number
-            of classes, as one wants to start training from.
+        adapt: fit the weights to a new task, as one wants to start training from: the
+            classification layer starts afresh where the file's has another number of classes, and
+            the stem is adapted where the file's reads another number of input channels.
+        strict: False to load what fits and leave the rest of the model as it is.
 
     Returns:
-        What was kept back, in one line to show the user; None when everything was loaded.
+        What was not loaded as it is, a line each to show the user.
 
     Raises:
-        WeightsError: the file holds another number of classes (and `new_head` is false), or
-            weights of another model; the message has the keys.
+        WeightsError: the file holds another number of classes or input channels (and `adapt` is
+            false), or weights of another model (and `strict` is true); the message has the keys.
     """
     state = read_weights(path)
-    own: dict[str, Tensor] = model.state_dict()
-    missing = [k for k in own if k not in state]
-    unexpected = [k for k in state if k not in own]
-    misshapen = [k for k in own if k in state and tuple(own[k].shape) != state[k].shape]
-    head = [k for k in misshapen if k.startswith(f"{model.head}.")]
-    if missing or unexpected or set(misshapen) != set(head):
-        parts = [
-            f"{len(keys)} {what} ({_names(keys)})"
-            for what, keys in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("of another shape", [k for k in misshapen if k not in head]),
-            )
-            if keys
-        ]
+    if state and all(key.startswith("_layers.") for key in state):
+        # Saved from within paddle.DataParallel.
+        state = {key.removeprefix("_layers."): value for key, value in state.items()}
+    other = [k for k, v in state.items() if v.dtype.kind != "f"]
+    if other:
         raise WeightsError(
-            f"{path}: made for another model than {type(model).__name__}: of {len(own)} keys, "
-            + "; ".join(parts)
+            f"{path}: {other[0]} is {state[other[0]].dtype}; weights are floating-point arrays"
         )
-    note = None
-    if head:
-        bias = f"{model.head}.bias"
-        theirs, ours = state[bias].shape[0], own[bias].shape[0]
-        if not new_head:
+    own: dict[str, Tensor] = model.state_dict()
+    notes = []
+
+    stem, head = f"{model.first_conv}.weight", f"{model.head}.bias"
+    if stem in state and stem in own and state[stem].ndim == 4:
+        theirs, ours = state[stem].shape[1], own[stem].shape[1]
+        if theirs == 3 and ours != 3 and adapt:
+            state[stem] = _adapt_stem(state[stem], ours)
+            notes.append(f"{path}: {stem} adapted from 3 input channels to {ours}")
+    if head in state and head in own and state[head].shape != tuple(own[head].shape):
+        theirs, ours = state[head].size, own[head].shape[0]
+        if not adapt:
             raise WeightsError(
                 f"{path}: these weights know {theirs} classes, the model {ours}; "
                 f"set Arch.class_num={theirs} (-o Arch.class_num={theirs})"
             )
-        note = f"{path}: {theirs} classes there, {ours} here: {model.head} starts afresh"
-        state |= {key: own[key].numpy() for key in head}
-    model.set_state_dict({key: paddle.to_tensor(value) for key, value in state.items()})
-    return note
+        for key in own:
+            if key.startswith(f"{model.head}."):
+                state[key] = own[key].numpy()
+        notes.append(f"{path}: {theirs} classes there, {ours} here: {model.head} starts afresh")
+
+    shapes = {key: tuple(value.shape) for key, value in own.items()}
+    unfit = {
+        "missing": [k for k in own if k not in state],
+        "unexpected": [k for k in state if k not in own],
+        "of another shape": [k for k in own if k in state and state[k].shape != shapes[k]],
+    }
+    if any(unfit.values()):
+        found = "; ".join(f"{len(k)} {what} ({_names(k)})" for what, k in unfit.items() if k)
+        if strict:
+            raise WeightsError(
+                f"{path}: made for another model than {type(model).__name__}: of {len(own)} keys, "
+                + found
+            )
+        notes.append(f"{path}: not loaded: of {len(own)} keys, {found}")
+    fitting = {k: v for k, v in state.items() if k in own and v.shape == shapes[k]}
+    # All or nothing: what is not in the file is set to what it is.
+    whole = {k: fitting[k] if k in fitting else v.numpy() for k, v in own.items()}
+    model.set_state_dict({k: paddle.to_tensor(v.astype(np.float32)) for k, v in whole.items()})
+    return notes

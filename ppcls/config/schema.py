@@ -28,6 +28,7 @@ class GlobalOptions(Options):
     seed: Annotated[int, Field(ge=0)] = 0
     output_dir: str = "./output"
     pretrained_model: str | None = None
+    strict: bool = True
     epochs: Count = 120
     eval_during_train: bool = True
     eval_interval: Count = 1
@@ -43,6 +44,8 @@ class ArchOptions(Options):
     name: str
     class_num: Count = 1000
     dropout: Share | None = None
+    pretrained: bool | str = False
+    use_ssld: bool = False
 
     @field_validator("name")
     @classmethod
@@ -55,6 +58,12 @@ class ArchOptions(Options):
     def _has_dropout(self) -> ArchOptions:
         if self.dropout is not None and model_card(self.name).dropout is None:
             raise ValueError(f"{self.name} has no dropout")
+        return self
+
+    @model_validator(mode="after")
+    def _ssld_of_what(self) -> ArchOptions:
+        if self.use_ssld and self.pretrained is not True:
+            raise ValueError("use_ssld chooses among the published weights: set pretrained: true")
         return self
 
 

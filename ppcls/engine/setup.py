@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +12,8 @@ from paddle import Tensor, nn
 
 from ppcls.arch import create_model
 from ppcls.arch.layers import ImageClassifier
-from ppcls.arch.weights import load_weights
+from ppcls.arch.weights import load_weights, locate_weights
+from ppcls.cards import model_card
 from ppcls.config import Config
 from ppcls.config.schema import DataOptions
 from ppcls.data.dataset import ImageDataset
@@ -24,6 +27,7 @@ __all__ = [
     "Normalize",
     "build_loader",
     "build_model",
+    "find_weights",
     "load_trained_model",
     "require",
     "seed_everything",
@@ -116,14 +120,35 @@ def build_model(config: Config) -> ImageClassifier:
     return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout)
 
 
+def find_weights(config: Config) -> tuple[Path | None, list[str]]:
+    """Return the weights that a configuration starts from, fetched, and what to tell the user.
+
+    `Global.pretrained_model` (a path or a URL) wins over `Arch.pretrained`; where both are set, a
+    line says so.
+
+    Raises:
+        WeightsError: nothing is published under that name, no such file, or no way to fetch it.
+    """
+    chosen, arch = config.Global.pretrained_model, config.Arch
+    if chosen is None and arch.pretrained is False:
+        return None, []
+    card = model_card(arch.name)
+    if chosen is None:
+        return locate_weights(card, "ssld" if arch.use_ssld else arch.pretrained), []
+    notes = []
+    if arch.pretrained is not False:
+        notes.append(f"Global.pretrained_model ({chosen}) wins over Arch.pretrained")
+    return locate_weights(card, chosen), notes
+
+
 def load_trained_model(config: Config, command: str, allow_random: bool) -> ImageClassifier:
-    """Build the model and load `Global.pretrained_model`, ready to answer (eval mode).
+    """Build the model and load its weights (see `find_weights`), ready to answer (eval mode).
 
     Raises:
         ConfigError: no weights are named, and random ones were not asked for.
         WeightsError: the weights cannot be read or do not fit.
     """
-    path = config.Global.pretrained_model
+    path, notes = find_weights(config)
     if path is None and not allow_random:
         raise ConfigError(
             f"`{command}` needs trained weights: -o Global.pretrained_model=PATH "
@@ -132,6 +157,8 @@ def load_trained_model(config: Config, command: str, allow_random: bool) -> Imag
     seed_everything(config.Global.seed)
     model = build_model(config)
     if path is not None:
-        load_weights(model, path)
+        notes += load_weights(model, path, strict=config.Global.strict)
+    for note in notes:
+        print(note, file=sys.stderr)
     model.eval()
     return model

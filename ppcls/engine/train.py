@@ -11,12 +11,11 @@ from pathlib import Path
 import paddle
 
 from ppcls.arch.layers import ImageClassifier
-from ppcls.arch.weights import load_weights
+from ppcls.arch.weights import load_weights, save_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.schema import AdamW, Momentum
 from ppcls.data.lists import class_names
 from ppcls.data.loader import Loader
-from ppcls.engine.checkpoint import replacing, save_weights
 from ppcls.engine.evaluate import eval_topk, evaluate_model
 from ppcls.engine.logs import RunLog, Speed, StepTimer
 from ppcls.engine.losses import build_loss
@@ -26,11 +25,13 @@ from ppcls.engine.setup import (
     Normalize,
     build_loader,
     build_model,
+    find_weights,
     require,
     seed_everything,
     select_device,
 )
 from ppcls.errors import ConfigError, RunError
+from ppcls.files import replacing
 from ppcls.plots import training_curves
 
 __all__ = ["TrainResult", "train"]
@@ -173,7 +174,7 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
         ConfigError: a section is missing, or the folder holds an earlier run and `overwrite` is
             false.
         DataError: a list, a label, the class names or an image is wrong.
-        WeightsError: `Global.pretrained_model` cannot be read or is made for another model.
+        WeightsError: the weights to start from cannot be had, or are made for another model.
         RunError: the loss is no longer finite, no such device, or nowhere to write.
     """
     options, class_num = config.Global, config.Arch.class_num
@@ -194,9 +195,9 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
             # Wrong class names would otherwise come to light when the trained model is exported.
             class_names(config.Infer.PostProcess.class_id_map_file, class_num)
         model = build_model(config)
-        note = None
-        if options.pretrained_model:
-            note = load_weights(model, options.pretrained_model, new_head=True)
+        weights, notes = find_weights(config)
+        if weights:
+            notes += load_weights(model, weights, adapt=True, strict=options.strict)
         # mypy takes a union for its members' base class where a type variable stands for it.
         run = _Run(config, optimizer_options, model, loader, eval_loader)  # type: ignore[arg-type]
         folder = _claim_folder(config, overwrite)
@@ -205,7 +206,7 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
             f"{config.Arch.name}, {class_num} classes, on {device}: {len(loader.dataset)} images, "
             f"{len(loader)} steps an epoch, {options.epochs} epochs; writing to {folder}"
         )
-        if note:
+        for note in notes:
             log.line(note)
         result = run.train(folder, log)
     training_curves(log.metrics_path, folder / "curves.png")

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import paddle
-from paddle import nn
-
 from ppcls.errors import RunError
 
-__all__ = ["replacing", "save_weights"]
+__all__ = ["replacing"]
 
 
 @contextmanager
@@ -33,9 +30,3 @@ def replacing(path: Path) -> Iterator[Path]:
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def save_weights(model: nn.Layer, path: Path) -> None:
-    """Write a model's parameters and buffers as `.pdparams`, under their structured names."""
-    with replacing(path) as temporary:
-        paddle.save(model.state_dict(), str(temporary))

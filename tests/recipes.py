@@ -1,0 +1,36 @@
+"""How recorded results were made: parameters filled by their names, and fixed inputs."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import paddle
+
+
+def fill(name: str, shape: list[int], salt: int = 0) -> np.ndarray:
+    """Values for a parameter or buffer, the same on every machine."""
+    rng = np.random.RandomState((zlib.crc32(name.encode()) + salt) & 0x7FFFFFFF)
+    leaf = name.rsplit(".", 1)[-1]
+    if leaf == "_variance" or (leaf == "weight" and len(shape) == 1):
+        return rng.uniform(0.5, 1.5, shape).astype("float32")
+    if len(shape) == 1:
+        return rng.normal(0, 0.1, shape).astype("float32")
+    gain, fan_in = (2.0, np.prod(shape[1:])) if len(shape) == 4 else (1.0, shape[0])
+    return rng.normal(0, np.sqrt(gain / fan_in), shape).astype("float32")
+
+
+def fill_model(model: paddle.nn.Layer, salt: int = 0) -> None:
+    shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
+    model.set_state_dict({k: paddle.to_tensor(fill(k, s, salt)) for k, s in shapes.items()})
+
+
+def probe_image(size: int, salt: int = 0) -> np.ndarray:
+    """The input of the recorded logits, float32 (2, 3, size, size)."""
+    return np.random.RandomState(7 + salt).normal(0, 1, (2, 3, size, size)).astype("float32")
+
+
+def training_batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The batch of a recorded training step: images float32 (4, 3, 64, 64), labels int64 (4,)."""
+    images = np.random.RandomState(100 + step).normal(0, 1, (4, 3, 64, 64)).astype("float32")
+    return images, np.random.RandomState(200 + step).randint(0, 10, (4,)).astype("int64")
