@@ -181,32 +181,25 @@ def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], pictu
 
 def _list(args: argparse.Namespace) -> int:
     from ppcls.cards import list_models, model_card
+    from ppcls.cards.show import table
 
     cards = [model_card(name) for name in list_models(args.pattern)]
     if args.json:
-        rows = [
-            {
-                "name": card.name,
-                "params": card.params,
-                "macs": card.macs,
-                "input_size": card.input_size,
-                "published_top1": card.published_top1,
-                "published_top5": card.published_top5,
-            }
-            for card in cards
-        ]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([card.to_dict() for card in cards], indent=2))
         return 0
     if not cards:
         print(f"no architecture matches {args.pattern!r}", file=sys.stderr)
         return 1
-    print(f"{'name':20}{'params':>9}{'MACs':>9}{'input':>7}{'top-1':>8}{'top-5':>8}")
-    for card in cards:
-        shares = (card.published_top1, card.published_top5)
-        print(
-            f"{card.name:20}{card.params / 1e6:8.2f}M{card.macs / 1e9:8.2f}G{card.input_size:7}"
-            + "".join("       -" if share is None else f"{share:8.4f}" for share in shares)
-        )
+    print(table(cards))
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from ppcls.cards import model_card
+    from ppcls.cards.show import describe
+
+    card = model_card(args.name)
+    print(json.dumps(card.to_dict(), indent=2) if args.json else describe(card))
     return 0
 
 
@@ -440,7 +433,19 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         """,
     )
     list_.add_argument("pattern", nargs="?", default="*", metavar="PATTERN")
-    list_.add_argument("--json", action="store_true", help="print a JSON list")
+    list_.add_argument("--json", action="store_true", help="print a JSON list of model cards")
+
+    info = commands.add(
+        "info",
+        _info,
+        "print all that is known of an architecture: its model card",
+        """
+        ppcls info HRNet_W48_C
+        ppcls info DPN68 --json
+        """,
+    )
+    info.add_argument("name", metavar="NAME", help="as `ppcls list` prints it")
+    info.add_argument("--json", action="store_true", help="print a JSON object")
 
     convert = commands.add(
         "convert",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -79,6 +80,16 @@ def overrides(colours: Path, tmp_path: Path) -> list[str]:
         f"Global.output_dir={tmp_path / 'output'}",
         f"Global.save_inference_dir={tmp_path / 'inference'}",
     ]
+
+
+@pytest.fixture
+def zero_weights() -> Iterator[None]:
+    """Build models of zeros: random numbers take most of the time of building a large one."""
+    from paddle.nn.initializer import Constant, set_global_initializer
+
+    set_global_initializer(Constant(0.0))
+    yield
+    set_global_initializer(None)
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,12 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
     out = run("-c", code).stdout
     assert out.endswith("set()\n")
     assert "examples:" in out
-    for command in ("train", "eval", "infer", "export", "predict", "list", "data"):
+    for command in ("train", "eval", "infer", "export", "predict", "list", "info", "data"):
         assert f"\n    {command} " in out
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "eval", "infer", "export", "predict", "list", "data", "data split"]
+    "command", ["train", "eval", "infer", "export", "predict", "list", "info", "data", "data split"]
 )
 def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -89,12 +89,49 @@ def test_without_paddle_the_error_says_what_to_install() -> None:
 def test_list(capsys: pytest.CaptureFixture) -> None:
     assert main(["list", "squeezenet1_1"]) == 0
     header, row = capsys.readouterr().out.splitlines()
-    assert header.split() == ["name", "params", "MACs", "input", "top-1", "top-5"]
-    assert row.split() == ["SqueezeNet1_1", "1.24M", "0.35G", "224", "0.6010", "0.8190"]
+    assert header.split() == ["name", "params", "MACs", "input", "top-1", "top-5", "checkpoints"]
+    assert row.split() == [
+        *("SqueezeNet1_1", "1.24M", "0.35G", "224", "0.6010", "0.8190", "published")
+    ]
+    assert main(["list", "*HRNet_W[16]?_C"]) == 0
+    found = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert found["HRNet_W18_C"].endswith("0.7690  0.9340  published, ssld")
+    assert found["SE_HRNet_W64_C"].endswith("-       -  ssld")
+    assert found["HRNet_W60_C"].endswith("-       -  -")
     assert main(["list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [r["name"] for r in rows] == ppcls.list_models()
     assert main(["list", "nothing"]) == 1
+
+
+def test_info(capsys: pytest.CaptureFixture) -> None:
+    assert main(["info", "HRNet_W48_C"]) == 0
+    out = capsys.readouterr().out
+    card = ppcls.model_card("HRNet_W48_C")
+    for text in (
+        card.paper,
+        "https://arxiv.org/abs/1908.07919",
+        "77,466,024 parameters",
+        "17,277,996,032 multiply-accumulates for 224x224 pixels",
+        "short side to 256 (bilinear), centre crop of 224",
+        "mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
+        "checkpoint published, Apache-2.0",
+        *(checkpoint.url for checkpoint in card.checkpoints),
+        "top-1 0.7900, top-5 0.9440",
+        "top-1 0.8360, top-5 0.9680",
+        "77.47 M parameters, 34.58 GFLOPs",
+        *card.disagreements(),
+    ):
+        assert text in " ".join(out.split())
+    assert ["V100,", "FP32", "11.09", "17.04", "27.28"] in [x.split() for x in out.splitlines()]
+    assert main(["info", "HarDNet68"]) == 0
+    assert "24.122/7.282%" in capsys.readouterr().out
+    assert main(["info", "SE_HRNet_W18_C"]) == 0
+    assert "checkpoints    none published" in capsys.readouterr().out
+    assert main(["info", "DPN68", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["checkpoints"][0]["published"]["t4_fp16"] == [11.7827, 13.12652, 16.19213]
+    assert len(found["disagreements"]) == 2
 
 
 def test_the_whole_way_by_the_scripts(config_file: Path, overrides: list[str], tmp_path) -> None:
@@ -156,6 +193,8 @@ USAGE = [
     (["predict", "{data}"], "the following arguments are required: INPUT"),
     (["predict", "{data}", "x", "--topk", "0"], "expected a positive integer, not 0"),
     (["predict", "{data}", "x", "--grid", "a.jpg"], "expected a .png file in a folder that exists"),
+    (["info", "DPN-68"], "no architecture is called 'DPN-68'; did you mean 'DPN68'?"),
+    (["info"], "the following arguments are required: NAME"),
     (["data", "split", "{data}", "--val", "1.5"], "expected a share between 0 and 1, not 1.5"),
 ]
 RUN_TIME = [

@@ -30,11 +30,14 @@ class ImageClassifier(nn.Layer):
         feature_info: one entry for each map that `forward_features` returns.
         head: name of the layer, as in state_dict keys, whose outputs are the classes.
         first_conv: name of the convolution that reads the image.
+        features_only: whether calling the model gives the feature maps instead of logits. The
+            layers after them stay, unused, so that the same weights load either way.
     """
 
     feature_info: list[FeatureInfo]
     head: str
     first_conv: str
+    features_only: bool = False
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         """Map images (N, C, H, W) to the feature maps described by `feature_info`, in order."""
@@ -44,9 +47,13 @@ class ImageClassifier(nn.Layer):
         """Map the last feature map to logits (N, class_num)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (N, C, H, W), float32, to logits (N, class_num), float32."""
-        return self.forward_head(self.forward_features(x)[-1])
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Map images (N, C, H, W), float32, to logits (N, class_num), float32.
+
+        With `features_only`: to the list of feature maps described by `feature_info`.
+        """
+        features = self.forward_features(x)
+        return features if self.features_only else self.forward_head(features[-1])
 
 
 def uniform_linear(in_features: int, out_features: int) -> nn.Linear:

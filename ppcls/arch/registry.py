@@ -33,6 +33,7 @@ def create_model(
     class_num: int = 1000,
     in_channels: int = 3,
     dropout: float | None = None,
+    features_only: bool = False,
 ) -> ImageClassifier:
     """Build an architecture.
 
@@ -46,10 +47,14 @@ def create_model(
         in_channels: channels of the input image.
         dropout: drop probability of the head, for the architectures that have one; None is the
             paper's.
+        features_only: the model is a backbone: it answers with its feature maps by stage instead
+            of logits. What comes after them stays in the model, unused and without gradients, so
+            that state_dict keys are the published ones and checkpoints load as they are.
 
     Returns:
         A `paddle.nn.Layer` that maps float32 images (N, in_channels, H, W) to float32 logits
-        (N, class_num).
+        (N, class_num); with `features_only` to a list of float32 maps, whose channels and strides
+        `model.feature_info` states.
 
     Raises:
         ConfigError: no such architecture, an impossible option, or dropout where there is none.
@@ -68,6 +73,7 @@ def create_model(
             raise ConfigError(f"{name}: dropout must be in [0, 1), not {dropout!r}")
         options["dropout"] = dropout
     model = _BUILDERS[name](**options)
+    model.features_only = features_only
     if pretrained:
         for note in load_weights(model, locate_weights(card, pretrained), adapt=True):
             warnings.warn(note, stacklevel=2)

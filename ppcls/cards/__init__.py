@@ -8,10 +8,10 @@ from __future__ import annotations
 import fnmatch
 
 from ppcls.cards import alexnet, darknet, densenet, dpn, hardnet, hrnet, senet, squeezenet
-from ppcls.cards.card import ModelCard
+from ppcls.cards.card import Checkpoint, ModelCard, Published
 from ppcls.errors import ConfigError, did_you_mean
 
-__all__ = ["ModelCard", "list_models", "model_card"]
+__all__ = ["Checkpoint", "ModelCard", "Published", "list_models", "model_card"]
 
 _CARDS: dict[str, ModelCard] = {
     card.name: card
