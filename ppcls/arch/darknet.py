@@ -9,7 +9,7 @@ from __future__ import annotations
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier, uniform_linear
+from ppcls.arch.layers import FeatureInfo, ImageClassifier, conv2d, uniform_linear
 from ppcls.arch.registry import register_model
 
 __all__ = ["DarkNet", "DarkNet53"]
@@ -18,14 +18,7 @@ __all__ = ["DarkNet", "DarkNet53"]
 class ConvBNReLU(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
         super().__init__()
-        self._conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias_attr=False,
-        )
+        self._conv = conv2d(in_channels, out_channels, kernel_size, stride=stride)
         self._bn = nn.BatchNorm2D(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:

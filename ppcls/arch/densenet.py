@@ -11,7 +11,13 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier, uniform_linear
+from ppcls.arch.layers import (
+    BNReLUConv,
+    ConvBN,
+    FeatureInfo,
+    ImageClassifier,
+    uniform_linear,
+)
 from ppcls.arch.registry import register_model
 
 __all__ = [
@@ -22,35 +28,6 @@ __all__ = [
     "DenseNet201",
     "DenseNet264",
 ]
-
-
-class ConvBNReLU(nn.Layer):
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int):
-        super().__init__()
-        self._conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias_attr=False,
-        )
-        self._batch_norm = nn.BatchNorm2D(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self._batch_norm(self._conv(x)))
-
-
-class BNReLUConv(nn.Layer):
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
-        super().__init__()
-        self._batch_norm = nn.BatchNorm2D(in_channels)
-        self._conv = nn.Conv2D(
-            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias_attr=False
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv(F.relu(self._batch_norm(x)))
 
 
 class DenseLayer(nn.Layer):
@@ -98,7 +75,7 @@ class DenseNet(ImageClassifier):
         in_channels: int = 3,
     ):
         super().__init__()
-        self.conv1_func = ConvBNReLU(in_channels, stem, 7, stride=2)
+        self.conv1_func = ConvBN(in_channels, stem, 7, stride=2)
         self.feature_info = [FeatureInfo(stem, 2)]
         # The checkpoints count the stages from 2, the stem being the first.
         self._stages: list[tuple[str, str]] = []

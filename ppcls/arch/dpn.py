@@ -11,52 +11,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier
+from ppcls.arch.layers import BNReLUConv, ConvBN, FeatureInfo, ImageClassifier
 from ppcls.arch.registry import register_model
 
 __all__ = ["DPN", "DPN68", "DPN92", "DPN98", "DPN107", "DPN131"]
-
-
-class ConvBNReLU(nn.Layer):
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int):
-        super().__init__()
-        self._conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias_attr=False,
-        )
-        self._batch_norm = nn.BatchNorm2D(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self._batch_norm(self._conv(x)))
-
-
-class BNReLUConv(nn.Layer):
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int = 1,
-        stride: int = 1,
-        groups: int = 1,
-    ):
-        super().__init__()
-        self._batch_norm = nn.BatchNorm2D(in_channels)
-        self._conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            groups=groups,
-            bias_attr=False,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv(F.relu(self._batch_norm(x)))
 
 
 class DualPathBlock(nn.Layer):
@@ -128,7 +86,7 @@ class DPN(ImageClassifier):
         in_channels: int = 3,
     ):
         super().__init__()
-        self.conv1_x_1_func = ConvBNReLU(in_channels, stem, stem_kernel, stride=2)
+        self.conv1_x_1_func = ConvBN(in_channels, stem, stem_kernel, stride=2)
         self.pool = nn.MaxPool2D(3, stride=2, padding=1)
         self.feature_info = [FeatureInfo(stem, 2)]
         self._stages: list[list[str]] = []

@@ -12,7 +12,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier
+from ppcls.arch.layers import FeatureInfo, ImageClassifier, conv2d
 from ppcls.arch.registry import register_model
 
 __all__ = ["HarDNet", "HarDNet39_ds", "HarDNet68", "HarDNet68_ds", "HarDNet85"]
@@ -26,14 +26,7 @@ def relu6(x: Tensor) -> Tensor:
 class ConvBNReLU6(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1):
         super().__init__()
-        self.conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias_attr=False,
-        )
+        self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride)
         self.norm = nn.BatchNorm2D(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,9 +36,7 @@ class ConvBNReLU6(nn.Layer):
 class DepthwiseConvBN(nn.Layer):
     def __init__(self, channels: int, stride: int = 1):
         super().__init__()
-        self.dwconv = nn.Conv2D(
-            channels, channels, 3, stride=stride, padding=1, groups=channels, bias_attr=False
-        )
+        self.dwconv = conv2d(channels, channels, 3, stride=stride, groups=channels)
         self.norm = nn.BatchNorm2D(channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier, squeeze_excite, uniform_linear
+from ppcls.arch.layers import FeatureInfo, ImageClassifier, conv2d, squeeze_excite, uniform_linear
 from ppcls.arch.registry import register_model
 
 __all__ = [
@@ -64,14 +64,7 @@ class ConvBN(nn.Layer):
         relu: bool = True,
     ):
         super().__init__()
-        self.conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias_attr=False,
-        )
+        self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride)
         self.bn = nn.BatchNorm2D(out_channels)
         self.relu = relu
 

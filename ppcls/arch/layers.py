@@ -8,7 +8,15 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.tensor.layer_function_generator import generate_activation_fn
 
-__all__ = ["FeatureInfo", "ImageClassifier", "squeeze_excite", "uniform_linear"]
+__all__ = [
+    "BNReLUConv",
+    "ConvBN",
+    "FeatureInfo",
+    "ImageClassifier",
+    "conv2d",
+    "squeeze_excite",
+    "uniform_linear",
+]
 
 # F.sigmoid refuses to be traced into the older export format (.pdmodel); the operator is the same.
 _sigmoid = generate_activation_fn("sigmoid")
@@ -54,6 +62,64 @@ class ImageClassifier(nn.Layer):
         """
         features = self.forward_features(x)
         return features if self.features_only else self.forward_head(features[-1])
+
+
+def conv2d(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1
+) -> nn.Conv2D:
+    """Return a convolution without bias, padded so that stride 1 keeps the size of the map."""
+    return nn.Conv2D(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        padding=kernel_size // 2,
+        groups=groups,
+        bias_attr=False,
+    )
+
+
+class ConvBN(nn.Layer):
+    """Convolution, batch normalisation, and ReLU unless `relu` is false."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        relu: bool = True,
+    ):
+        super().__init__()
+        self._conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups)
+        self._batch_norm = nn.BatchNorm2D(out_channels)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._batch_norm(self._conv(x))
+        return F.relu(x) if self.relu else x
+
+
+class BNReLUConv(nn.Layer):
+    """The same three the other way round: what pre-activation networks are made of."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+    ):
+        super().__init__()
+        self._batch_norm = nn.BatchNorm2D(in_channels)
+        self._conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv(F.relu(self._batch_norm(x)))
 
 
 def uniform_linear(in_features: int, out_features: int) -> nn.Linear:

@@ -11,39 +11,16 @@ from __future__ import annotations
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ppcls.arch.layers import FeatureInfo, ImageClassifier, squeeze_excite, uniform_linear
+from ppcls.arch.layers import (
+    ConvBN,
+    FeatureInfo,
+    ImageClassifier,
+    squeeze_excite,
+    uniform_linear,
+)
 from ppcls.arch.registry import register_model
 
 __all__ = ["SENet", "SENet154_vd"]
-
-
-class ConvBN(nn.Layer):
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        groups: int = 1,
-        relu: bool = True,
-    ):
-        super().__init__()
-        self._conv = nn.Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            groups=groups,
-            bias_attr=False,
-        )
-        self._batch_norm = nn.BatchNorm2D(out_channels)
-        self.relu = relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self._batch_norm(self._conv(x))
-        return F.relu(x) if self.relu else x
 
 
 class SqueezeExcitation(nn.Layer):
