@@ -1,4 +1,4 @@
-# make demo    train, evaluate, export and predict on real pictures (about ten minutes, two cores)
+# make demo    train, evaluate, export and predict on real pictures (about five minutes, two cores)
 # make test    run the tests
 # make lint    check style and types
 #

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import math
@@ -19,6 +20,7 @@ from ppcls.errors import ConfigError, DataError, PpclsError
 
 if TYPE_CHECKING:
     from ppcls.config import Config
+    from ppcls.data.lists import Split
     from ppcls.inference.inputs import Input
     from ppcls.inference.predictor import Classifier
     from ppcls.inference.results import Result
@@ -123,7 +125,7 @@ def _answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Name
     from tqdm import tqdm
 
     for one in inputs:
-        if one.label is not None and one.label >= len(classifier.labels):
+        if one.label is not None and not 0 <= one.label < len(classifier.labels):
             raise DataError(
                 f"{one.path}: its list gives it label {one.label}, and the model knows "
                 f"0..{len(classifier.labels) - 1}"
@@ -183,7 +185,9 @@ def _list(args: argparse.Namespace) -> int:
     from ppcls.cards import list_models, model_card
     from ppcls.cards.show import table
 
-    cards = [model_card(name) for name in list_models(args.pattern)]
+    # A word without wildcards is a part of the name: `ppcls list hardnet` finds what is meant.
+    pattern = args.pattern if set(args.pattern) & set("*?[") else f"*{args.pattern}*"
+    cards = [model_card(name) for name in list_models(pattern)]
     if args.json:
         print(json.dumps([card.to_dict() for card in cards], indent=2))
         return 0
@@ -229,11 +233,14 @@ def _data_split(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_lists(folder: str, counts: dict[str, int]) -> None:
+def _print_lists(folder: str, split: Split) -> None:
     print(
-        f"{folder}: {counts['classes']} classes, {counts['train']} images to train on, "
-        f"{counts['val']} held out; lists: train_list.txt, val_list.txt, label_list.txt"
+        f"{folder}: {split.classes} classes, {split.train} images to train on, {split.val} held "
+        "out; lists: train_list.txt, val_list.txt, label_list.txt"
     )
+    if split.left_out:
+        kinds = ", ".join(f"{count} {what}" for what, count in sorted(split.left_out.items()))
+        print(f"{folder}: in no list, because not images that can be read: {kinds}")
 
 
 def _png(text: str) -> str:
@@ -253,6 +260,12 @@ def _share(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, not {text}")
     return value
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, not {text}")
+    return int(text)
 
 
 def _positive(text: str) -> int:
@@ -487,10 +500,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         """,
     )
     split.add_argument("folder", metavar="DIR")
-    split.add_argument(
-        "--val", type=_share, default=0.2, metavar="SHARE", help="held out of each class (0.2)"
-    )
-    split.add_argument("--seed", type=int, default=0, help="of the choice (0)")
+    split.add_argument("--val", type=_share, metavar="SHARE", help="held out of each class (0.2)")
+    split.add_argument("--seed", type=_natural, default=0, help="of the choice (0)")
     for command in (digits, split):
         command.add_argument(
             "--overwrite", action="store_true", help="replace lists that are there and differ"
@@ -501,9 +512,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _quiet_libraries() -> None:
     """Keep off the terminal what users of a command can do nothing about."""
     os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
@@ -511,6 +523,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
 
     0: done. 1: data, weights or run time. 2: usage or configuration. 130: interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not stop what is being done.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args: Any = _parser(prog).parse_args(argv)
     _quiet_libraries()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ppcls.errors import RunError
@@ -29,4 +29,6 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where its folder cannot be there is no such file, and the error above says why.
+        with suppress(OSError):
+            temporary.unlink()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from ppcls.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Tile", "prediction_grid", "training_curves"]
 
@@ -35,7 +41,8 @@ def training_curves(metrics: Path, picture: Path) -> None:
                 axes.legend()
     rate.plot([r["epoch"] - 1 + r["step"] / per_epoch for r in steps], [r["lr"] for r in steps])
     loss.set_title("loss")
-    loss.set_yscale("log")
+    if all(r["loss"] > 0 for r in [*steps, *evaluations]):
+        loss.set_yscale("log")
     accuracy.set_title("top-1")
     if evaluations:
         best = max(evaluations, key=lambda r: r["top1"])
@@ -45,7 +52,29 @@ def training_curves(metrics: Path, picture: Path) -> None:
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-    figure.savefig(picture, dpi=100)
+    _save(figure, picture)
+
+
+def _fonts() -> list[str]:
+    """Return the fonts to look a character up in, one after the other: Chinese names are common."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    wide = (
+        "Noto Sans CJK SC",
+        "Noto Sans SC",
+        "Source Han Sans SC",
+        "WenQuanYi Micro Hei",
+        "SimHei",
+    )
+    return [*(name for name in wide if name in installed), "DejaVu Sans"]
+
+
+def _save(figure: Figure, picture: Path) -> None:
+    with replacing(picture) as file, warnings.catch_warnings():
+        # A character that no font has is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(file, format="png", dpi=100)
 
 
 class Tile(NamedTuple):
@@ -67,5 +96,11 @@ def prediction_grid(tiles: Sequence[Tile], picture: str | Path, columns: int = 8
         axes.axis("off")
         if i < len(tiles):
             axes.imshow(tiles[i].image)
-            axes.set_title(tiles[i].caption, fontsize=8, color="red" if tiles[i].wrong else "black")
-    figure.savefig(picture, dpi=100)
+            axes.set_title(
+                tiles[i].caption,
+                fontsize=8,
+                color="red" if tiles[i].wrong else "black",
+                parse_math=False,
+                family=_fonts(),
+            )
+    _save(figure, Path(picture))

@@ -175,6 +175,53 @@ def test_the_whole_way_by_the_scripts(config_file: Path, overrides: list[str], t
 
 
 USAGE = [
+    (["data", "split", "{data}", "--seed", "-1"], "expected a whole number from 0, not -1"),
+    (
+        ["predict", "{data}", "x", "--grid", "{data}.png/a.png"],
+        "a .png file in a folder that exists",
+    ),
+    (
+        [
+            "export",
+            "-c",
+            "{config}",
+            "-o",
+            "Optimizer={{name: AdamW, lr: {{name: Constant, learning_rate: 1}}, momentum: 1}}",
+        ],
+        "known here: name, lr, beta1",
+    ),
+    (["train", "-c", "{config}", "-o", "Optimizer.lr.warmup_epoch=2"], "leaves nothing of Global"),
+    (
+        [
+            "train",
+            "-c",
+            "{config}",
+            "-o",
+            "DataLoader.Train.sampler={{batch_size: 99, drop_last: true}}",
+        ],
+        "-o DataLoader.Train.sampler.batch_size=13 is one that fits",
+    ),
+    (
+        [
+            "train",
+            "-c",
+            "{config}",
+            "-o",
+            "DataLoader.Eval.dataset.transform_ops.1={{RandFlipImage: }}",
+        ],
+        "RandFlipImage is random, which only training may be, not DataLoader.Eval",
+    ),
+    (
+        [
+            "export",
+            "-c",
+            "{config}",
+            "-o",
+            "Global.pretrained_model={weights}",
+            "Infer.transforms.2.NormalizeImage.mean=[0, 0, 0]",
+        ],
+        "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops",
+    ),
     # arguments, the message's part; all exit with 2
     (["train"], "the following arguments are required: -c/--config"),
     (["trian"], "invalid choice: 'trian'"),
@@ -198,17 +245,24 @@ USAGE = [
     (["data", "split", "{data}", "--val", "1.5"], "expected a share between 0 and 1, not 1.5"),
 ]
 RUN_TIME = [
+    (
+        ["eval", "-c", "{config}", "-o", "Global.pretrained_model={empty}"],
+        "is a folder, not a file",
+    ),
+    (["train", "-c", "{config}", "-o", "Global.output_dir={weights}"], "cannot write: Not a dir"),
+    (["data", "digits", "{data}"], "not a file of the digits; name a new folder"),
+    (["data", "digits", "{weights}"], "a file is in the way; name a folder"),
     # the same, with exit status 1
     (["eval", "-c", "{config}", "-o", "Global.pretrained_model=gone"], "no such weights: gone"),
     (["train", "-c", "{config}", "--data", "{empty}"], "label_list.txt: no such file; `ppcls data"),
-    (["data", "split", "{empty}"], "expected one folder of images per class, found no folder"),
+    (["data", "split", "{empty}"], "expected a folder of images for each class, found no folder"),
     (["data", "split", "{empty}/gone"], "gone: no such folder"),
     (["predict", "{empty}", "{data}"], "not an exported model: no inference.yml"),
     (["predict", "{empty}", "{empty}"], "no images in this folder"),
     (["predict", "{empty}", "gone.png"], "gone.png: no such file or folder"),
     (
         ["train", "-c", "{config}", "-o", "DataLoader.Train.dataset.cls_label_path=gone.txt"],
-        "gone.txt: cannot read the image list: No such file",
+        "no such image list: gone.txt (seen from /",
     ),
     (
         ["train", "-c", "{config}", "-o", "DataLoader.Train.dataset.image_root={empty}"],

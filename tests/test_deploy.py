@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ppcls.exporter.parity import check_parity
 from ppcls.inference.backends.eager import EagerBackend
 from ppcls.inference.inputs import find_inputs
 from ppcls.inference.predictor import Classifier, Predictor
+from ppcls.plots import Tile, prediction_grid
 
 
 @pytest.fixture
@@ -86,6 +88,32 @@ def test_bad_images_are_answered_in_their_place(
         "label_names",
         "error",
     }
+
+
+def test_what_is_no_image_is_an_answer_with_an_error(bundle: Path) -> None:
+    sources = [3, None, np.zeros((4, 4), np.uint8)]
+    errors = [result.error for result in Predictor(bundle).predict(sources)]
+    assert errors[0] == "expected a path, bytes or an array, not int"
+    assert errors[1] == "expected a path, bytes or an array, not NoneType"
+    assert "must be uint8 (H, W, 3)" in errors[2]
+
+
+def test_an_export_does_not_replace_other_files(
+    config_file: Path, ready: list[str], tmp_path
+) -> None:
+    (tmp_path / "inference").mkdir()
+    (tmp_path / "inference/inference.json").write_text("mine")
+    with pytest.raises(RunError, match=r"inference\.json: there already, and no export of ppcls"):
+        ppcls.export(load_config(config_file, ready))
+    assert [p.name for p in (tmp_path / "inference").iterdir()] == ["inference.json"]
+
+
+def test_names_with_dollars_and_chinese_are_drawn(tmp_path: Path) -> None:
+    tiles = [Tile(np.zeros((4, 4, 3), np.uint8), text) for text in ("a^$b^$c", "$_$", "猫 0.9")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prediction_grid(tiles, tmp_path / "grid.png")
+    assert (tmp_path / "grid.png").stat().st_size > 1000
 
 
 def test_scores_are_probabilities_best_first(bundle: Path, colours: Path) -> None:

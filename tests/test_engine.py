@@ -11,9 +11,11 @@ import pytest
 from conftest import ROOT
 from pydantic import TypeAdapter
 
-from ppcls.arch.weights import read_weights
+import ppcls
+from ppcls.arch.weights import read_weights, save_weights
 from ppcls.config import load_config
 from ppcls.config.schema import CELoss, Schedule
+from ppcls.data.lists import read_label_names
 from ppcls.engine.evaluate import evaluate
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
@@ -48,27 +50,27 @@ def records(folder: Path, kind: str) -> list[dict]:
 
 
 def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list[str]) -> None:
-    config = load_config(
-        config_file,
-        [
-            *overrides,
-            "Global.epochs=12",
-            "Global.save_interval=8",
-            "Optimizer={name: AdamW, lr: {name: Cosine, learning_rate: 0.001, warmup_epoch: 1}}",
-        ],
-    )
-    result = train(config)
+    asked = [
+        *overrides,
+        "Global.epochs=12",
+        "Global.save_interval=8",
+        "Optimizer={name: AdamW, lr: {name: Cosine, learning_rate: 0.001, warmup_epoch: 1}}",
+    ]
+    result = train(load_config(config_file, asked))
     names = {p.name for p in result.folder.iterdir()}
     assert names == {
         "best_model.pdparams",
         "config.yaml",
         "curves.png",
         "epoch_8.pdparams",
+        "label_list.txt",
         "latest.pdparams",
         "metrics.jsonl",
         "train.log",
     }
-    assert load_config(result.folder / "config.yaml") == config
+    names = f"Infer.PostProcess.class_id_map_file={result.folder / 'label_list.txt'}"
+    assert load_config(result.folder / "config.yaml") == load_config(config_file, [*asked, names])
+    assert read_label_names(result.folder / "label_list.txt") == ["bleu pâle", "green", "red"]
     steps, evals = records(result.folder, "train"), records(result.folder, "eval")
     assert [r["step"] for r in steps if r["epoch"] == 1] == [0, 2, 3]
     assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
@@ -83,7 +85,7 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
     found = evaluate(
         load_config(config_file, [*overrides, f"Global.pretrained_model={result.best}"])
     )
-    best = next(r for r in evals if r["top1"] == result.best_top1)
+    best = next(r for r in reversed(evals) if r["top1"] == result.best_top1)
     assert found.count == 9
     assert found.means["top1"] == best["top1"]
     assert found.means["loss"] == pytest.approx(best["loss"], rel=1e-6)
@@ -110,7 +112,7 @@ def test_an_earlier_run_is_not_written_over(config_file: Path, overrides: list[s
     config = load_config(config_file, [*overrides, "Global.epochs=1"])
     folder = train(config).folder
     before = {p: p.read_bytes() for p in folder.iterdir()}
-    with pytest.raises(ConfigError, match="holds an earlier run; choose another folder"):
+    with pytest.raises(ConfigError, match=r"holds an earlier run \(config\.yaml\); choose"):
         train(config)
     assert {p: p.read_bytes() for p in folder.iterdir()} == before
     train(config, overwrite=True)
@@ -141,6 +143,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(config_file: Path, overrides: l
     config = load_config(config_file, [*overrides, "Loss.Train=[{CELoss: {weight: 1e39}}]"])
     with pytest.raises(RunError, match=r"the loss is inf in epoch 1, by step 0 \(learning"):
         train(config)
+
+
+def test_weights_that_are_no_numbers_are_no_success(
+    config_file: Path, overrides: list[str], tmp_path: Path
+) -> None:
+    model = ppcls.create_model("HarDNet39_ds", class_num=3)
+    model.state_dict()["base.14.3.bias"].set_value(paddle.full([3], float("nan")))
+    save_weights(model, tmp_path / "nan.pdparams")
+    more = ["Arch.name=HarDNet39_ds", f"Global.pretrained_model={tmp_path / 'nan'}"]
+    config = load_config(config_file, [*overrides, *more])
+    with pytest.raises(RunError, match="the loss of the evaluation is nan"):
+        evaluate(config)
+    with pytest.raises(RunError, match="the model itself answers with numbers that are not finite"):
+        ppcls.export(config)
 
 
 def test_totals_are_exact_for_any_batches() -> None:

@@ -35,6 +35,7 @@ class ImageClassifier(nn.Layer):
     A family implements `forward_features` and `forward_head`, and sets:
 
     Attributes:
+        name: the architecture, as `create_model` was asked for it.
         feature_info: one entry for each map that `forward_features` returns.
         head: name of the layer, as in state_dict keys, whose outputs are the classes.
         first_conv: name of the convolution that reads the image.
@@ -42,6 +43,7 @@ class ImageClassifier(nn.Layer):
             layers after them stay, unused, so that the same weights load either way.
     """
 
+    name: str
     feature_info: list[FeatureInfo]
     head: str
     first_conv: str

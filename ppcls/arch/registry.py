@@ -73,6 +73,7 @@ def create_model(
             raise ConfigError(f"{name}: dropout must be in [0, 1), not {dropout!r}")
         options["dropout"] = dropout
     model = _BUILDERS[name](**options)
+    model.name = name
     model.features_only = features_only
     if pretrained:
         for note in load_weights(model, locate_weights(card, pretrained), adapt=True):

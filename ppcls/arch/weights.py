@@ -92,6 +92,9 @@ def _existing(path: str | Path) -> Path:
     with_suffix = path.with_name(path.name + ".pdparams")
     if with_suffix.is_file():
         return with_suffix
+    if path.is_dir():
+        inside = ", ".join(sorted(p.stem for p in path.glob("*.pdparams"))) or "no .pdparams"
+        raise WeightsError(f"{path} is a folder, not a file of weights; it holds: {inside}")
     raise WeightsError(f"no such weights: {path} (nor {with_suffix.name})")
 
 
@@ -251,8 +254,7 @@ def load_weights(
         found = "; ".join(f"{len(k)} {what} ({_names(k)})" for what, k in unfit.items() if k)
         if strict:
             raise WeightsError(
-                f"{path}: made for another model than {type(model).__name__}: of {len(own)} keys, "
-                + found
+                f"{path}: made for another model than {model.name}: of {len(own)} keys, " + found
             )
         notes.append(f"{path}: not loaded: of {len(own)} keys, {found}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == shapes[k]}

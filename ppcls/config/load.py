@@ -196,6 +196,7 @@ _EXPECTED = {
     "bool_type": "true or false",
     "string_type": "a string",
     "dict_type": "a map",
+    "invalid_key": "names for keys",
 }
 _LENGTHS = {"min_length": "at least", "max_length": "at most"}
 
@@ -206,12 +207,13 @@ def _describe(error: Any, value: Any) -> str:
     if kind == "extra_forbidden":
         word = str(location[-1])
         hint = did_you_mean(word, _fields_at(location))
-        if not hint:
+        if not hint and len(location) == 1:
             same = [k for k in _known_keys(Config) if k.rpartition(".")[2] == word]
             hint = f"; did you mean {same[0]!r}?" if same else ""
         return f"unknown key{hint or '; known here: ' + ', '.join(_fields_at(location))}"
     if kind in ("missing", "union_tag_not_found"):
-        return "missing"
+        by_data = location[-1] in ("image_root", "cls_label_path")
+        return "missing; --data DIR sets it" if by_data else "missing"
     if kind == "one_key":
         found = next(iter(value), None) if isinstance(value, dict) else value
         hint = did_you_mean(str(found), context["names"].split(", "))
@@ -227,6 +229,8 @@ def _describe(error: Any, value: Any) -> str:
         return f"expected {' '.join(ends)} entries, not {context['actual_length']}"
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ")
     found = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
+    if kind == "string_type" and isinstance(value, (int, float)):
+        found += f"; in quotes it is one: '\"{value}\"'"
     return f"expected {expected}, not {found}"
 
 
@@ -238,6 +242,11 @@ def _explain(error: ValidationError, data: Any, origins: dict[Key, str], file: s
         key: Key = ()
         value = data
         for part in item["loc"]:
+            if isinstance(value, dict) and part not in value and len(value) == 1:
+                # A `OneKey` that is not one of several: its name is no part of the location.
+                (name,) = value
+                if isinstance(value[name], dict) and (part in value[name] or part != name):
+                    key, value = (*key, name), value[name]
             inside = isinstance(value, dict) and part in value
             if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
                 value = value[part]
@@ -248,6 +257,10 @@ def _explain(error: ValidationError, data: Any, origins: dict[Key, str], file: s
             key = (*key, "name")
         known = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in origins), None)
         origin = origins[known] if known else file
+        if item["type"] == "value_error":
+            # What does not go together was made so by an override inside, if there is one.
+            within = [at for k, at in origins.items() if k[: len(key)] == key]
+            origin = next((at for at in reversed(within) if at.startswith("-o ")), origin)
         dotted = ".".join(map(str, key)) or "the file"
         texts = messages.setdefault((origin, dotted), [])
         text = _describe(item, value)
@@ -316,7 +329,7 @@ def data_overrides(folder: str | Path) -> list[str]:
         "DataLoader.Eval.dataset.cls_label_path": str(root / VAL_LIST),
         "Infer.PostProcess.class_id_map_file": str(root / LABEL_LIST),
     }
-    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 
 
 def dump_config(config: Config) -> str:

@@ -5,9 +5,11 @@ Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or c
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ppcls.cards import list_models, model_card
 from ppcls.data.transforms import Pipeline, TransformOp
@@ -21,13 +23,21 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
 
 
+def _expand(path: str) -> str:
+    return os.path.expanduser(os.path.expandvars(path))
+
+
+PathText = Annotated[str, AfterValidator(_expand)]
+"""A path (or URL), with `~` and `$VARIABLE` replaced by what they stand for."""
+
+
 class GlobalOptions(Options):
     """What holds for a whole run."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
-    output_dir: str = "./output"
-    pretrained_model: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    output_dir: PathText = "./output"
+    pretrained_model: PathText | None = None
     strict: bool = True
     epochs: Count = 120
     eval_during_train: bool = True
@@ -35,7 +45,7 @@ class GlobalOptions(Options):
     save_interval: Count = 1
     print_batch_step: Count = 10
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
-    save_inference_dir: str = "./inference"
+    save_inference_dir: PathText = "./inference"
 
 
 class ArchOptions(Options):
@@ -152,8 +162,8 @@ class ImageNetDataset(Options):
     """Images named by a list file: `path<delimiter>label` on each line."""
 
     name: Literal["ImageNetDataset"] = "ImageNetDataset"
-    image_root: str
-    cls_label_path: str
+    image_root: PathText
+    cls_label_path: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
     transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
 
@@ -183,20 +193,32 @@ class DataLoaders(Options):
     Train: DataOptions | None = None
     Eval: DataOptions | None = None
 
+    @model_validator(mode="after")
+    def _eval_draws_nothing(self) -> DataLoaders:
+        if self.Eval:
+            _refuse_random(self.Eval.dataset.transform_ops, "DataLoader.Eval")
+        return self
+
 
 class Topk(Options):
     """The `topk` best classes of an image, named by the lines `label name` of a file."""
 
     name: Literal["Topk"] = "Topk"
     topk: Count = 5
-    class_id_map_file: str | None = None
+    class_id_map_file: PathText | None = None
 
 
 class InferOptions(Options):
-    infer_imgs: str | None = None
+    infer_imgs: PathText | None = None
     batch_size: Count = 32
     transforms: Annotated[list[TransformOp], Field(min_length=1)]
     PostProcess: Topk = Topk()
+
+    @field_validator("transforms")
+    @classmethod
+    def _draws_nothing(cls, ops: list) -> list:
+        _refuse_random(ops, "Infer")
+        return ops
 
     _pipeline = field_validator("transforms")(lambda ops: _check_pipeline(ops))
 
@@ -220,6 +242,21 @@ class Config(Options):
     DataLoader: DataLoaders = DataLoaders()
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Config:
+        if self.Optimizer and self.Optimizer.lr.warmup_epoch >= self.Global.epochs:
+            raise ValueError(
+                f"Optimizer.lr.warmup_epoch ({self.Optimizer.lr.warmup_epoch}) leaves nothing of "
+                f"Global.epochs ({self.Global.epochs})"
+            )
+        return self
+
+
+def _refuse_random(ops: Sequence[Any], section: str) -> None:
+    drawn = [type(op).__name__ for op in ops if op.random]
+    if drawn:
+        raise ValueError(f"{drawn[0]} is random, which only training may be, not {section}")
 
 
 def _check_pipeline(ops: list) -> list:

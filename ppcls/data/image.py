@@ -36,6 +36,8 @@ def read(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
                 f"an image array must be uint8 (H, W, 3) RGB, not {source.dtype} {source.shape}"
             )
         return source
+    if not isinstance(source, (bytes, str, os.PathLike)):
+        raise ImageError(f"expected a path, bytes or an array, not {type(source).__name__}")
     if isinstance(source, bytes):
         name, data = f"{len(source)} bytes", np.frombuffer(source, np.uint8)
     else:
@@ -47,7 +49,10 @@ def read(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
             raise ImageError(f"{name}: cannot read the image: {error.strerror}") from None
     if data.size == 0:
         raise ImageError(f"{name}: the image file is empty")
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:  # its message is for OpenCV's own developers
+        raise ImageError(f"{name}: the image is too large to decode ({error.err})") from None
     if image is None:
         raise ImageError(f"{name}: not an image that can be decoded (damaged, or another format)")
     return image

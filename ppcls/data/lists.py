@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +13,14 @@ import numpy as np
 
 from ppcls.data.image import IMAGE_SUFFIXES, find_images
 from ppcls.errors import DataError
+from ppcls.files import replacing
 
 __all__ = [
     "LABEL_LIST",
     "TRAIN_LIST",
     "VAL_LIST",
     "Sample",
+    "Split",
     "class_names",
     "read_image_list",
     "read_label_names",
@@ -38,11 +41,18 @@ def _lines(path: Path, what: str) -> list[tuple[int, str]]:
     """Return the non-empty lines of a UTF-8 text file with their line numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        where = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
+        raise DataError(
+            f"no such {what}: {path}{where}; --data DIR sets all paths to a folder that "
+            "`ppcls data split DIR` or `ppcls data digits DIR` prepared"
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot read the {what}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the {what} is not UTF-8 (byte {error.start})") from None
-    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    # Names may begin with a space; what follows the label is nothing.
+    lines = [(i, line.rstrip()) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError(f"{path}: the {what} is empty")
     return lines
@@ -75,7 +85,7 @@ def read_image_list(
         if not found or not re.fullmatch("-?[0-9]+", label):
             malformed.append((number, f"expected 'path{delimiter}label', found {line!r}"))
             continue
-        sample = Sample(os.path.join(root, name.strip()), int(label))
+        sample = Sample(os.path.join(root, name), int(label))
         if not 0 <= sample.label < class_num:
             out_of_range.append(
                 (
@@ -132,53 +142,88 @@ def class_names(path: str | Path | None, class_num: int) -> list[str]:
     return names
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
+class Split(NamedTuple):
+    """What `split_folder` has written: numbers of images and classes, and what it left out.
+
+    Attributes:
+        left_out: number of files by suffix, and of folders by name, that are in no list.
+    """
+
+    train: int
+    val: int
+    classes: int
+    left_out: dict[str, int]
+
+
+_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev"}
+
+
+def _classes(folder: Path, left_out: Counter[str]) -> dict[str, list[Path]]:
     """Return the images of each sub-folder of `folder`, by the sub-folder's name, sorted."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith(".")]
-    classes = {e.name: find_images(e) for e in entries if e.is_dir()}
-    if not classes:
-        raise DataError(f"{folder}: expected one folder of images per class, found no folder")
     stray = [e for e in entries if e.is_file() and e.suffix.lower() in IMAGE_SUFFIXES]
     if stray:
         raise DataError(f"{stray[0]}: an image outside the class folders ({len(stray)} in all)")
-    for name, images in classes.items():
-        if not images:
+    folders = [e for e in entries if e.is_dir()]
+    if len(folders) < 2:
+        found = f"only {folders[0].name}" if folders else "no folder"
+        raise DataError(f"{folder}: expected a folder of images for each class, found {found}")
+    classes = {}
+    for each in folders:
+        if each.name.lower() in _SPLIT_NAMES:
+            raise DataError(
+                f"{each}: the name of a split, where a class is expected; a data set that is split "
+                f"already holds the class folders in {folder / 'train'} and {folder / 'val'}"
+            )
+        if next(each.rglob("metrics.jsonl"), None):
+            raise DataError(f"{each}: holds a training run, not a class; move it elsewhere")
+        classes[each.name] = find_images(each)
+        if not classes[each.name]:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise DataError(f"{folder / name}: no images in this class folder (looked for {kinds})")
+            raise DataError(f"{each}: no images in this class folder (looked for {kinds})")
+        files = [p for p in each.rglob("*") if p.is_file() and not p.name.startswith(".")]
+        left_out.update(
+            p.suffix.lower() or "no suffix" for p in files if p.suffix.lower() not in IMAGE_SUFFIXES
+        )
     return classes
 
 
 def split_folder(
-    folder: str | Path, val: float = 0.2, seed: int = 0, overwrite: bool = False
-) -> dict[str, int]:
+    folder: str | Path, val: float | None = None, seed: int = 0, overwrite: bool = False
+) -> Split:
     """Write `train_list.txt`, `val_list.txt` and `label_list.txt` for a folder of class folders.
 
     Where `folder` holds `train/` and `val/`, each with the class folders, those are the two
-    lists. Otherwise its sub-folders are the classes, and a share `val` of each class is held out,
-    the same images for the same seed. Classes are numbered in the order of their sorted names.
-
-    Returns:
-        The number of images of each list and of classes: keys `train`, `val`, `classes`.
+    lists. Otherwise its sub-folders are the classes, and a share `val` of each class (None is a
+    fifth) is held out, the same images for the same seed. Classes are numbered in the order of
+    their sorted names; names that begin with a dot are passed over.
 
     Raises:
-        DataError: no folder, no classes, an empty class, a class too small to split, `train/` and
-            `val/` that hold different classes, or lists that exist with other content.
+        DataError: no folder, fewer than two classes, an empty class or one too small to split,
+            folders that are no classes, a share for a set that is split already, a name that is
+            not UTF-8, or lists that exist with other content.
     """
     root = Path(folder)
+    left_out: Counter[str] = Counter()
     if (root / "train").is_dir() and (root / "val").is_dir():
-        train, held_out = _classes(root / "train"), _classes(root / "val")
+        if val is not None:
+            raise DataError(f"{root}: holds train/ and val/, so there is no share to choose")
+        train, held_out = _classes(root / "train", left_out), _classes(root / "val", left_out)
         if train.keys() != held_out.keys():
             odd = ", ".join(sorted(train.keys() ^ held_out.keys()))
             raise DataError(f"{root}: these classes are in only one of train/ and val/: {odd}")
+        others = [e for e in root.iterdir() if e.is_dir() and e.name not in ("train", "val")]
+        left_out.update(f"the folder {e.name}" for e in others if not e.name.startswith("."))
     else:
         train, held_out = {}, {}
         rng = np.random.default_rng(seed)
-        for name, images in _classes(root).items():
+        for name, images in _classes(root, left_out).items():
             if len(images) < 2:
                 raise DataError(f"{root / name}: one image is too few to train on and to hold out")
-            count = min(len(images) - 1, max(1, round(len(images) * val)))
+            share = 0.2 if val is None else val
+            count = min(len(images) - 1, max(1, round(len(images) * share)))
             chosen = set(rng.permutation(len(images))[:count].tolist())
             train[name] = [p for i, p in enumerate(images) if i not in chosen]
             held_out[name] = [p for i, p in enumerate(images) if i in chosen]
@@ -192,10 +237,26 @@ def split_folder(
         for file, part in ((TRAIN_LIST, train), (VAL_LIST, held_out))
     }
     lists[LABEL_LIST] = [f"{label} {name}" for label, name in enumerate(names)]
-    texts = {root / file: "".join(f"{line}\n" for line in lines) for file, lines in lists.items()}
-    for path, text in texts.items():
-        if path.exists() and path.read_bytes() != text.encode() and not overwrite:
-            raise DataError(f"{path} exists and differs; add --overwrite to replace it")
-    for path, text in texts.items():
-        path.write_bytes(text.encode())
-    return {"train": len(lists[TRAIN_LIST]), "val": len(lists[VAL_LIST]), "classes": len(names)}
+    for file, lines in lists.items():
+        _check_list(root / file, lines, overwrite)
+    for file, lines in lists.items():
+        with replacing(root / file) as new:
+            new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    return Split(len(lists[TRAIN_LIST]), len(lists[VAL_LIST]), len(names), dict(left_out))
+
+
+def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:
+    for line in lines:
+        try:
+            line.encode()
+        except UnicodeEncodeError:
+            shown = line.encode(errors="backslashreplace").decode()
+            raise DataError(f"{shown}: a file name that is not UTF-8; rename it") from None
+    if overwrite or not path.exists():
+        return
+    try:
+        same = path.read_text(encoding="utf-8") == "".join(f"{line}\n" for line in lines)
+    except (OSError, UnicodeDecodeError):
+        same = False
+    if not same:
+        raise DataError(f"{path} exists and differs; add --overwrite to replace it")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -41,7 +41,7 @@ _INTERPOLATION = {
     "lanczos": cv2.INTER_LANCZOS4,
 }
 Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
-Pixels = Annotated[int, Field(gt=0)]
+Pixels = Annotated[int, Field(gt=0, le=16384)]
 Size = Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)]
 Range = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 
@@ -50,7 +50,17 @@ def _width_height(size: int | list[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-class DecodeImage(OneKey):
+class Transform(OneKey):
+    """An image operation, with the options it takes.
+
+    Attributes:
+        random: whether it draws random numbers, which only training may.
+    """
+
+    random: ClassVar[bool] = False
+
+
+class DecodeImage(Transform):
     """Read the image (always RGB, height first). Begins every list."""
 
     to_rgb: Literal[True] = True
@@ -61,7 +71,7 @@ class DecodeImage(OneKey):
         return image_reader.read(source)
 
 
-class ResizeImage(OneKey):
+class ResizeImage(Transform):
     """Resize to `size` (a side, or [width, height]), or the short side to `resize_short`."""
 
     size: Size | None = None
@@ -85,7 +95,7 @@ class ResizeImage(OneKey):
         return cv2.resize(image, size, interpolation=_INTERPOLATION[self.interpolation])
 
 
-class CropImage(OneKey):
+class CropImage(Transform):
     """Crop the centre to `size`; an image smaller than that gets an even black border."""
 
     size: Size
@@ -107,13 +117,15 @@ class CropImage(OneKey):
         return image[top : top + height, left : left + width]
 
 
-class RandCropImage(OneKey):
+class RandCropImage(Transform):
     """Crop a random part, `scale` of the area and `ratio` wide to high, and resize it to `size`.
 
     The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the aspect
     ratio is the square of a uniform draw between the square roots of `ratio`'s ends, and the area
     is limited to what fits, so that no draw is ever rejected.
     """
+
+    random: ClassVar[bool] = True
 
     size: Size
     scale: Range = [0.08, 1.0]
@@ -146,8 +158,10 @@ class RandCropImage(OneKey):
         )
 
 
-class RandFlipImage(OneKey):
+class RandFlipImage(Transform):
     """Flip every second image: left to right (1), top to bottom (0), or both (-1)."""
+
+    random: ClassVar[bool] = True
 
     flip_code: Literal[1, 0, -1] = 1
 
@@ -156,7 +170,7 @@ class RandFlipImage(OneKey):
         return cv2.flip(image, self.flip_code) if rng.random() < 0.5 else image
 
 
-class NormalizeImage(OneKey):
+class NormalizeImage(Transform):
     """`(image * scale - mean) / std` for each channel. Ends a list, before `ToCHWImage`."""
 
     scale: Fraction = 1 / 255
@@ -169,7 +183,7 @@ class NormalizeImage(OneKey):
     order: Literal["", "hwc", "chw"] = "chw"
 
 
-class ToCHWImage(OneKey):
+class ToCHWImage(Transform):
     """Put the channels first. May end a list; batches are channels first either way."""
 
 

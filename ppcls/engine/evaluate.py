@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from ppcls.engine.setup import (
     require,
     select_device,
 )
+from ppcls.errors import RunError
 
 __all__ = ["Evaluation", "eval_topk", "evaluate", "evaluate_model"]
 
@@ -63,6 +65,7 @@ def evaluate_model(
 
     Raises:
         ImageError: a sample cannot be decoded.
+        RunError: the loss is not finite.
     """
     was_training, start = model.training, time.perf_counter()
     model.eval()
@@ -76,7 +79,13 @@ def evaluate_model(
         totals.add(loss(logits, labels), logits, labels)
     if was_training:
         model.train()
-    return Evaluation(totals.count, totals.means(), time.perf_counter() - start)
+    means = totals.means()
+    if not math.isfinite(means["loss"]):
+        raise RunError(
+            f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
+            "or give answers that are not"
+        )
+    return Evaluation(totals.count, means, time.perf_counter() - start)
 
 
 def evaluate(config: Config, *, allow_random: bool = False) -> Evaluation:

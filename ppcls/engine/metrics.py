@@ -37,7 +37,7 @@ class Totals:
             labels: int64 (N,).
         """
         count = labels.shape[0]
-        best = paddle.topk(logits, max(self.topk), axis=1)[1]
+        best = paddle.topk(logits, max(self.topk, default=1), axis=1)[1]
         hit = (best == labels.unsqueeze(1)).astype("float64")
         sums = paddle.stack(
             [loss.astype("float64") * count, *(hit[:, :k].sum() for k in self.topk)]

@@ -93,7 +93,8 @@ def build_loader(options: DataOptions, class_num: int, seed: int) -> Loader:
     if sampler.drop_last and len(samples) < sampler.batch_size:
         raise ConfigError(
             f"{dataset.cls_label_path}: {len(samples)} images do not fill one batch of "
-            f"{sampler.batch_size}, and sampler.drop_last drops the rest"
+            f"{sampler.batch_size}, and sampler.drop_last drops the rest; "
+            f"-o DataLoader.Train.sampler.batch_size={max(1, len(samples) // 2)} is one that fits"
         )
     return Loader(
         ImageDataset(samples, Pipeline(dataset.transform_ops), seed),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights, save_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.schema import AdamW, Momentum
-from ppcls.data.lists import class_names
+from ppcls.data.lists import LABEL_LIST, class_names
 from ppcls.data.loader import Loader
 from ppcls.engine.evaluate import eval_topk, evaluate_model
 from ppcls.engine.logs import RunLog, Speed, StepTimer
@@ -54,23 +55,36 @@ class TrainResult:
     seconds: float
 
 
-def _claim_folder(config: Config, overwrite: bool) -> Path:
-    """Return the run's folder, made empty of an earlier run's results.
+def _claim_folder(config: Config, labels: Sequence[str], overwrite: bool) -> Path:
+    """Return the run's folder, with the configuration and without an earlier run's results.
+
+    The class names are copied there and the written configuration names the copy: weights and
+    names stay together, whatever becomes of the data set.
 
     Raises:
         ConfigError: an earlier run is there and may not be overwritten.
         RunError: the folder cannot be written.
     """
     folder = Path(config.Global.output_dir) / config.Arch.name
-    earlier = list(folder.glob("*.pdparams")) if folder.is_dir() else []
+    names = ("config.yaml", "train.log", "metrics.jsonl", "*.pdparams")
+    earlier = [path for name in names for path in folder.glob(name)]
     if earlier and not overwrite:
         raise ConfigError(
-            f"{folder} holds an earlier run; choose another folder (-o Global.output_dir=DIR) "
-            "or add --overwrite"
+            f"{folder} holds an earlier run ({earlier[0].name}); choose another folder "
+            "(-o Global.output_dir=DIR) or add --overwrite"
         )
+    if config.Infer:
+        with replacing(folder / LABEL_LIST) as file:
+            lines = [f"{label} {name}\n" for label, name in enumerate(labels)]
+            file.write_text("".join(lines), encoding="utf-8")
+        post = config.Infer.PostProcess.model_copy(
+            update={"class_id_map_file": str(folder / LABEL_LIST)}
+        )
+        infer = config.Infer.model_copy(update={"PostProcess": post})
+        config = config.model_copy(update={"Infer": infer})
     with replacing(folder / "config.yaml") as file:
         file.write_text(dump_config(config), encoding="utf-8")
-    for path in earlier:
+    for path in folder.glob("*.pdparams"):
         path.unlink()
     return folder
 
@@ -125,7 +139,7 @@ class _Run:
         if not math.isfinite(means["loss"]):
             raise RunError(
                 f"the loss is {means['loss']} in epoch {epoch}, by step {step} (learning rate "
-                f"{lr:g}); a lower Optimizer.lr.learning_rate is the usual remedy"
+                f"{lr:g}); usual remedies: a lower Optimizer.lr.learning_rate, larger images"
             )
         progress = f"[Epoch {epoch}/{self.config.Global.epochs}][Iter: {step}/{self.steps}]"
         loss_name = type(self.config.Loss.Train[0]).__name__
@@ -138,10 +152,10 @@ class _Run:
         log.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())
 
     def evaluate_epoch(self, loader: Loader, epoch: int, best: Path, log: RunLog) -> None:
-        """Evaluate, and keep the weights as `best` if none before had a higher top-1."""
+        """Evaluate, and keep the weights as `best` unless earlier ones had a higher top-1."""
         found = evaluate_model(self.model, loader, self.eval_loss, eval_topk(self.config))
         log.record(kind="eval", epoch=epoch, **found.means)
-        if self.best_top1 is None or found.means["top1"] > self.best_top1:
+        if self.best_top1 is None or found.means["top1"] >= self.best_top1:
             self.best_top1 = found.means["top1"]
             save_weights(self.model, best)
         log.line(f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {self.best_top1:.5f})")
@@ -167,8 +181,9 @@ class _Run:
 def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
 
-    The folder gets `latest.pdparams`, `best_model.pdparams` (highest top-1), `epoch_N.pdparams`
-    every `save_interval` epochs, `config.yaml`, `train.log`, `metrics.jsonl` and `curves.png`.
+    The folder gets `latest.pdparams`, `best_model.pdparams` (highest top-1, of equals the latest),
+    `epoch_N.pdparams` every `save_interval` epochs, `config.yaml`, `label_list.txt`, `train.log`,
+    `metrics.jsonl` and `curves.png`.
 
     Raises:
         ConfigError: a section is missing, or the folder holds an earlier run and `overwrite` is
@@ -191,16 +206,16 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
         eval_loader = None
         if eval_data:
             eval_loader = stack.enter_context(build_loader(eval_data, class_num, options.seed))
-        if config.Infer:
-            # Wrong class names would otherwise come to light when the trained model is exported.
-            class_names(config.Infer.PostProcess.class_id_map_file, class_num)
+        # Wrong class names would otherwise come to light when the trained model is exported.
+        names_file = config.Infer and config.Infer.PostProcess.class_id_map_file
+        labels = class_names(names_file or None, class_num)
         model = build_model(config)
         weights, notes = find_weights(config)
         if weights:
             notes += load_weights(model, weights, adapt=True, strict=options.strict)
         # mypy takes a union for its members' base class where a type variable stands for it.
         run = _Run(config, optimizer_options, model, loader, eval_loader)  # type: ignore[arg-type]
-        folder = _claim_folder(config, overwrite)
+        folder = _claim_folder(config, labels, overwrite)
         log = stack.enter_context(RunLog(folder))
         log.line(
             f"{config.Arch.name}, {class_num} classes, on {device}: {len(loader.dataset)} images, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ def _parity_images(config: Config, pipeline: Pipeline) -> tuple[np.ndarray, list
     channels, height, width = config.Global.image_shape
     rng = np.random.default_rng(0)
     data = config.DataLoader.Eval and config.DataLoader.Eval.dataset
-    if data and os.path.isfile(data.cls_label_path):
+    if data:
         samples = read_image_list(
             data.cls_label_path, data.image_root, config.Arch.class_num, data.delimiter
         )
@@ -68,16 +67,30 @@ def _parity_images(config: Config, pipeline: Pipeline) -> tuple[np.ndarray, list
     return pipeline.normalize(np.stack(images)), chosen, source
 
 
+def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
+    """Refuse to export other transforms than the model was evaluated with."""
+    same_affine = all(
+        np.array_equal(a, b) for a, b in zip(exported.affine, evaluated.affine, strict=True)
+    )
+    if exported.image_ops != evaluated.image_ops or not same_affine:
+        raise ConfigError(
+            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
+            "must be what was evaluated; make them the same"
+        )
+
+
 def export(config: Config, *, allow_random: bool = False) -> ExportResult:
     """Export the weights of `Global.pretrained_model` to `Global.save_inference_dir`.
 
     The graph takes any batch size, of images with `Global.image_shape`. It is written only after
     it has given the model's own logits through Paddle Inference, on images of `DataLoader.Eval`
-    where its list exists and on random ones otherwise. An earlier export there is replaced.
+    where the configuration has that section and on random ones otherwise. An earlier export there
+    is replaced.
 
     Raises:
-        ConfigError: no weights are named (`allow_random` does without), no `Infer` section, or
-            `Global.image_shape` is not what `Infer.transforms` give.
+        ConfigError: no weights are named (`allow_random` does without), no `Infer` section, its
+            transforms are not those of the evaluation, or `Global.image_shape` is not what they
+            give.
         WeightsError: the weights cannot be read or are made for another model.
         DataError: the class names do not fit the model.
         RunError: the graph disagrees with the model, or the folder cannot be written. What was
@@ -88,10 +101,17 @@ def export(config: Config, *, allow_random: bool = False) -> ExportResult:
     labels = class_names(infer.PostProcess.class_id_map_file, config.Arch.class_num)
     model = load_trained_model(config, "ppcls export", allow_random)
     pipeline = Pipeline(infer.transforms)
+    if config.DataLoader.Eval:
+        _check_same(pipeline, Pipeline(config.DataLoader.Eval.dataset.transform_ops))
     batch, names, source = _parity_images(config, pipeline)
     # Before the conversion: it replaces the model's own forward by the traced one.
     expected = compute_logits(EagerBackend(model), batch, infer.batch_size)
+    if not np.isfinite(expected).all():
+        raise RunError("the model itself answers with numbers that are not finite")
     folder = Path(config.Global.save_inference_dir)
+    foreign = [n for n in (GRAPH_FILE, WEIGHTS_FILE) if (folder / n).exists()]
+    if foreign and not (folder / SPEC_FILE).exists():
+        raise RunError(f"{folder / foreign[0]}: there already, and no export of ppcls")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the final place, so that renaming moves nothing across file systems.

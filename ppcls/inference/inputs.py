@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,13 +25,13 @@ def _from_list(path: Path) -> list[Input]:
     """Read `path` or `path label` lines, relative to the list's own folder."""
     found = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read the list: {error}") from None
-    for line in filter(None, map(str.strip, lines)):
-        name, _, label = line.rpartition(" ")
-        if name and label.isdecimal() and not (path.parent / line).exists():
-            found.append(Input(path.parent / name.strip(), int(label)))
+    for line in filter(str.strip, map(str.rstrip, lines)):
+        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+)", line)
+        if labelled and not (path.parent / line).exists():
+            found.append(Input(path.parent / labelled[1], int(labelled[2])))
         else:
             found.append(Input(path.parent / line))
     return found
@@ -60,8 +61,9 @@ def find_inputs(names: Iterable[str | Path]) -> list[Input]:
         elif path.exists():
             inside = [Input(path)]
         else:
-            inside = [Input(Path(p)) for p in sorted(glob.glob(str(path), recursive=True))]
-            if not inside:
+            matches = sorted(glob.glob(str(path), recursive=True))
+            if not matches:
                 raise DataError(f"{path}: no such file or folder")
+            inside = find_inputs(matches)
         found += inside
     return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from ppcls.bundle import read_bundle
 from ppcls.data.transforms import Pipeline
-from ppcls.errors import ImageError
+from ppcls.errors import DataError, ImageError
 from ppcls.inference.backends import Backend
 from ppcls.inference.results import Result, best_classes
 
@@ -52,11 +52,19 @@ class Classifier:
         Args:
             sources: paths, encoded bytes, or uint8 RGB arrays (H, W, 3). One that cannot be read
                 gives a result with `error` set, and the others go on.
+
+        Raises:
+            DataError: the transforms do not give one size.
         """
         remaining = iter(sources)
         while chunk := list(itertools.islice(remaining, self.batch_size)):
             loaded = [self._load(source) for source in chunk]
             images = [image for image in loaded if isinstance(image, np.ndarray)]
+            if len({image.shape for image in images}) > 1:
+                raise DataError(
+                    "the transforms give images of different sizes; end them with a fixed size "
+                    "(CropImage, or ResizeImage with size)"
+                )
             answers = iter(self._classify(np.stack(images))) if images else iter(())
             for source, image in zip(chunk, loaded, strict=True):
                 name = str(source) if isinstance(source, (str, Path)) else type(source).__name__

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ppcls.bundle import GRAPH_FILE, WEIGHTS_FILE
-from ppcls.errors import RunError, require_paddle
+from ppcls.errors import BundleError, RunError, require_paddle
 
 require_paddle()
 
@@ -29,6 +29,7 @@ class PaddleBackend:
 
     Raises:
         RunError: a GPU is asked for and Paddle finds none.
+        BundleError: Paddle Inference cannot load the graph or the weights.
     """
 
     def __init__(
@@ -48,7 +49,11 @@ class PaddleBackend:
         else:
             config.disable_gpu()
             config.set_cpu_math_library_num_threads(threads or os.cpu_count() or 1)
-        self._predictor = inference.create_predictor(config)
+        try:
+            self._predictor = inference.create_predictor(config)
+        except RuntimeError as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), "")
+            raise BundleError(f"{folder}: Paddle Inference cannot load it: {reason}") from None
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
