@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,19 @@ from ppcls.arch.weights import read_weights, save_weights
 from ppcls.config import load_config
 from ppcls.config.schema import CELoss, Schedule
 from ppcls.data.lists import read_label_names
+from ppcls.engine.checkpoint import (
+    RunState,
+    checkpoint_weights,
+    load_checkpoint,
+    save_checkpoint,
+)
 from ppcls.engine.evaluate import evaluate
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import learning_rate_schedule
-from ppcls.engine.setup import select_device
+from ppcls.engine.setup import find_weights, select_device
 from ppcls.engine.train import train
-from ppcls.errors import ConfigError, RunError
+from ppcls.errors import ConfigError, RunError, WeightsError
 
 SCHEDULES = json.loads((ROOT / "tests/facts/learning_rates.json").read_text())
 
@@ -57,17 +64,13 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
         "Optimizer={name: AdamW, lr: {name: Cosine, learning_rate: 0.001, warmup_epoch: 1}}",
     ]
     result = train(load_config(config_file, asked))
-    names = {p.name for p in result.folder.iterdir()}
-    assert names == {
-        "best_model.pdparams",
-        "config.yaml",
-        "curves.png",
-        "epoch_8.pdparams",
-        "label_list.txt",
-        "latest.pdparams",
-        "metrics.jsonl",
-        "train.log",
+    checkpoints = {
+        f"{name}.{suffix}"
+        for name in ("latest", "best_model", "epoch_8")
+        for suffix in ("pdparams", "pdopt", "pdstates", "json")
     }
+    others = {"config.yaml", "curves.png", "label_list.txt", "metrics.jsonl", "train.log"}
+    assert {p.name for p in result.folder.iterdir()} == checkpoints | others
     names = f"Infer.PostProcess.class_id_map_file={result.folder / 'label_list.txt'}"
     assert load_config(result.folder / "config.yaml") == load_config(config_file, [*asked, names])
     assert read_label_names(result.folder / "label_list.txt") == ["bleu pâle", "green", "red"]
@@ -106,6 +109,92 @@ def test_the_same_seed_gives_the_same_run(
     first, again, other = weights
     assert all((first[k] == again[k]).all() for k in first)
     assert not all((first[k] == other[k]).all() for k in first)
+
+
+@pytest.mark.parametrize("optimizer", ["Momentum", "AdamW"])
+def test_a_resumed_run_is_the_run_that_never_stopped(
+    config_file: Path, overrides: list[str], tmp_path: Path, optimizer: str
+) -> None:
+    lr = "{name: Cosine, learning_rate: 0.001}"
+    asked = [*overrides, "Global.epochs=4", f"Optimizer={{name: {optimizer}, lr: {lr}}}"]
+    whole = train(load_config(config_file, asked)).folder
+    # What a run leaves that is killed in its third epoch.
+    killed = tmp_path / "killed/SqueezeNet1_1"
+    shutil.copytree(whole, killed)
+    for path in [*killed.glob("best*"), *killed.glob("epoch_[34]*"), *killed.glob("latest*")]:
+        path.unlink()
+    lines = (whole / "metrics.jsonl").read_text().splitlines(keepends=True)
+    third = next(i for i, line in enumerate(lines) if json.loads(line)["epoch"] == 3)
+    (killed / "metrics.jsonl").write_text("".join(lines[: third + 1]) + '{"kind": "tr')
+    ppcls.create_model("SqueezeNet1_1")  # another model first: Paddle's own names are now others
+    more = [f"Global.output_dir={tmp_path / 'killed'}", f"Global.checkpoints={killed / 'epoch_2'}"]
+    resumed = train(load_config(config_file, [*asked, *more]))
+    assert resumed.folder == killed
+    for name in ("latest", "epoch_4"):
+        expected, found = read_weights(whole / name), read_weights(killed / name)
+        assert all((expected[k] == found[k]).all() for k in expected)
+    times = ("batch_cost", "reader_cost", "ips", "eta")
+    for kind in ("train", "eval"):
+        expected, found = (
+            [{k: v for k, v in r.items() if k not in times} for r in records(folder, kind)]
+            for folder in (whole, killed)
+        )
+        assert expected == found
+
+
+def test_a_checkpoint_is_whole_at_any_instant_or_refused(tmp_path: Path) -> None:
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+    optimizer = paddle.optimizer.Momentum(0.1, parameters=model.parameters())
+    prefix = tmp_path / "latest"
+    save_checkpoint(prefix, model, optimizer, RunState(1, None))
+    first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    model.state_dict()["_conv9.bias"].set_value(paddle.ones([3]))
+    save_checkpoint(prefix, model, optimizer, RunState(2, 0.5))
+    second = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    names = ["latest.pdparams", "latest.pdopt", "latest.pdstates"]
+    new = {n: n.replace("latest", "latest.new") for n in names}
+    # Every instant of a save: new files come one by one, the manifest, then the renames one by one.
+    instants = [dict(first)]
+    for name in names:
+        instants.append(instants[-1] | {new[name]: second[name]})
+    instants.append(instants[-1] | {"latest.json": second["latest.json"]})
+    for name in names:
+        after = instants[-1] | {name: second[name]}
+        del after[new[name]]
+        instants.append(after)
+    epochs = []
+    for i, files in enumerate(instants):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        state = load_checkpoint(folder / "latest", model, optimizer)
+        weights = read_weights(checkpoint_weights(folder / "latest"))
+        assert weights["_conv9.bias"].any() == (state.epoch == 2)
+        epochs.append(state.epoch)
+    assert epochs == [1] * 4 + [2] * 4
+    (tmp_path / "latest.pdopt").write_bytes(first["latest.pdopt"][:-1])
+    with pytest.raises(WeightsError, match=r"latest\.pdopt: missing, or not the file that the run"):
+        load_checkpoint(prefix, model, optimizer)
+    with pytest.raises(WeightsError, match=r"no checkpoint to resume: there is no gone\.json"):
+        load_checkpoint(tmp_path / "gone", model, optimizer)
+
+
+def test_the_order_of_weights(config_file: Path, overrides: list[str], tmp_path: Path) -> None:
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+    optimizer = paddle.optimizer.Momentum(0.1, parameters=model.parameters())
+    save_checkpoint(tmp_path / "run", model, optimizer, RunState(1, None))
+    save_weights(model, tmp_path / "w.pdparams")
+    asked = ["Arch.pretrained=true", f"Global.pretrained_model={tmp_path / 'w'}"]
+    found = find_weights(load_config(config_file, [*overrides, *asked]))
+    assert found == (tmp_path / "w.pdparams", ["Global.pretrained_model wins over Arch.pretrained"])
+    asked.append(f"Global.checkpoints={tmp_path / 'run'}")
+    path, notes = find_weights(load_config(config_file, [*overrides, *asked]))
+    assert path == tmp_path / "run.pdparams"
+    assert notes == [
+        "Global.checkpoints wins over Global.pretrained_model",
+        "Global.checkpoints wins over Arch.pretrained",
+    ]
 
 
 def test_an_earlier_run_is_not_written_over(config_file: Path, overrides: list[str]) -> None:
@@ -210,10 +299,9 @@ def test_sign_language_digits_are_learned(shared: Path, tmp_path: Path) -> None:
         "quick_start/folder",
         [
             "Arch.class_num=10",
-            "Arch.name=SqueezeNet1_1",
-            "Optimizer.lr={name: Constant, learning_rate: 0.01}",
-            "Global.epochs=4",
-            "DataLoader.Train.sampler.batch_size=16",
+            "Optimizer={name: AdamW, lr: {name: Constant, learning_rate: 0.001}}",
+            "DataLoader.Train.dataset.transform_ops.1={ResizeImage: {size: 32}}",
+            "Global.epochs=12",
             "Global.eval_during_train=false",
             "Global.print_batch_step=1",
             f"Global.output_dir={tmp_path}",

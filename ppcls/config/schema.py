@@ -37,6 +37,7 @@ class GlobalOptions(Options):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     output_dir: PathText = "./output"
+    checkpoints: PathText | None = None
     pretrained_model: PathText | None = None
     strict: bool = True
     epochs: Count = 120

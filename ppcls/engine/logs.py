@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -70,16 +71,31 @@ class StepTimer:
         return speed
 
 
+def _epoch(line: str) -> float:
+    """Return the epoch of a record; a line that a killed run has not finished has none."""
+    try:
+        return json.loads(line)["epoch"]
+    except ValueError:
+        return math.inf
+
+
 class RunLog:
     """The log of one training run, written to its folder.
 
     On a terminal a progress bar stands for the lines of the steps, which go to `train.log` alone.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, done: int = 0):
+        """Open the files; those of a resumed run go on after the `done` epochs."""
         self.metrics_path = folder / "metrics.jsonl"
-        self._text = (folder / "train.log").open("w", encoding="utf-8")
+        kept = []
+        if done and self.metrics_path.is_file():
+            lines = self.metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # What was trained after the checkpoint will be trained again.
+            kept = [line for line in lines if _epoch(line) <= done]
+        self._text = (folder / "train.log").open("a" if done else "w", encoding="utf-8")
         self._metrics = self.metrics_path.open("w", encoding="utf-8")
+        self._metrics.writelines(kept)
         self._terminal = sys.stderr.isatty()
         self._bar: tqdm | None = None
 

@@ -21,6 +21,7 @@ from ppcls.data.lists import read_image_list
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import BatchSampler
 from ppcls.data.transforms import Affine, Pipeline
+from ppcls.engine.checkpoint import checkpoint_weights
 from ppcls.errors import ConfigError, RunError
 
 __all__ = [
@@ -109,10 +110,9 @@ def build_loader(options: DataOptions, class_num: int, seed: int) -> Loader:
     )
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Paddle's generators (initialisation, dropout) and NumPy's global one."""
-    paddle.seed(seed)
-    np.random.seed(seed)
+def seed_everything(*entropy: int) -> None:
+    """Seed Paddle's generators (initialisation, dropout) from one or several numbers."""
+    paddle.seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 def build_model(config: Config) -> ImageClassifier:
@@ -122,24 +122,30 @@ def build_model(config: Config) -> ImageClassifier:
 
 
 def find_weights(config: Config) -> tuple[Path | None, list[str]]:
-    """Return the weights that a configuration starts from, fetched, and what to tell the user.
+    """Return the weights that a configuration names, fetched, and what to tell the user.
 
-    `Global.pretrained_model` (a path or a URL) wins over `Arch.pretrained`; where both are set, a
-    line says so.
+    `Global.checkpoints` (the prefix of a run's files) wins over `Global.pretrained_model` (a path
+    or a URL), which wins over `Arch.pretrained`; a line says so where several are set.
 
     Raises:
-        WeightsError: nothing is published under that name, no such file, or no way to fetch it.
+        WeightsError: nothing is published under that name, no such file or checkpoint, or no way
+            to fetch it.
     """
-    chosen, arch = config.Global.pretrained_model, config.Arch
-    if chosen is None and arch.pretrained is False:
-        return None, []
+    options, arch = config.Global, config.Arch
     card = model_card(arch.name)
-    if chosen is None:
-        return locate_weights(card, "ssld" if arch.use_ssld else arch.pretrained), []
-    notes = []
-    if arch.pretrained is not False:
-        notes.append(f"Global.pretrained_model ({chosen}) wins over Arch.pretrained")
-    return locate_weights(card, chosen), notes
+    arch_weights = "ssld" if arch.use_ssld else arch.pretrained
+    named: dict[str, bool | str | None] = {
+        "Global.checkpoints": options.checkpoints,
+        "Global.pretrained_model": options.pretrained_model,
+        "Arch.pretrained": arch_weights,
+    }
+    chosen = [key for key, value in named.items() if value not in (None, False)]
+    if not chosen:
+        return None, []
+    notes = [f"{chosen[0]} wins over {key}" for key in chosen[1:]]
+    if options.checkpoints is not None:
+        return checkpoint_weights(options.checkpoints), notes
+    return locate_weights(card, options.pretrained_model or arch_weights), notes
 
 
 def load_trained_model(config: Config, command: str, allow_random: bool) -> ImageClassifier:

@@ -12,11 +12,12 @@ from pathlib import Path
 import paddle
 
 from ppcls.arch.layers import ImageClassifier
-from ppcls.arch.weights import load_weights, save_weights
+from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.schema import AdamW, Momentum
 from ppcls.data.lists import LABEL_LIST, class_names
 from ppcls.data.loader import Loader
+from ppcls.engine.checkpoint import RunState, load_checkpoint, save_checkpoint
 from ppcls.engine.evaluate import eval_topk, evaluate_model
 from ppcls.engine.logs import RunLog, Speed, StepTimer
 from ppcls.engine.losses import build_loss
@@ -58,6 +59,8 @@ class TrainResult:
 def _claim_folder(config: Config, labels: Sequence[str], overwrite: bool) -> Path:
     """Return the run's folder, with the configuration and without an earlier run's results.
 
+    A run that is resumed in its own folder finds it as it left it.
+
     The class names are copied there and the written configuration names the copy: weights and
     names stay together, whatever becomes of the data set.
 
@@ -66,8 +69,11 @@ def _claim_folder(config: Config, labels: Sequence[str], overwrite: bool) -> Pat
         RunError: the folder cannot be written.
     """
     folder = Path(config.Global.output_dir) / config.Arch.name
-    names = ("config.yaml", "train.log", "metrics.jsonl", "*.pdparams")
+    names = ("config.yaml", "train.log", "metrics.jsonl", "*.pd*")
     earlier = [path for name in names for path in folder.glob(name)]
+    resumed = config.Global.checkpoints
+    if resumed and Path(resumed).resolve().parent == folder.resolve():
+        return folder
     if earlier and not overwrite:
         raise ConfigError(
             f"{folder} holds an earlier run ({earlier[0].name}); choose another folder "
@@ -84,8 +90,9 @@ def _claim_folder(config: Config, labels: Sequence[str], overwrite: bool) -> Pat
         config = config.model_copy(update={"Infer": infer})
     with replacing(folder / "config.yaml") as file:
         file.write_text(dump_config(config), encoding="utf-8")
-    for path in folder.glob("*.pdparams"):
+    for path in folder.glob("*.pd*"):
         path.unlink()
+        path.with_suffix(".json").unlink(missing_ok=True)
     return folder
 
 
@@ -111,7 +118,7 @@ class _Run:
         self.normalize = Normalize(loader.dataset.pipeline.affine)
         topk = [k for metric in config.Metric.Train for k in metric.topk]
         self.topk = clip_topk(topk, config.Arch.class_num)
-        self.best_top1: float | None = None
+        self.state = RunState(epoch=0, best_top1=None)
 
     def train_epoch(self, epoch: int, timer: StepTimer, log: RunLog) -> None:
         """Train for one epoch (counted from 1) and report every `print_batch_step` steps."""
@@ -121,6 +128,8 @@ class _Run:
         for step, batch in enumerate(timer.batches(self.loader.epoch(epoch))):
             lr = self.rate((epoch - 1) * self.steps + step)
             self.optimizer.set_lr(lr)
+            # Dropout depends on the place in the run alone, so that a resumed run draws the same.
+            seed_everything(self.config.Global.seed, epoch, step)
             labels = paddle.to_tensor(batch.labels)
             logits = self.model(self.normalize(paddle.to_tensor(batch.images)))
             loss = self.loss(logits, labels)
@@ -151,39 +160,52 @@ class _Run:
         )
         log.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())
 
-    def evaluate_epoch(self, loader: Loader, epoch: int, best: Path, log: RunLog) -> None:
-        """Evaluate, and keep the weights as `best` unless earlier ones had a higher top-1."""
+    def evaluate_epoch(self, loader: Loader, epoch: int, log: RunLog) -> bool:
+        """Evaluate; return whether no earlier evaluation had a higher top-1."""
         found = evaluate_model(self.model, loader, self.eval_loss, eval_topk(self.config))
+        top1, best = found.means["top1"], self.state.best_top1
+        is_best = best is None or top1 >= best
+        self.state = RunState(epoch, top1 if is_best else best)
         log.record(kind="eval", epoch=epoch, **found.means)
-        if self.best_top1 is None or found.means["top1"] >= self.best_top1:
-            self.best_top1 = found.means["top1"]
-            save_weights(self.model, best)
-        log.line(f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {self.best_top1:.5f})")
+        log.line(
+            f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {self.state.best_top1:.5f})"
+        )
+        return is_best
 
     def train(self, folder: Path, log: RunLog) -> TrainResult:
-        """Train for all epochs, saving and evaluating on the way."""
-        options = self.config.Global
-        start, timer = time.perf_counter(), StepTimer(options.epochs * self.steps)
-        latest, best = folder / "latest.pdparams", folder / "best_model.pdparams"
-        for epoch in range(1, options.epochs + 1):
+        """Train for the epochs that are left, evaluating and saving after each."""
+        options, first = self.config.Global, self.state.epoch + 1
+        start = time.perf_counter()
+        timer = StepTimer((options.epochs - first + 1) * self.steps)
+        for epoch in range(first, options.epochs + 1):
             self.train_epoch(epoch, timer, log)
-            save_weights(self.model, latest)
+            self.state = RunState(epoch, self.state.best_top1)
+            names = ["latest"]
             if epoch % options.save_interval == 0:
-                save_weights(self.model, folder / f"epoch_{epoch}.pdparams")
+                names.append(f"epoch_{epoch}")
             due = epoch % options.eval_interval == 0 or epoch == options.epochs
-            if self.eval_loader and due:
-                self.evaluate_epoch(self.eval_loader, epoch, best, log)
-        seconds = time.perf_counter() - start
-        chosen = latest if self.best_top1 is None else best
-        return TrainResult(folder, chosen, self.best_top1, seconds)
+            if self.eval_loader and due and self.evaluate_epoch(self.eval_loader, epoch, log):
+                names.append("best_model")
+            for name in names:
+                save_checkpoint(folder / name, self.model, self.optimizer, self.state)
+        chosen = "latest" if self.state.best_top1 is None else "best_model"
+        return TrainResult(
+            folder,
+            folder / f"{chosen}.pdparams",
+            self.state.best_top1,
+            time.perf_counter() - start,
+        )
 
 
 def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
 
-    The folder gets `latest.pdparams`, `best_model.pdparams` (highest top-1, of equals the latest),
-    `epoch_N.pdparams` every `save_interval` epochs, `config.yaml`, `label_list.txt`, `train.log`,
-    `metrics.jsonl` and `curves.png`.
+    The folder gets the checkpoints `latest`, `best_model` (highest top-1, of equals the latest) and
+    `epoch_N` every `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest),
+    `config.yaml`, `label_list.txt`, `train.log`, `metrics.jsonl` and `curves.png`.
+
+    `Global.checkpoints` names a checkpoint to go on from, epoch by epoch as if the run had never
+    stopped.
 
     Raises:
         ConfigError: a section is missing, or the folder holds an earlier run and `overwrite` is
@@ -212,11 +234,15 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
         model = build_model(config)
         weights, notes = find_weights(config)
         if weights:
-            notes += load_weights(model, weights, adapt=True, strict=options.strict)
+            resuming = options.checkpoints is not None
+            notes += load_weights(model, weights, adapt=not resuming, strict=options.strict)
         # mypy takes a union for its members' base class where a type variable stands for it.
         run = _Run(config, optimizer_options, model, loader, eval_loader)  # type: ignore[arg-type]
+        if options.checkpoints is not None:
+            run.state = load_checkpoint(options.checkpoints, model, run.optimizer)
+            notes.append(f"resuming {options.checkpoints} after epoch {run.state.epoch}")
         folder = _claim_folder(config, labels, overwrite)
-        log = stack.enter_context(RunLog(folder))
+        log = stack.enter_context(RunLog(folder, run.state.epoch))
         log.line(
             f"{config.Arch.name}, {class_num} classes, on {device}: {len(loader.dataset)} images, "
             f"{len(loader)} steps an epoch, {options.epochs} epochs; writing to {folder}"
