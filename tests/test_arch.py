@@ -127,3 +127,19 @@ def test_list_models_takes_a_pattern_in_any_case() -> None:
     assert "HarDNet39_ds" in ppcls.list_models("hardnet*")
     assert ppcls.list_models("nothing*") == []
     assert sorted(NAMES) == NAMES
+
+
+def test_profile_counts_any_model() -> None:
+    layers = paddle.nn
+    model = layers.Sequential(
+        layers.Conv2D(2, 6, 3, padding=1, groups=2),  # 8x8 pixels, 6 filters of 1x3x3
+        layers.BatchNorm2D(6),
+        layers.Conv2DTranspose(6, 4, 2, stride=2),  # 8x8 inputs, each to 4 outputs of 2x2, 6 times
+        layers.Flatten(),
+        layers.Linear(4 * 16 * 16, 10),
+    )
+    model.train()
+    cost = ppcls.profile(model, (2, 8, 8))
+    assert cost.macs == 64 * 6 * 9 + 64 * 6 * 4 * 4 + 1024 * 10
+    assert cost.params == (6 * 9 + 6) + 12 + (6 * 4 * 4 + 4) + (1024 * 10 + 10)
+    assert model.training

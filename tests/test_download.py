@@ -13,14 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ppcls
 from ppcls.arch.download import cache_folder, fetch
+from ppcls.arch.weights import save_weights
+from ppcls.config import load_config
+from ppcls.engine.evaluate import evaluate
 from ppcls.errors import WeightsError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT with ranges; the server's `faults` say how the next answers go wrong."""
+    """Serves the server's `content` with ranges; its `faults` say how the next answers go wrong."""
 
     def do_GET(self) -> None:
         server = self.server
@@ -34,13 +38,14 @@ class Handler(BaseHTTPRequestHandler):
         if wanted and self.headers.get("If-Range") == server.tag:
             first = int(wanted.removeprefix("bytes=").rstrip("-"))
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}")
+            last = len(server.content) - 1
+            self.send_header("Content-Range", f"bytes {first}-{last}/{last + 1}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT) - first))
+        self.send_header("Content-Length", str(len(server.content) - first))
         self.send_header("ETag", server.tag)
         self.end_headers()
-        body = CONTENT[first:]
+        body = server.content[first:]
         self.wfile.write(body[: len(body) // 2] if fault == "break" else body)
 
     def log_message(self, *args: object) -> None:
@@ -52,6 +57,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Threadin
     monkeypatch.setenv("PPCLS_HOME", str(tmp_path / "cache"))
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         running.requests, running.faults, running.tag = [], [], '"one"'
+        running.content = CONTENT
         running.url = f"http://127.0.0.1:{running.server_port}/zoo/a b.pdparams"
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -124,4 +130,21 @@ def test_processes_of_one_machine_fetch_once(server: ThreadingHTTPServer) -> Non
         paths = pool.map(fetch, [server.url] * 3)
     assert len(set(paths)) == 1
     assert paths[0].read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_model_takes_its_weights_from_a_url(
+    server: ThreadingHTTPServer, tmp_path: Path, config_file: Path, overrides: list[str]
+) -> None:
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+    save_weights(model, tmp_path / "w.pdparams")
+    server.content = (tmp_path / "w.pdparams").read_bytes()
+    for _ in range(2):
+        other = ppcls.create_model("SqueezeNet1_1", class_num=3, pretrained=server.url)
+        theirs, ours = other.state_dict(), model.state_dict()
+        assert all((ours[k].numpy() == theirs[k].numpy()).all() for k in ours)
+    assert len(server.requests) == 1
+    for key in ("Global.pretrained_model", "Arch.pretrained"):
+        config = load_config(config_file, [*overrides, f"{key}={server.url}"])
+        assert evaluate(config).count == 9
     assert len(server.requests) == 1
