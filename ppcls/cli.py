@@ -530,15 +530,18 @@ def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
     args: Any = _parser(prog).parse_args(argv)
     _quiet_libraries()
     try:
-        return args.run(args)
+        status = args.run(args)
+        # Here rather than when the interpreter ends, where nobody could answer for a failure.
+        sys.stdout.flush()
+        return status
     except PpclsError as error:
         for line in str(error).splitlines():
             print(f"{prog}: error: {line}", file=sys.stderr)
         return error.exit_status
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            # The reader of a pipe (`| head`) has gone; there is nobody left to tell.
-            sys.stderr.close()
+            # The reader of a pipe (`| head`) has gone: nothing more is to be written to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
             print(f"{prog}: error: {error}", file=sys.stderr)
         return 1

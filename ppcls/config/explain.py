@@ -1,0 +1,130 @@
+"""From pydantic's errors to lines that tell a user what to change where."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from ppcls.config.schema import Config
+from ppcls.config.source import Key
+from ppcls.errors import ConfigError, did_you_mean
+from ppcls.options import OneKey, Options
+
+__all__ = ["explain"]
+
+
+def _option_classes(annotation: Any) -> list[type[Options]]:
+    if inspect.isclass(annotation) and issubclass(annotation, Options):
+        return [annotation]
+    return [c for argument in get_args(annotation) for c in _option_classes(argument)]
+
+
+def _known_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key of the schema, without list indices."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for inner in _option_classes(field.annotation):
+            step = f"{name}.{inner.__name__}." if issubclass(inner, OneKey) else f"{name}."
+            yield from _known_keys(inner, prefix + step)
+
+
+def _fields_at(location: Key) -> list[str]:
+    """Return the keys that the schema knows at a pydantic error location's parent."""
+    classes: list[type[Options]] = [Config]
+    for part in location[:-1]:
+        fields = [c.model_fields[part] for c in classes if part in c.model_fields]
+        if fields:
+            classes = [c for field in fields for c in _option_classes(field.annotation)]
+        elif isinstance(part, str):
+            classes = [c for c in classes if c.__name__ == part]
+    return [
+        name for c in classes for name in ([c.__name__] * issubclass(c, OneKey) + [*c.model_fields])
+    ]
+
+
+_EXPECTED = {
+    "model_type": "a map of options",
+    "list_type": "a list",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "dict_type": "a map",
+    "invalid_key": "names for keys",
+}
+_LENGTHS = {"min_length": "at least", "max_length": "at most"}
+
+
+def _describe(error: Any, value: Any) -> str:
+    """Say in a few words what is wrong, what was found and what was expected."""
+    kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
+    if kind == "extra_forbidden":
+        word = str(location[-1])
+        hint = did_you_mean(word, _fields_at(location))
+        if not hint and len(location) == 1:
+            same = [k for k in _known_keys(Config) if k.rpartition(".")[2] == word]
+            hint = f"; did you mean {same[0]!r}?" if same else ""
+        return f"unknown key{hint or '; known here: ' + ', '.join(_fields_at(location))}"
+    if kind in ("missing", "union_tag_not_found"):
+        by_data = location[-1] in ("image_root", "cls_label_path")
+        return "missing; --data DIR sets it" if by_data else "missing"
+    if kind == "one_key":
+        found = next(iter(value), None) if isinstance(value, dict) else value
+        hint = did_you_mean(str(found), context["names"].split(", "))
+        return f"{error['msg']}, not {value!r}{hint}"
+    if kind == "union_tag_invalid":
+        names = context["expected_tags"].replace("'", "").split(", ")
+        hint = did_you_mean(context["tag"], names)
+        return f"{context['tag']!r} is not one of {', '.join(names)}{hint}"
+    if kind == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if kind in ("too_short", "too_long"):
+        ends = [f"{word} {context[key]}" for key, word in _LENGTHS.items() if context.get(key)]
+        return f"expected {' '.join(ends)} entries, not {context['actual_length']}"
+    expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ")
+    found = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
+    if kind == "string_type" and isinstance(value, (int, float)):
+        found += f"; in quotes it is one: '\"{value}\"'"
+    return f"expected {expected}, not {found}"
+
+
+def explain(
+    error: ValidationError, data: Any, origins: Mapping[Key, str], file: str
+) -> ConfigError:
+    """Turn pydantic's errors into one line each: file and line, dotted key, what is wrong."""
+    messages: dict[tuple[str, str], list[str]] = {}
+    for item in error.errors(include_url=False):
+        # Pydantic's location also names the chosen union members, which are no keys of the file.
+        key: Key = ()
+        value = data
+        for part in item["loc"]:
+            if isinstance(value, dict) and part not in value and len(value) == 1:
+                # A `OneKey` that is not one of several: its name is no part of the location.
+                (name,) = value
+                if isinstance(value[name], dict) and (part in value[name] or part != name):
+                    key, value = (*key, name), value[name]
+            inside = isinstance(value, dict) and part in value
+            if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+                value = value[part]
+                key = (*key, part)
+        if item["type"] == "missing":
+            key = (*key, item["loc"][-1])
+        elif item["type"].startswith("union_tag"):
+            key = (*key, "name")
+        known = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in origins), None)
+        origin = origins[known] if known else file
+        if item["type"] == "value_error":
+            # What does not go together was made so by an override inside, if there is one.
+            within = [at for k, at in origins.items() if k[: len(key)] == key]
+            origin = next((at for at in reversed(within) if at.startswith("-o ")), origin)
+        dotted = ".".join(map(str, key)) or "the file"
+        texts = messages.setdefault((origin, dotted), [])
+        text = _describe(item, value)
+        if text not in texts:
+            texts.append(text)
+    return ConfigError(
+        "\n".join(f"{at}: {key}: {' or '.join(texts)}" for (at, key), texts in messages.items())
+    )

@@ -1,0 +1,240 @@
+"""YAML files, what they inherit, and `-o` overrides: plain data, and where each value came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import ppcls
+from ppcls.errors import ConfigError, did_you_mean
+
+__all__ = ["Key", "find_config", "read_config"]
+
+Key = tuple[str | int, ...]
+"""A place in a configuration: names of keys and indices of lists."""
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Plain data only, with YAML 1.2's numbers and booleans: `1e-4` is a number, `no` a string."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, r) for tag, r in resolvers if not tag.endswith((":float", ":bool"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+.0123456789"),
+)
+
+
+def _unshared(data: Any) -> Any:
+    """Copy plain data so that what an alias repeats can be changed in one place alone."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_unshared(value) for value in data]
+    return data
+
+
+def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]]:
+    """Return the data of a YAML text, and where each of its keys is.
+
+    Args:
+        text: the YAML.
+        at: turns a line number into the words that locate it for the user.
+
+    Raises:
+        ConfigError: not YAML, or a key is there twice in one map.
+    """
+    origins: dict[Key, str] = {}
+
+    def note_origins(node: yaml.Node, key: Key) -> None:
+        if isinstance(node, yaml.MappingNode):
+            names = set()
+            for name, value in node.value:
+                where = at(name.start_mark.line + 1)
+                if name.value in names and name.value != "<<":
+                    raise ConfigError(f"{where}: the key {name.value!r} is there twice")
+                names.add(name.value)
+                origins[(*key, name.value)] = where
+                note_origins(value, (*key, name.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for i, value in enumerate(node.value):
+                origins[(*key, i)] = at(value.start_mark.line + 1)
+                note_origins(value, (*key, i))
+
+    try:
+        loader = _YamlLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, origins
+        data = _unshared(loader.construct_document(node))
+        note_origins(node, ())
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{at(line)}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{at(1)}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{at(1)}: nested too deeply, or an alias contains itself") from None
+    return data, origins
+
+
+def _config_roots() -> list[Path]:
+    package = Path(ppcls.__file__).parent
+    return [p for p in (package / "configs", package.parent / "configs") if p.is_dir()]
+
+
+def find_config(source: str | Path) -> Path:
+    """Return the file that `-c` names: a path, or a path under the configs that ppcls ships."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    roots = _config_roots()
+    for root in roots:
+        for candidate in (root / source, root / f"{source}.yaml"):
+            if candidate.is_file():
+                return candidate
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; -c takes a YAML file")
+    shipped = [
+        file.relative_to(root).with_suffix("").as_posix()
+        for root in roots
+        for file in sorted(root.rglob("*.yaml"))
+    ]
+    hint = did_you_mean(str(source).removesuffix(".yaml"), shipped)
+    raise ConfigError(
+        f"no such config file: {source}{hint or '; shipped ones: ' + ', '.join(shipped)}"
+    )
+
+
+def _read_file(
+    path: Path, children: tuple[Path, ...] = ()
+) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return the data of a file on top of what its `_base_` files hold, and where each is from.
+
+    Maps are merged key by key; anything else, lists too, is replaced. `_delete_: true` in a map
+    replaces the inherited one.
+    """
+    if path.resolve() in children:
+        raise ConfigError(f"{children[-1]}: _base_ comes back to {path}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        user = f"{children[-1]}: _base_: " if children else ""
+        raise ConfigError(f"{user}no such config file: {path}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: the config file is not UTF-8 (byte {error.start})") from None
+    data, origins = _parse_yaml(text, lambda line: f"{path}:{line}")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected sections such as Global and Arch, found {data!r:.60}")
+    bases = data.pop("_base_", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{origins[('_base_',)]}: _base_: expected a path or a list of paths")
+    merged: dict[str, Any] = {}
+    merged_origins: dict[Key, str] = {}
+    for base in bases:
+        inherited, inherited_origins = _read_file(path.parent / base, (*children, path.resolve()))
+        merged = _merge(merged, inherited)
+        merged_origins |= inherited_origins
+    merged = _merge(merged, data)
+    merged_origins |= origins
+    return merged, {key: at for key, at in merged_origins.items() if _holds(merged, key)}
+
+
+def _merge(base: Any, data: Any) -> Any:
+    if not isinstance(data, dict):
+        return data
+    base = base if isinstance(base, dict) and not data.get("_delete_") else {}
+    own = {key: _merge(base.get(key), value) for key, value in data.items() if key != "_delete_"}
+    return base | own
+
+
+def _holds(data: Any, key: Key) -> bool:
+    for part in key:
+        inside = isinstance(data, dict) and part in data
+        if not inside and not (
+            isinstance(data, list) and isinstance(part, int) and part < len(data)
+        ):
+            return False
+        data = data[part]
+    return True
+
+
+def _apply_override(data: dict[str, Any], override: str) -> Key:
+    """Set what `a.b.0.c=value` names, or append to what `a.b+=value` names, and return its key.
+
+    Maps on the way are made.
+    """
+    name, found, text = override.partition("=")
+    append = name.endswith("+")
+    parts = name.removesuffix("+").strip().split(".")
+    if not found or not all(parts):
+        raise ConfigError(f"-o {override}: expected KEY=VALUE, such as Global.epochs=10")
+    value, _ = _parse_yaml(text, lambda line: f"-o {override}")
+    target: Any = data
+    key: Key = ()
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        if isinstance(target, list):
+            if not part.isdecimal() or int(part) >= len(target):
+                raise ConfigError(
+                    f"-o {override}: {'.'.join(map(str, key))} is a list of {len(target)}; "
+                    f"expected an index from 0 to {len(target) - 1}, not {part!r}"
+                )
+            index: str | int = int(part)
+        elif isinstance(target, dict):
+            index = part
+            if not last and target.get(part) is None:
+                target[part] = {}
+        else:
+            raise ConfigError(
+                f"-o {override}: {'.'.join(map(str, key))} is {target!r}, which has no keys"
+            )
+        key = (*key, index)
+        if last and append:
+            entries = target.get(part) if isinstance(target, dict) else target[index]
+            if not isinstance(entries, list):
+                raise ConfigError(f"-o {override}: {'.'.join(parts)} is {entries!r}, not a list")
+            entries.append(value)
+            key = (*key, len(entries) - 1)
+        elif last:
+            target[index] = value
+        else:
+            target = target[index]
+    return key
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return the data of a configuration file with overrides, and where each value came from.
+
+    Args:
+        path: a YAML file; `_base_` names files, relative to it, that it builds on.
+        overrides: `a.b.0.c=value` sets a value, `a.list+=value` appends to a list.
+
+    Raises:
+        ConfigError: a file is missing or not YAML, or an override names no place.
+    """
+    data, origins = _read_file(path)
+    for override in overrides:
+        key = _apply_override(data, override)
+        origins = {k: v for k, v in origins.items() if k[: len(key)] != key}
+        origins[key] = f"-o {override}"
+        for end in range(1, len(key)):
+            origins.setdefault(key[:end], f"-o {override}")
+    return data, origins
