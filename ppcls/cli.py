@@ -207,6 +207,24 @@ def _info(args: argparse.Namespace) -> int:
     return 0
 
 
+def _show_config(args: argparse.Namespace) -> int:
+    from ppcls.config import load_config
+    from ppcls.config.show import diff_configs, json_schema, show_config
+
+    overrides = [o for group in args.override for o in group]
+    if args.schema:
+        print(json_schema())
+        return 0
+    if args.config is None:
+        raise ConfigError("name a configuration, such as quick_start/HarDNet39_ds")
+    if args.diff is None:
+        print(show_config(args.config, overrides))
+        return 0
+    lines = diff_configs(load_config(args.config, overrides), load_config(args.diff, overrides))
+    print("\n".join(lines) or "no difference")
+    return 0
+
+
 def _convert(args: argparse.Namespace) -> int:
     from ppcls.arch.weights import read_weights, write_weights
 
@@ -298,6 +316,19 @@ def _examples(text: str) -> str:
     return "examples:\n" + textwrap.indent(textwrap.dedent(text).strip(), "  ")
 
 
+def _add_override_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a value, such as Global.epochs=10 or KEY=null; KEY+=VALUE appends to a list; "
+        "may be repeated",
+    )
+
+
 def _add_config_options(command: argparse.ArgumentParser, *, weights: bool, data: bool) -> None:
     command.add_argument(
         "-c",
@@ -306,15 +337,7 @@ def _add_config_options(command: argparse.ArgumentParser, *, weights: bool, data
         metavar="CONFIG",
         help="YAML file, or the name of one that ppcls ships, such as quick_start/HarDNet39_ds",
     )
-    command.add_argument(
-        "-o",
-        "--override",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a value of the configuration, such as Global.epochs=10; may be repeated",
-    )
+    _add_override_option(command)
     if data:
         command.add_argument(
             "--data",
@@ -459,6 +482,23 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     info.add_argument("name", metavar="NAME", help="as `ppcls list` prints it")
     info.add_argument("--json", action="store_true", help="print a JSON object")
+
+    config = commands.add(
+        "config",
+        _show_config,
+        "print a configuration as it will be used, and where each value came from",
+        """
+        ppcls config quick_start/HarDNet39_ds -o Global.epochs=20
+        ppcls config quick_start/HarDNet39_ds --diff quick_start/folder
+        ppcls config --schema > ppcls.schema.json
+        """,
+    )
+    config.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file, or a shipped name")
+    _add_override_option(config)
+    config.add_argument("--diff", metavar="OTHER", help="compare with another configuration")
+    config.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of configurations"
+    )
 
     convert = commands.add(
         "convert",

@@ -11,10 +11,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    GetJsonSchemaHandler,
     Tag,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 __all__ = ["Fraction", "OneKey", "Options", "one_of"]
 
@@ -41,6 +44,18 @@ class OneKey(Options):
             others = ", ".join(repr(key) for key in value if key != cls.__name__)
             raise ValueError(f"expected a map of one key, {cls.__name__}; found {others} beside it")
         return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        options = handler(core_schema)
+        return {
+            "type": "object",
+            "properties": {cls.__name__: {"anyOf": [options, {"type": "null"}]}},
+            "required": [cls.__name__],
+            "additionalProperties": False,
+        }
 
     @model_serializer(mode="wrap")
     def _wrap(self, handler: Any) -> dict[str, Any]:
@@ -80,5 +95,9 @@ def _parse_fraction(value: Any) -> Any:
         raise ValueError(message) from None
 
 
-Fraction = Annotated[float, BeforeValidator(_parse_fraction)]
+Fraction = Annotated[
+    float,
+    BeforeValidator(_parse_fraction),
+    WithJsonSchema({"type": ["number", "string"]}),
+]
 """A number, or a quotient of two written as a string: `1.0/255.0`."""

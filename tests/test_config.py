@@ -5,23 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, ROOT
+from conftest import CONFIG
 
 from ppcls.config import Config, data_overrides, dump_config, load_config
 from ppcls.errors import ConfigError, DataError
-
-SHIPPED = sorted(p.relative_to(ROOT / "configs").as_posix() for p in ROOT.glob("configs/**/*.yaml"))
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_config_loads_by_path_and_by_name(
-    name: str, colours: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    by_path = load_config(ROOT / "configs" / name, data_overrides(colours))
-    by_name = load_config(name.removesuffix(".yaml"), data_overrides(colours))
-    assert by_path == by_name
-    assert by_name.Arch.class_num == 3
 
 
 def test_overrides_are_yaml_and_reach_everywhere(config_file: Path, overrides: list[str]) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from ppcls.config.explain import explain
 from ppcls.config.schema import Config
-from ppcls.config.source import find_config, read_config
+from ppcls.config.source import Key, find_config, holds, read_config
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
-from ppcls.errors import DataError
+from ppcls.errors import ConfigError, DataError
 
 __all__ = ["data_overrides", "dump_config", "load_config"]
 
@@ -33,10 +34,25 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = find_config(source)
     data, origins = read_config(path, overrides)
+    _move_class_num(data, origins)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         raise explain(error, data, origins, str(path)) from None
+
+
+def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Put the number of classes where it belongs: older files have it in Global."""
+    old, new = ("Global", "class_num"), ("Arch", "class_num")
+    if not (holds(data, old) and isinstance(data.get("Arch"), dict)):
+        return
+    value = data["Global"].pop("class_num")
+    if data["Arch"].setdefault("class_num", value) != value:
+        raise ConfigError(
+            f"{origins[old]}: Global.class_num is {value}, and Arch.class_num is "
+            f"{data['Arch']['class_num']} ({origins[new]}); set Arch.class_num alone"
+        )
+    origins.setdefault(new, origins[old])
 
 
 def data_overrides(folder: str | Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ppcls.cards import list_models, model_card
+from ppcls.data.mix import MixOp
 from ppcls.data.transforms import Pipeline, TransformOp
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.options import OneKey, Options
@@ -45,6 +46,7 @@ class GlobalOptions(Options):
     eval_interval: Count = 1
     save_interval: Count = 1
     print_batch_step: Count = 10
+    use_visualdl: bool = False
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
     save_inference_dir: PathText = "./inference"
 
@@ -167,6 +169,7 @@ class ImageNetDataset(Options):
     cls_label_path: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
     transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
+    batch_transform_ops: list[MixOp] = []
 
     _pipeline = field_validator("transform_ops")(lambda ops: _check_pipeline(ops))
 
@@ -181,7 +184,13 @@ class Sampler(Options):
 
 
 class LoaderOptions(Options):
+    """How batches are prepared.
+
+    Workers are threads, which share all memory: `use_shared_memory` is true or false alike.
+    """
+
     num_workers: Annotated[int, Field(ge=0)] = 2
+    use_shared_memory: bool = True
 
 
 class DataOptions(Options):
@@ -198,6 +207,8 @@ class DataLoaders(Options):
     def _eval_draws_nothing(self) -> DataLoaders:
         if self.Eval:
             _refuse_random(self.Eval.dataset.transform_ops, "DataLoader.Eval")
+            if self.Eval.dataset.batch_transform_ops:
+                raise ValueError("Eval.dataset.batch_transform_ops: mixing is for training alone")
         return self
 
 

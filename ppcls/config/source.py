@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 import ppcls
 from ppcls.errors import ConfigError, did_you_mean
 
-__all__ = ["Key", "find_config", "read_config"]
+__all__ = ["Key", "find_config", "holds", "read_config"]
 
 Key = tuple[str | int, ...]
 """A place in a configuration: names of keys and indices of lists."""
@@ -92,9 +93,16 @@ def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str
     return data, origins
 
 
-def _config_roots() -> list[Path]:
+def _shipped() -> dict[str, Path]:
+    """Return the configurations that ppcls ships, by their path without suffix."""
     package = Path(ppcls.__file__).parent
-    return [p for p in (package / "configs", package.parent / "configs") if p.is_dir()]
+    # An installed package carries them inside; a checkout has them beside the package.
+    root = next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
+    return {
+        file.relative_to(root).with_suffix("").as_posix(): file
+        for file in sorted(root.rglob("*.yaml"))
+        if "_base_" not in file.parts
+    }
 
 
 def find_config(source: str | Path) -> Path:
@@ -102,22 +110,20 @@ def find_config(source: str | Path) -> Path:
     path = Path(source).expanduser()
     if path.is_file():
         return path
-    roots = _config_roots()
-    for root in roots:
-        for candidate in (root / source, root / f"{source}.yaml"):
-            if candidate.is_file():
-                return candidate
+    # The published commands say ppcls/configs/… and ./configs/…, seen from a repository's root.
+    name = re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
+    shipped = _shipped()
+    if name in shipped:
+        return shipped[name]
+    # A bare name is that of an ImageNet recipe.
+    for full, file in shipped.items():
+        if full.startswith("ImageNet/") and full.rpartition("/")[2] == name:
+            return file
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; -c takes a YAML file")
-    shipped = [
-        file.relative_to(root).with_suffix("").as_posix()
-        for root in roots
-        for file in sorted(root.rglob("*.yaml"))
-    ]
-    hint = did_you_mean(str(source).removesuffix(".yaml"), shipped)
-    raise ConfigError(
-        f"no such config file: {source}{hint or '; shipped ones: ' + ', '.join(shipped)}"
-    )
+    known = [*shipped, *(full.rpartition("/")[2] for full in shipped)]
+    hint = did_you_mean(name, known) or "; shipped ones are in configs/, such as HarDNet68"
+    raise ConfigError(f"no such config file: {source}{hint}")
 
 
 def _read_file(
@@ -149,12 +155,14 @@ def _read_file(
     merged: dict[str, Any] = {}
     merged_origins: dict[Key, str] = {}
     for base in bases:
-        inherited, inherited_origins = _read_file(path.parent / base, (*children, path.resolve()))
+        inherited, inherited_origins = _read_file(
+            Path(os.path.normpath(path.parent / base)), (*children, path.resolve())
+        )
         merged = _merge(merged, inherited)
         merged_origins |= inherited_origins
     merged = _merge(merged, data)
     merged_origins |= origins
-    return merged, {key: at for key, at in merged_origins.items() if _holds(merged, key)}
+    return merged, {key: at for key, at in merged_origins.items() if holds(merged, key)}
 
 
 def _merge(base: Any, data: Any) -> Any:
@@ -165,7 +173,8 @@ def _merge(base: Any, data: Any) -> Any:
     return base | own
 
 
-def _holds(data: Any, key: Key) -> bool:
+def holds(data: Any, key: Key) -> bool:
+    """Whether plain data has something at a place."""
     for part in key:
         inside = isinstance(data, dict) and part in data
         if not inside and not (

@@ -27,6 +27,8 @@ __all__ = [
     "split_folder",
 ]
 
+# Where PaddleClas keeps the names of the ImageNet classes, and what its configurations name.
+_PUBLISHED_IMAGENET = "ppcls/utils/imagenet1k_label_list.txt"
 TRAIN_LIST, VAL_LIST, LABEL_LIST = "train_list.txt", "val_list.txt", "label_list.txt"
 
 
@@ -107,10 +109,14 @@ def read_image_list(
 def read_label_names(path: str | Path) -> list[str]:
     """Read a label list: `label name` on each line, labels 0, 1, 2 … in any order.
 
+    The path that PaddleClas has for the 1000 ImageNet classes finds our copy from anywhere.
+
     Raises:
         DataError: the file is missing or empty, or a label is missing or there twice.
     """
     path = Path(path)
+    if path.as_posix().endswith(_PUBLISHED_IMAGENET) and not path.exists():
+        path = Path(__file__).with_name("imagenet1k_label_list.txt")
     names: dict[int, str] = {}
     problems = []
     for number, line in _lines(path, "label list"):

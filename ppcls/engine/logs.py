@@ -85,8 +85,12 @@ class RunLog:
     On a terminal a progress bar stands for the lines of the steps, which go to `train.log` alone.
     """
 
-    def __init__(self, folder: Path, done: int = 0):
-        """Open the files; those of a resumed run go on after the `done` epochs."""
+    def __init__(self, folder: Path, done: int = 0, use_visualdl: bool = False):
+        """Open the files; those of a resumed run go on after the `done` epochs.
+
+        With `use_visualdl`, the numbers of `metrics.jsonl` go to `folder/vdl` too, for
+        `visualdl --logdir`.
+        """
         self.metrics_path = folder / "metrics.jsonl"
         kept = []
         if done and self.metrics_path.is_file():
@@ -96,6 +100,12 @@ class RunLog:
         self._text = (folder / "train.log").open("a" if done else "w", encoding="utf-8")
         self._metrics = self.metrics_path.open("w", encoding="utf-8")
         self._metrics.writelines(kept)
+        self._scalars = None
+        if use_visualdl:
+            from visualdl import LogWriter  # half a second that other runs need not wait
+
+            self._scalars = LogWriter(logdir=str(folder / "vdl"))
+        self._records = 0
         self._terminal = sys.stderr.isatty()
         self._bar: tqdm | None = None
 
@@ -113,6 +123,8 @@ class RunLog:
             self.line(f"stopped: {kind.__name__ if kind else ''}: {error}", console=False)
         self._text.close()
         self._metrics.close()
+        if self._scalars:
+            self._scalars.close()
 
     def line(self, text: str, console: bool = True) -> None:
         """Write a line to `train.log`, and to the console."""
@@ -120,9 +132,13 @@ class RunLog:
         if console:
             tqdm.write(text, file=sys.stderr)
 
-    def record(self, **values: object) -> None:
-        """Write one JSON object to `metrics.jsonl`."""
-        print(json.dumps(values), file=self._metrics, flush=True)
+    def record(self, kind: str, **values: float) -> None:
+        """Write one JSON object to `metrics.jsonl`, and its numbers to VisualDL."""
+        print(json.dumps({"kind": kind, **values}), file=self._metrics, flush=True)
+        self._records += 1
+        if self._scalars:
+            for name, value in values.items():
+                self._scalars.add_scalar(f"{kind}/{name}", value, self._records)
 
     def begin_bar(self, epoch: int, epochs: int, steps: int) -> None:
         """Show an epoch's progress, on a terminal."""

@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import paddle
+import paddle.nn.functional as F
 
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
@@ -17,6 +19,7 @@ from ppcls.config import Config, dump_config
 from ppcls.config.schema import AdamW, Momentum
 from ppcls.data.lists import LABEL_LIST, class_names
 from ppcls.data.loader import Loader
+from ppcls.data.mix import CutmixOperator, MixupOperator
 from ppcls.engine.checkpoint import RunState, load_checkpoint, save_checkpoint
 from ppcls.engine.evaluate import eval_topk, evaluate_model
 from ppcls.engine.logs import RunLog, Speed, StepTimer
@@ -105,6 +108,7 @@ class _Run:
         optimizer_options: Momentum | AdamW,
         model: ImageClassifier,
         loader: Loader,
+        mixing: Sequence[MixupOperator | CutmixOperator],
         eval_loader: Loader | None,
     ):
         options = config.Global
@@ -116,6 +120,7 @@ class _Run:
         self.loss = build_loss(config.Loss.Train)
         self.eval_loss = build_loss(config.Loss.Eval)
         self.normalize = Normalize(loader.dataset.pipeline.affine)
+        self.mixing = mixing
         topk = [k for metric in config.Metric.Train for k in metric.topk]
         self.topk = clip_topk(topk, config.Arch.class_num)
         self.state = RunState(epoch=0, best_top1=None)
@@ -130,9 +135,15 @@ class _Run:
             self.optimizer.set_lr(lr)
             # Dropout depends on the place in the run alone, so that a resumed run draws the same.
             seed_everything(self.config.Global.seed, epoch, step)
-            labels = paddle.to_tensor(batch.labels)
-            logits = self.model(self.normalize(paddle.to_tensor(batch.images)))
-            loss = self.loss(logits, labels)
+            images = self.normalize(paddle.to_tensor(batch.images))
+            labels = targets = paddle.to_tensor(batch.labels)
+            if self.mixing:
+                targets = F.one_hot(labels, self.config.Arch.class_num)
+            for i, mix in enumerate(self.mixing):
+                rng = np.random.default_rng((self.config.Global.seed, epoch, step, i))
+                images, targets = mix(images, targets, rng)
+            logits = self.model(images)
+            loss = self.loss(logits, targets)
             loss.backward()
             self.optimizer.step()
             self.optimizer.clear_grad()
@@ -237,12 +248,13 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
             resuming = options.checkpoints is not None
             notes += load_weights(model, weights, adapt=not resuming, strict=options.strict)
         # mypy takes a union for its members' base class where a type variable stands for it.
-        run = _Run(config, optimizer_options, model, loader, eval_loader)  # type: ignore[arg-type]
+        mixing = train_data.dataset.batch_transform_ops
+        run = _Run(config, optimizer_options, model, loader, mixing, eval_loader)  # type: ignore[arg-type]
         if options.checkpoints is not None:
             run.state = load_checkpoint(options.checkpoints, model, run.optimizer)
             notes.append(f"resuming {options.checkpoints} after epoch {run.state.epoch}")
         folder = _claim_folder(config, labels, overwrite)
-        log = stack.enter_context(RunLog(folder, run.state.epoch))
+        log = stack.enter_context(RunLog(folder, run.state.epoch, options.use_visualdl))
         log.line(
             f"{config.Arch.name}, {class_num} classes, on {device}: {len(loader.dataset)} images, "
             f"{len(loader)} steps an epoch, {options.epochs} epochs; writing to {folder}"

@@ -1,0 +1,100 @@
+"""A configuration printed: as YAML with where each value came from, and two compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ppcls.config.load import load_config
+from ppcls.config.schema import Config
+from ppcls.config.source import Key, find_config, holds, read_config
+
+__all__ = ["diff_configs", "json_schema", "show_config"]
+
+
+def _scalar(value: Any) -> str:
+    text = yaml.safe_dump(
+        value, default_flow_style=True, width=float("inf"), allow_unicode=True
+    ).rstrip()
+    return text.removesuffix("\n...").removesuffix("...").rstrip()
+
+
+def _is_leaf(value: Any) -> bool:
+    if isinstance(value, list):
+        return not any(isinstance(entry, (dict, list)) for entry in value)
+    return not isinstance(value, dict) or not value
+
+
+def _lines(
+    value: Any, key: Key, origin: Callable[[Key], str], indent: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the YAML lines of a value, and where each came from ("" where that says nothing)."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for part, inner in items:
+        lead = f"{indent}- " if isinstance(value, list) else f"{indent}{part}:"
+        place = (*key, part)
+        if _is_leaf(inner):
+            gap = "" if isinstance(value, list) else " "
+            yield f"{lead}{gap}{_scalar(inner)}", origin(place)
+        elif isinstance(value, list):
+            inside = list(_lines(inner, place, origin, indent + "  "))
+            (first, at), *others = inside
+            yield lead + first[len(indent) + 2 :], at
+            yield from others
+        else:
+            yield lead, ""
+            yield from _lines(inner, place, origin, indent + "  ")
+
+
+def show_config(source: str | Path, overrides: list[str]) -> str:
+    """Return a resolved configuration as YAML; a comment says where each value came from.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    config = load_config(source, overrides)
+    data, origins = read_config(find_config(source), overrides)
+
+    def origin(key: Key) -> str:
+        if not holds(data, key):
+            return "default"
+        return next(origins[key[:n]] for n in range(len(key), 0, -1) if key[:n] in origins)
+
+    lines = list(_lines(config.model_dump(exclude_none=True), (), origin, ""))
+    here = f"{Path.cwd()}/"
+    width = min(60, max(len(text) for text, _ in lines))
+    return "\n".join(
+        f"{text:{width}}  # {at.replace(here, '')}" if at else text for text, at in lines
+    )
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if _is_leaf(value):
+        yield key, _scalar(value)
+        return
+    for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _flat(inner, f"{key}.{part}" if key else str(part))
+
+
+def diff_configs(first: Config, second: Config) -> list[str]:
+    """Return a line for each value that differs: `key: first -> second`; `-` is no value."""
+    ours, theirs = (dict(_flat(c.model_dump(exclude_none=True))) for c in (first, second))
+    keys = [*ours, *(key for key in theirs if key not in ours)]
+    return [
+        f"{key}: {ours.get(key, '-')} -> {theirs.get(key, '-')}"
+        for key in keys
+        if ours.get(key) != theirs.get(key)
+    ]
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of the sectioned dialect, for editors."""
+    schema = Config.model_json_schema()
+    # A file may leave to its bases what it does not say itself.
+    schema["properties"]["_base_"] = {"type": ["string", "array"], "items": {"type": "string"}}
+    del schema["required"]
+    return json.dumps(schema, indent=2)
