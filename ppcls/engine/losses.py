@@ -25,9 +25,9 @@ def _build_term(term: CELoss | FocalLoss) -> Callable[[Tensor, Tensor], Tensor]:
         alpha = _per_class(term.alpha)
 
         def focal(log_p: Tensor, targets: Tensor) -> Tensor:
-            # Rounding may make a probability exceed one, and a power of a negative is no number.
-            unsure = paddle.clip(1 - log_p.exp(), min=0.0) ** term.gamma
-            return -(targets * alpha * unsure * log_p).sum(1).mean() * term.weight
+            # A power below one has an infinite slope at zero, where a certain answer is.
+            doubt = paddle.clip(-paddle.expm1(log_p), min=1e-12) ** term.gamma
+            return -(targets * alpha * doubt * log_p).sum(1).mean() * term.weight
 
         return focal
     class_weights = _per_class(term.class_weights)
