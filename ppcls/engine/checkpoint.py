@@ -32,10 +32,17 @@ _SUFFIXES = (".pdparams", ".pdopt", ".pdstates")
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stands: epochs that are complete, and the best top-1 (None: not evaluated)."""
+    """Where a run stands.
+
+    Attributes:
+        epoch: how many are complete.
+        best_top1: of all evaluations; None where there was none.
+        watched: what `ReduceOnPlateau` watches, of each evaluation after the warm-up.
+    """
 
     epoch: int
     best_top1: float | None
+    watched: tuple[float, ...] = ()
 
 
 def _beside(prefix: Path, suffix: str) -> Path:

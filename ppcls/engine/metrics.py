@@ -34,14 +34,15 @@ class Totals:
         Args:
             loss: the batch's mean loss, a scalar.
             logits: float32 (N, C).
-            labels: int64 (N,).
+            labels: int64 (N,); soft targets, float32 (N, C), only where no top-k is counted.
         """
         count = labels.shape[0]
-        best = paddle.topk(logits, max(self.topk, default=1), axis=1)[1]
-        hit = (best == labels.unsqueeze(1)).astype("float64")
-        sums = paddle.stack(
-            [loss.astype("float64") * count, *(hit[:, :k].sum() for k in self.topk)]
-        )
+        parts = [loss.astype("float64") * count]
+        if self.topk:
+            best = paddle.topk(logits, max(self.topk), axis=1)[1]
+            hit = (best == labels.unsqueeze(1)).astype("float64")
+            parts += [hit[:, :k].sum() for k in self.topk]
+        sums = paddle.stack(parts)
         self._sums = sums if self._sums is None else self._sums + sums
         self.count += count
 

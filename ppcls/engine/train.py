@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
-from ppcls.config.schema import AdamW, Momentum
+from ppcls.config.schema import OptimizerBase, ReduceOnPlateau
 from ppcls.data.lists import LABEL_LIST, class_names
 from ppcls.data.loader import Loader
 from ppcls.data.mix import CutmixOperator, MixupOperator
@@ -105,7 +105,7 @@ class _Run:
     def __init__(
         self,
         config: Config,
-        optimizer_options: Momentum | AdamW,
+        optimizer_options: OptimizerBase,
         model: ImageClassifier,
         loader: Loader,
         mixing: Sequence[MixupOperator | CutmixOperator],
@@ -116,7 +116,8 @@ class _Run:
         self.steps = len(loader)
         self.optimizer = build_optimizer(optimizer_options, model)
         self.schedule = optimizer_options.lr
-        self.rate = learning_rate_schedule(self.schedule, options.epochs, self.steps)
+        # A run too short for its schedule must not end only when the first epoch begins.
+        learning_rate_schedule(self.schedule, options.epochs, self.steps)
         self.loss = build_loss(config.Loss.Train)
         self.eval_loss = build_loss(config.Loss.Eval)
         self.normalize = Normalize(loader.dataset.pipeline.affine)
@@ -129,9 +130,12 @@ class _Run:
         """Train for one epoch (counted from 1) and report every `print_batch_step` steps."""
         self.model.train()
         totals = Totals(self.topk)
+        rate = learning_rate_schedule(
+            self.schedule, self.config.Global.epochs, self.steps, self.state.watched
+        )
         log.begin_bar(epoch, self.config.Global.epochs, self.steps)
         for step, batch in enumerate(timer.batches(self.loader.epoch(epoch))):
-            lr = self.rate((epoch - 1) * self.steps + step)
+            lr = rate((epoch - 1) * self.steps + step)
             self.optimizer.set_lr(lr)
             # Dropout depends on the place in the run alone, so that a resumed run draws the same.
             seed_everything(self.config.Global.seed, epoch, step)
@@ -162,11 +166,12 @@ class _Run:
                 f"{lr:g}); usual remedies: a lower Optimizer.lr.learning_rate, larger images"
             )
         progress = f"[Epoch {epoch}/{self.config.Global.epochs}][Iter: {step}/{self.steps}]"
-        loss_name = type(self.config.Loss.Train[0]).__name__
+        terms = self.config.Loss.Train
+        loss_of_term = {type(terms[0]).__name__: means["loss"]} if len(terms) == 1 else {}
         hits = {name: mean for name, mean in means.items() if name != "loss"}
         log.step(
             f"{progress}lr({self.schedule.name}): {lr:.8f}",
-            hits | {loss_name: means["loss"], "loss": means["loss"]},
+            hits | loss_of_term | {"loss": means["loss"]},
             speed,
         )
         log.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())
@@ -176,7 +181,10 @@ class _Run:
         found = evaluate_model(self.model, loader, self.eval_loss, eval_topk(self.config))
         top1, best = found.means["top1"], self.state.best_top1
         is_best = best is None or top1 >= best
-        self.state = RunState(epoch, top1 if is_best else best)
+        watched = self.state.watched
+        if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
+            watched += (found.means["loss" if self.schedule.mode == "min" else "top1"],)
+        self.state = RunState(epoch, top1 if is_best else best, watched)
         log.record(kind="eval", epoch=epoch, **found.means)
         log.line(
             f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {self.state.best_top1:.5f})"
@@ -190,7 +198,7 @@ class _Run:
         timer = StepTimer((options.epochs - first + 1) * self.steps)
         for epoch in range(first, options.epochs + 1):
             self.train_epoch(epoch, timer, log)
-            self.state = RunState(epoch, self.state.best_top1)
+            self.state = replace(self.state, epoch=epoch)
             names = ["latest"]
             if epoch % options.save_interval == 0:
                 names.append(f"epoch_{epoch}")
