@@ -511,7 +511,10 @@ def _none_is_empty(metrics: Any) -> Any:
     return [] if metrics is None else metrics
 
 
-Metrics = Annotated[list[TopkAcc], BeforeValidator(_none_is_empty)]
+Metrics = Annotated[
+    list[TopkAcc],
+    BeforeValidator(_none_is_empty, json_schema_input_type=list[TopkAcc] | None),
+]
 """Metrics; null means none."""
 
 
