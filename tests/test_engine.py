@@ -117,6 +117,10 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
 ) -> None:
     lr = "{name: Cosine, learning_rate: 0.001}"
     asked = [*overrides, "Global.epochs=4", f"Optimizer={{name: {optimizer}, lr: {lr}}}"]
+    asked.append(
+        "DataLoader.Train.dataset.batch_transform_ops="
+        "[{MixupOperator: {alpha: 0.2}}, {CutmixOperator: {alpha: 1.0}}]"
+    )
     whole = train(load_config(config_file, asked)).folder
     # What a run leaves that is killed in its third epoch.
     killed = tmp_path / "killed/SqueezeNet1_1"
@@ -313,3 +317,12 @@ def test_sign_language_digits_are_learned(shared: Path, tmp_path: Path) -> None:
     )
     losses = [r["loss"] for r in records(train(config).folder, "train")]
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
+
+
+def test_visualdl_gets_the_numbers(config_file: Path, overrides: list[str]) -> None:
+    config = load_config(config_file, [*overrides, "Global.epochs=1", "Global.use_visualdl=true"])
+    folder = train(config).folder
+    (log,) = (folder / "vdl").iterdir()
+    content = log.read_bytes()
+    assert b"train/loss" in content
+    assert b"eval/top1" in content
