@@ -188,7 +188,7 @@ USAGE = [
             "-o",
             "Optimizer={{name: AdamW, lr: {{name: Constant, learning_rate: 1}}, momentum: 1}}",
         ],
-        "known here: name, lr, beta1",
+        "known here: name, lr, regularizer",
     ),
     (["train", "-c", "{config}", "-o", "Optimizer.lr.warmup_epoch=2"], "leaves nothing of Global"),
     (

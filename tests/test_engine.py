@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_run(
     assert not all((first[k] == other[k]).all() for k in first)
 
 
-@pytest.mark.parametrize("optimizer", ["Momentum", "AdamW"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Momentum", "Adam", "AdamW", "RMSProp"])
 def test_a_resumed_run_is_the_run_that_never_stopped(
     config_file: Path, overrides: list[str], tmp_path: Path, optimizer: str
 ) -> None:

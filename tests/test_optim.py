@@ -17,7 +17,7 @@ from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals
 from ppcls.engine.optim import build_optimizer, learning_rate_schedule
 from ppcls.engine.train import train
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, WeightsError
 
 EPOCHS, STEPS = 12, 7
 
@@ -178,6 +178,9 @@ def test_a_resumed_run_reduces_its_rate_where_the_whole_run_did(
     assert rates(resumed) == {e: found[e] for e in (5, 6)}
     weights = [(folder / "latest.pdparams").read_bytes() for folder in (whole, resumed)]
     assert weights[0] == weights[1]
+    other = f"Optimizer={{name: AdamW, lr: {lr}}}"
+    with pytest.raises(WeightsError, match="of a run with the optimizer SGD, not AdamW; to go on"):
+        train(load_config(config_file, [*asked, *part, other]))
 
 
 WEIGHT = np.array([[0.5, -1.0], [2.0, 0.25], [-0.125, 1.5]], "float32")

@@ -134,9 +134,11 @@ class ScheduleOptions(Options):
     """What all schedules have: a linear warm-up, and whether they move within an epoch.
 
     For `warmup_epoch` epochs the rate rises from `warmup_start_lr` to the schedule's first rate;
-    then the schedule begins. With `by_epoch` both move once an epoch, else at every step.
+    then the schedule begins, and epochs that it names count from there. With `by_epoch` both move
+    once an epoch, else at every step.
     """
 
+    name: str
     warmup_epoch: Annotated[int, Field(ge=0)] = 0
     warmup_start_lr: NotNegative = 0.0
     by_epoch: bool = False
@@ -349,6 +351,7 @@ class OptimizerBase(Options):
     separated by spaces) except parameters from either decay.
     """
 
+    name: str
     lr: Schedule
     regularizer: Regularizer | None = None
     weight_decay: NotNegative | None = None

@@ -86,7 +86,7 @@ def save_checkpoint(
     save_weights(model, new[".pdparams"])
     for suffix, content in (
         (".pdopt", _optimizer_state(model, optimizer)),
-        (".pdstates", asdict(state)),
+        (".pdstates", {"optimizer": type(optimizer).__name__} | asdict(state)),
     ):
         with replacing(new[suffix]) as file:
             file.write_bytes(pickle.dumps(content, protocol=4))
@@ -137,18 +137,25 @@ def load_checkpoint(
         WeightsError: there is no whole checkpoint, or it is of another optimizer.
     """
     files = _whole(_prefix(checkpoint))
+    state = read_pickle(files[".pdstates"])
+    was, now = state.pop("optimizer", None), type(optimizer).__name__
+    if was != now:
+        raise WeightsError(
+            f"{files['.pdstates']}: of a run with the optimizer {was}, not {now}; to go on with "
+            "another, start from its weights with Global.pretrained_model"
+        )
     saved = read_pickle(files[".pdopt"])
     generated = {structured: name for name, structured in _named(model)}
     unknown = [key for key in saved if key not in generated]
     if unknown:
         raise WeightsError(f"{files['.pdopt']}: of another model: {unknown[0]} is not in this one")
-    state = {
+    accumulated = {
         f"{generated[key]}_{name}": paddle.to_tensor(np.asarray(value))
         for key, accumulators in saved.items()
         for name, value in accumulators.items()
     }
-    optimizer.set_state_dict(state)
-    return RunState(**read_pickle(files[".pdstates"]))
+    optimizer.set_state_dict(accumulated)
+    return RunState(**state)
 
 
 def checkpoint_weights(checkpoint: str | Path) -> Path:

@@ -13,30 +13,25 @@ from ppcls.config.schema import CELoss, FocalLoss
 __all__ = ["build_loss"]
 
 
-def _per_class(value: float | list[float] | None) -> Tensor | float:
-    if isinstance(value, list):
-        return paddle.to_tensor(value, "float32")
-    return 1.0 if value is None else value
+def _targets(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.one_hot(labels, logits.shape[1]) if labels.ndim == 1 else labels
 
 
-def _build_term(term: CELoss | FocalLoss) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return what one term is: log probabilities and targets (N, C) float32 to a scalar."""
-    if isinstance(term, FocalLoss):
-        alpha = _per_class(term.alpha)
+def _cross_entropy(term: CELoss, logits: Tensor, labels: Tensor) -> Tensor:
+    if term.class_weights is None:
+        soft = labels.ndim == 2
+        return F.cross_entropy(logits, labels, soft_label=soft, label_smoothing=term.epsilon)
+    targets = F.label_smooth(_targets(logits, labels), epsilon=term.epsilon)
+    weighted = targets * paddle.to_tensor(term.class_weights)
+    return -(weighted * F.log_softmax(logits, axis=1)).sum(1).mean()
 
-        def focal(log_p: Tensor, targets: Tensor) -> Tensor:
-            # A power below one has an infinite slope at zero, where a certain answer is.
-            doubt = paddle.clip(-paddle.expm1(log_p), min=1e-12) ** term.gamma
-            return -(targets * alpha * doubt * log_p).sum(1).mean() * term.weight
 
-        return focal
-    class_weights = _per_class(term.class_weights)
-
-    def cross_entropy(log_p: Tensor, targets: Tensor) -> Tensor:
-        smooth = targets * (1 - term.epsilon) + term.epsilon / targets.shape[1]
-        return -(smooth * class_weights * log_p).sum(1).mean() * term.weight
-
-    return cross_entropy
+def _focal(term: FocalLoss, logits: Tensor, labels: Tensor) -> Tensor:
+    alpha = paddle.to_tensor(term.alpha) if isinstance(term.alpha, list) else term.alpha
+    log_p = F.log_softmax(logits, axis=1)
+    # A power below one has an infinite slope at zero, where a certain answer is.
+    doubt = paddle.clip(-paddle.expm1(log_p), min=1e-12) ** term.gamma
+    return -(_targets(logits, labels) * alpha * doubt * log_p).sum(1).mean()
 
 
 def build_loss(terms: Sequence[CELoss | FocalLoss]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -46,11 +41,13 @@ def build_loss(terms: Sequence[CELoss | FocalLoss]) -> Callable[[Tensor, Tensor]
     scalar is the mean over the batch, with class weights too: what a sample adds does not depend on
     the others of its batch.
     """
-    functions = [_build_term(term) for term in terms]
+
+    def value(term: CELoss | FocalLoss, logits: Tensor, labels: Tensor) -> Tensor:
+        if isinstance(term, FocalLoss):
+            return _focal(term, logits, labels)
+        return _cross_entropy(term, logits, labels)
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        targets = F.one_hot(labels, logits.shape[1]) if labels.ndim == 1 else labels
-        log_p = F.log_softmax(logits, axis=1)
-        return paddle.add_n([function(log_p, targets) for function in functions])
+        return paddle.add_n([value(term, logits, labels) * term.weight for term in terms])
 
     return loss
