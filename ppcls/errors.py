@@ -50,6 +50,7 @@ class ImageError(DataError):
     """
 
     def __init__(self, reason: str, source: str | None = None, recognised: str | None = None):
+        reason = " ".join(reason.split())  # decoders' own messages may have several lines
         # All of them, so that the error survives pickling on its way from another process.
         super().__init__(reason, source, recognised)
         self.reason = reason

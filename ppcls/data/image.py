@@ -250,6 +250,8 @@ def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
         if "premature end" in str(error).lower() or "bad Huffman" in str(error):
             raise ImageError(f"the image is truncated or damaged: {error}", name, "JPEG") from None
         return None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it", name, "JPEG") from None
     return _orient(image, _jpeg_orientation(data)) if has_app1 else image
 
 
