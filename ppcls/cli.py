@@ -552,7 +552,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _quiet_libraries() -> None:
     """Keep off the terminal what users of a command can do nothing about."""
     os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)

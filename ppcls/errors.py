@@ -41,7 +41,26 @@ class DataError(PpclsError):
 
 
 class ImageError(DataError):
-    """One image cannot be read; the message names it and says why."""
+    """One image cannot be read; the message names it and says why.
+
+    Attributes:
+        reason: why.
+        source: the path, or what to call a source that has none; None for a wrong type.
+        recognised: the format that its first bytes are of, or None.
+    """
+
+    def __init__(self, reason: str, source: str | None = None, recognised: str | None = None):
+        reason = " ".join(reason.split())  # decoders' own messages may have several lines
+        # All of them, so that the error survives pickling on its way from another process.
+        super().__init__(reason, source, recognised)
+        self.reason = reason
+        self.source = source
+        self.recognised = recognised
+
+    def __str__(self) -> str:
+        where = f"{self.source}: " if self.source is not None else ""
+        what = f" (recognised as {self.recognised})" if self.recognised else ""
+        return f"{where}{self.reason}{what}"
 
 
 class WeightsError(PpclsError):

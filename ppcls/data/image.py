@@ -1,34 +1,125 @@
-"""The one decoder of the project: a file, bytes or an array in, an RGB array out."""
+"""The one decoder of the project: whatever holds a picture in, an RGB array out.
+
+The policy that this module follows is written in docs/images.md, section by section in the order
+of the code. JPEG goes through libjpeg-turbo (simplejpeg), everything else through Pillow. OpenCV
+decodes nothing here: it returns damaged pictures half gray and writes about it to stderr, leaves
+out alpha, and takes the EXIF orientation of some formats only, depending on its version.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import io
+import logging
 import os
+import re
+import urllib.request
+import warnings
+import zlib
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
+import simplejpeg
+from PIL import ExifTags, Image
 
 from ppcls.errors import ImageError
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "read"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "find_images", "read"]
 
 IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+    (
+        *(".apng", ".avif", ".bmp", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2"),
+        *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm"),
+        *(".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
+    )
 )
 """What counts as an image when a folder is searched (any case)."""
 
+MAX_PIXELS = 100_000_000
+"""How many pixels an image may have unless the caller says otherwise."""
 
-def read(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
-    """Return an image as an RGB array, uint8, (H, W, 3).
+WHITE = (255, 255, 255)
 
-    EXIF orientation is applied and gray is replicated to three channels.
+_FORMATS = (
+    *("AVIF", "BMP", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD"),
+    *("QOI", "SGI", "TGA", "TIFF", "WEBP"),
+)
+"""What Pillow may read: pictures that need no other program, no network and no second file."""
+
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (4, b"ftypavi", "AVIF"),
+    (0, b"8BPS", "PSD"),
+    (0, b"icns", "ICNS"),
+    (0, b"\0\0\1\0", "ICO"),
+    (0, b"qoif", "QOI"),
+    (0, b"\x01\xda", "SGI"),
+    # Known, and not read: the name tells the user what to convert.
+    (4, b"ftyphe", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftyp", "MP4 video"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"#?RADIANCE", "Radiance HDR"),
+    (0, b"#?RGBE", "Radiance HDR"),
+    (0, b"v/1\x01", "OpenEXR"),
+    (0, b"DDS ", "DDS"),
+    (0, b"SIMPLE", "FITS"),
+    (0, b"II+\0", "BigTIFF"),
+    (0, b"MM\0+", "BigTIFF"),
+    (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"BLP", "BLP"),
+    (0, b"<svg", "SVG"),
+    (0, b"<!DOCTYPE html", "HTML"),
+    (0, b"<html", "HTML"),
+    (0, b"PK\x03\x04", "ZIP"),
+    (0, b"\x1f\x8b", "gzip"),
+)
+
+_PNG_SIZE = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)
+
+_MAX_DOWNLOAD = 200 * 2**20
+_URL_TIMEOUT = 30.0
+_MAX_JPEG_SCANS = 100
+"""Encoders write about ten; each costs a pass over the picture, however few bytes it has."""
+
+_BAND = 2**20
+"""Pixels converted at a time: what a conversion needs beside its input and output stays small."""
+
+
+def read(
+    source: Any,
+    *,
+    background: tuple[int, int, int] = WHITE,
+    max_pixels: int = MAX_PIXELS,
+    allow_url: bool = False,
+) -> np.ndarray:
+    """Return an image as an RGB array, uint8, (H, W, 3), by the policy of docs/images.md.
 
     Args:
-        source: a path, the bytes of an encoded image, or an array that already is uint8
-            (H, W, 3) RGB.
+        source: a path; the bytes of an encoded image; a binary file object, read from where it
+            stands; a URL (http, https) if `allow_url`; a Pillow image; or an array that already
+            is uint8 (H, W, 3) RGB, which is returned as it is.
+        background: the RGB colour, 0 to 255, behind transparent pixels.
+        max_pixels: refuse an image with more pixels, before it is decoded. Pillow's own limit,
+            twice `PIL.Image.MAX_IMAGE_PIXELS`, stays in force above it.
+        allow_url: whether a string that is a URL may be fetched.
 
     Raises:
-        ImageError: the source is absent, empty, or not an image; the message names it.
+        ImageError: the source is absent, empty, not an image, damaged, too large, or of a kind
+            that is not read. It has the attributes `source`, `reason` and `recognised`.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
@@ -36,26 +127,340 @@ def read(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
                 f"an image array must be uint8 (H, W, 3) RGB, not {source.dtype} {source.shape}"
             )
         return source
-    if not isinstance(source, (bytes, str, os.PathLike)):
-        raise ImageError(f"expected a path, bytes or an array, not {type(source).__name__}")
-    if isinstance(source, bytes):
-        name, data = f"{len(source)} bytes", np.frombuffer(source, np.uint8)
-    else:
-        name = str(source)
-        try:
-            # Read here rather than in cv2.imread, which cannot say why a file is unreadable.
-            data = np.fromfile(source, np.uint8)
-        except OSError as error:
-            raise ImageError(f"{name}: cannot read the image: {error.strerror}") from None
-    if data.size == 0:
-        raise ImageError(f"{name}: the image file is empty")
+    if isinstance(source, Image.Image):
+        _silence_pillow()
+        name = getattr(source, "filename", "") or "the Pillow image"
+        return _read_pillow(source, None, name, source.format, background, max_pixels)
+    name, data = _load(source, allow_url)
+    if not data:
+        raise ImageError("the image file is empty", name)
+    kind = _recognise(data)
+    if kind == "JPEG":
+        image = _read_jpeg(data, name, max_pixels)
+        if image is not None:
+            return image
+    _silence_pillow()
+    if kind == "PNG":
+        _check_png(data, name)
+    if kind in ("ICO", "ICNS"):  # Pillow decodes the picture inside while it opens the icon
+        for width, height in _PNG_SIZE.findall(data):
+            size = int.from_bytes(width, "big"), int.from_bytes(height, "big")
+            _check_size(*size, max_pixels, name, kind)
+    if kind == "JPEG 2000" and b"\xff\xd9" not in data[-1024:]:  # OpenJPEG leaves the rest black
+        raise ImageError("the image is truncated: no end of codestream", name, kind)
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:  # its message is for OpenCV's own developers
-        raise ImageError(f"{name}: the image is too large to decode ({error.err})") from None
-    if image is None:
-        raise ImageError(f"{name}: not an image that can be decoded (damaged, or another format)")
-    return image
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too many pixels: {error}", name, kind) from None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it", name, kind) from None
+    except Exception as error:  # decoders of hostile data raise nearly every built-in type
+        reason = "not an image that can be decoded"
+        if kind is not None and not isinstance(error, Image.UnidentifiedImageError):
+            reason += f": {error}"
+        elif kind is not None:
+            reason += ": damaged, or a kind that is not read"
+        raise ImageError(reason, name, kind) from None
+    with opened:
+        return _read_pillow(opened, data, name, kind or opened.format, background, max_pixels)
+
+
+def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
+    """Return what to call the source in messages, and its bytes."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"{len(source)} bytes", bytes(source)
+    if hasattr(source, "read"):
+        name = str(getattr(source, "name", "the file object"))
+        try:
+            data = source.read()
+        except (OSError, ValueError) as error:
+            raise ImageError(f"cannot read the image: {error}", name) from None
+        if not isinstance(data, bytes):
+            raise ImageError(f"a file object must give bytes, not {type(data).__name__}", name)
+        return name, data
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(f"expected a path, bytes or an array, not {type(source).__name__}")
+    name = os.fspath(source) if isinstance(os.fspath(source), str) else os.fsdecode(source)
+    if name.lower().startswith(("http://", "https://")):
+        if not allow_url:
+            raise ImageError("a URL, and fetching is off: pass allow_url=True", name)
+        return name, _fetch(name)
+    try:
+        return name, Path(name).read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot read the image: {error.strerror}", name) from None
+    except ValueError as error:
+        raise ImageError(f"cannot read the image: {error}", name) from None
+
+
+def _fetch(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=_URL_TIMEOUT) as answer:
+            data = answer.read(_MAX_DOWNLOAD + 1)
+    except Exception as error:  # OSError, and what http.client raises of a malformed answer or URL
+        raise ImageError(f"cannot fetch the image: {error}", url) from None
+    if len(data) > _MAX_DOWNLOAD:
+        raise ImageError(f"more than {_MAX_DOWNLOAD} bytes to fetch", url)
+    return data
+
+
+def _recognise(data: bytes) -> str | None:
+    for offset, magic, kind in _SIGNATURES:
+        if data.startswith(magic, offset):
+            return kind
+    return None
+
+
+def _check_size(width: int, height: int, max_pixels: int, name: str, kind: str | None) -> None:
+    if width <= 0 or height <= 0:
+        raise ImageError(f"the image has no pixels: {width}x{height}", name, kind)
+    if width * height > max_pixels:
+        raise ImageError(
+            f"too many pixels: {width}x{height}, more than the limit of {max_pixels}", name, kind
+        )
+
+
+# JPEG ---------------------------------------------------------------------------------------------
+
+
+def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
+    """Decode a gray or colour JPEG; None where Pillow has to (CMYK, or stray bytes).
+
+    libjpeg decodes damaged data and only warns; simplejpeg makes the first warning an error. What
+    says that part of the picture is missing is final. Stray bytes between segments hide nothing.
+    """
+    has_app1, is_progressive = _jpeg_header(data)
+    if is_progressive and (scans := data.count(b"\xff\xda")) > _MAX_JPEG_SCANS:
+        raise ImageError(f"{scans} scans, more than {_MAX_JPEG_SCANS}", name, "JPEG")
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if colours not in ("YCbCr", "RGB", "Gray"):
+            return None
+        _check_size(width, height, max_pixels, name, "JPEG")
+        image = simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError as error:
+        if "premature end" in str(error).lower() or "bad Huffman" in str(error):
+            raise ImageError(f"the image is truncated or damaged: {error}", name, "JPEG") from None
+        return None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it", name, "JPEG") from None
+    return _orient(image, _jpeg_orientation(data)) if has_app1 else image
+
+
+def _jpeg_header(data: bytes) -> tuple[bool, bool]:
+    """Return whether there is an APP1 segment (EXIF, XMP), and whether the scans are progressive.
+
+    Segments: ITU-T T.81, annex B. A header with stray bytes counts as having both.
+    """
+    at, has_app1, is_progressive = 2, False, False
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xDA:  # start of scan
+            return has_app1, is_progressive
+        has_app1 |= marker == 0xE1
+        is_progressive |= marker in (0xC2, 0xC6, 0xCA, 0xCE)
+        at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return True, True
+
+
+def _jpeg_orientation(data: bytes) -> int:
+    _silence_pillow()
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
+            return _orientation(opened)
+    except Exception:  # the pixels are whole already; a broken tag says nothing
+        return 1
+
+
+# PNG ----------------------------------------------------------------------------------------------
+
+
+def _check_png(data: bytes, name: str) -> None:
+    """Refuse a PNG that ends early or whose checksums are wrong: Pillow does not look at them all.
+
+    Checked are the critical chunks (https://www.w3.org/TR/png-3/#5CRC-algorithm) up to the end.
+    """
+    at, view = 8, memoryview(data)
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        end = at + 12 + length
+        chunk = data[at + 4 : at + 8]
+        if end > len(data):
+            break
+        is_critical = not chunk[0] & 0x20
+        if is_critical and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(
+            data[end - 4 : end], "big"
+        ):
+            chunk_name = chunk.decode("latin1")
+            raise ImageError(f"damaged: wrong checksum of chunk {chunk_name!r}", name, "PNG")
+        if chunk == b"IEND":
+            return
+        at = end
+    raise ImageError("the image is truncated: no end chunk", name, "PNG")
+
+
+# Everything else ----------------------------------------------------------------------------------
+
+
+@cache
+def _silence_pillow() -> None:
+    """Keep Pillow and libtiff off stderr, where they tell of tags that they cannot read.
+
+    Either the picture is whole or there is an error. This is for the whole process, because
+    decoding threads share it, and happens when the first such picture is read.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.", category=UserWarning)
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    # libtiff writes errors beside returning them. This is the copy that Pillow links; where it is
+    # linked statically, what it writes cannot be stopped.
+    with suppress(AttributeError, OSError):
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
+
+
+def _read_pillow(
+    image: Image.Image,
+    data: bytes | None,
+    name: str,
+    kind: str | None,
+    background: tuple[int, int, int],
+    max_pixels: int,
+) -> np.ndarray:
+    """Decode and convert an image that Pillow opened. `data`: its file, where we have it."""
+    _check_size(*image.size, max_pixels, name, kind)
+    try:
+        image.load()
+        # Icons learn their size only now.
+        _check_size(*image.size, max_pixels, name, kind)
+        return _orient(_to_rgb(image, _tone(image, data), background), _orientation(image))
+    except ImageError:
+        raise
+    except _Unreadable as error:
+        raise ImageError(str(error), name, kind) from None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it", name, kind) from None
+    except Exception as error:  # decoders of hostile data raise nearly every built-in type
+        raise ImageError(f"the image is truncated or damaged: {error}", name, kind) from None
+
+
+class _Unreadable(Exception):
+    """A picture that is whole, and has no meaning as RGB."""
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the orientation that EXIF, or else XMP, states: 1 to 8; 1 where there is none.
+
+    Pillow has turned a TIFF by its tag already and takes the tag away.
+    """
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF raises nearly anything, and turns no picture
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation (Exif 2.32, tag 0x0112), so that the top row is the first."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+class _Tone:
+    """How the samples of a picture become 0 to 255: `(sample - low) * 255 / (high - low)`."""
+
+    def __init__(self, low: float, high: float, transparent: Any = None):
+        self.low = low
+        self.high = high
+        self.transparent = transparent
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """Return samples as uint8, rounded."""
+        scaled = (samples.astype(np.float64) - self.low) * (255 / (self.high - self.low))
+        return np.rint(scaled).astype(np.uint8)
+
+
+def _tone(image: Image.Image, data: bytes | None) -> _Tone:
+    """Return the range that the picture's samples have, and which of them are transparent."""
+    transparent = image.info.get("transparency") if image.mode != "P" else None
+    low, high = 0.0, 255.0
+    if image.mode.startswith("I;16"):
+        high = 65535.0
+        tags = getattr(image, "tag_v2", {})  # TIFF's, numbered as in TIFF 6.0
+        if tags.get(258) == (12,):  # BitsPerSample
+            high = 4095.0
+        if tags.get(262) == 0:  # PhotometricInterpretation: white is zero
+            low, high = high, low
+    elif image.mode == "I" and image.format == "PPM":
+        high = 65535.0  # Pillow has scaled the file's own maximum to it
+    elif image.mode in ("I", "F"):
+        low, high = _range(np.asarray(image), is_float=image.mode == "F")
+    elif image.format == "PNG" and data is not None and transparent is not None:
+        # The colour is stored with the file's bits, and Pillow gives the samples with eight.
+        bits = data[24]
+        if image.mode == "RGB" and bits == 16:
+            transparent = tuple(v >> 8 for v in transparent)
+        elif image.mode == "L" and bits < 8:
+            transparent = transparent * 255 // (2**bits - 1)
+    return _Tone(low, high, transparent)
+
+
+def _range(samples: np.ndarray, is_float: bool) -> tuple[float, float]:
+    """Return the range of samples whose file states none.
+
+    It is the first of [0, 1] (floats only), [0, 255] and [0, 65535] that holds them all, or else
+    from their minimum to their maximum.
+    """
+    low, high = float(samples.min()), float(samples.max())
+    if not np.isfinite([low, high]).all():
+        raise _Unreadable("the image has samples that are not finite")
+    for nominal in (1.0, 255.0, 65535.0)[0 if is_float else 1 :]:
+        if low >= 0 and high <= nominal:
+            return 0.0, nominal
+    return (low, high) if high > low else (low, low + 1)
+
+
+def _to_rgb(image: Image.Image, tone: _Tone, background: tuple[int, int, int]) -> np.ndarray:
+    """Return a decoded image of any mode as RGB, uint8 (H, W, 3)."""
+    width, height = image.size
+    out = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        band = image if rows >= height else image.crop((0, top, width, bottom))
+        out[top:bottom] = np.asarray(_band_to_rgb(band, tone, background))
+    return out
+
+
+def _band_to_rgb(band: Image.Image, tone: _Tone, background: tuple[int, int, int]) -> Image.Image:
+    alpha = None
+    if band.mode in ("I", "F") or band.mode.startswith("I;16"):
+        samples = np.asarray(band)
+        if tone.transparent is not None:
+            alpha = Image.fromarray(np.where(samples == tone.transparent, 0, 255).astype(np.uint8))
+        colour = Image.fromarray(tone(samples)).convert("RGB")
+    elif band.mode in ("La", "LA", "PA", "RGBa", "RGBA") or (
+        band.mode == "P" and "transparency" in band.info
+    ):
+        colour = band.convert({"La": "LA"}.get(band.mode, "RGBA")).convert("RGBA")
+        alpha = colour.getchannel("A")
+        colour = colour.convert("RGB")
+    else:
+        colour = band if band.mode == "RGB" else band.convert("RGB")
+        if tone.transparent is not None:
+            same = (np.asarray(colour) == np.asarray(tone.transparent)).all(axis=2)
+            alpha = Image.fromarray(np.where(same, 0, 255).astype(np.uint8))
+    if alpha is None:
+        return colour
+    out = Image.new("RGB", band.size, background)
+    out.paste(colour, mask=alpha)
+    return out
 
 
 def find_images(folder: Path) -> list[Path]:
