@@ -7,7 +7,6 @@ here needs Paddle.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from ppcls.data.transforms import Pipeline, TransformOp
 from ppcls.errors import BundleError
+from ppcls.files import sha256
 from ppcls.options import Options
 
 __all__ = ["GRAPH_FILE", "SPEC_FILE", "WEIGHTS_FILE", "BundleSpec", "read_bundle", "write_bundle"]
@@ -86,14 +86,6 @@ class BundleSpec(Options):
         return Pipeline(self.PreProcess.transform_ops)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def write_bundle(folder: Path, spec: Mapping[str, Any]) -> BundleSpec:
     """Write `inference.yml` beside a graph and its weights; checksums are taken here.
 
@@ -101,7 +93,7 @@ def write_bundle(folder: Path, spec: Mapping[str, Any]) -> BundleSpec:
         folder: where the graph and the weights are.
         spec: the fields of `BundleSpec`, without `sha256`.
     """
-    checksums = {name: _sha256(folder / name) for name in (GRAPH_FILE, WEIGHTS_FILE)}
+    checksums = {name: sha256(folder / name) for name in (GRAPH_FILE, WEIGHTS_FILE)}
     complete = BundleSpec.model_validate({**spec, "sha256": checksums})
     text = yaml.safe_dump(
         complete.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True
@@ -139,6 +131,6 @@ def read_bundle(folder: str | Path) -> BundleSpec:
     for name, checksum in spec.sha256.items():
         if not (folder / name).is_file():
             raise BundleError(f"{folder / name}: missing from the exported model")
-        if _sha256(folder / name) != checksum:
+        if sha256(folder / name) != checksum:
             raise BundleError(f"{folder / name}: changed since the export (its checksum differs)")
     return spec

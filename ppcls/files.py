@@ -1,7 +1,8 @@
-"""Writing files so that a kill at any instant leaves the last one whole."""
+"""Files that a kill at any instant leaves whole, and their checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ppcls.errors import RunError
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "sha256"]
 
 
 @contextmanager
@@ -32,3 +33,12 @@ def replacing(path: Path) -> Iterator[Path]:
         # Where its folder cannot be there is no such file, and the error above says why.
         with suppress(OSError):
             temporary.unlink()
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

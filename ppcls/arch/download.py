@@ -16,6 +16,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ppcls.errors import WeightsError
+from ppcls.files import sha256
 
 __all__ = ["cache_folder", "fetch"]
 
@@ -29,14 +30,6 @@ def cache_folder() -> Path:
     """Return where weights are kept: `$PPCLS_HOME/weights`, else `~/.cache/ppcls/weights`."""
     home = os.environ.get("PPCLS_HOME")
     return (Path(home).expanduser() if home else Path.home() / ".cache" / "ppcls") / "weights"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _validator(headers: Message) -> str:
@@ -111,7 +104,7 @@ def fetch(url: str, pauses: tuple[float, ...] = _PAUSES) -> Path:
                 return _verified(path, checksum)
             part = path.with_name(path.name + ".part")
             _try_often(url, part, path, pauses)
-            checksum.write_text(_sha256(part) + "\n")
+            checksum.write_text(sha256(part) + "\n")
             part.replace(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot write the weights: {error.strerror or error}") from None
@@ -119,7 +112,7 @@ def fetch(url: str, pauses: tuple[float, ...] = _PAUSES) -> Path:
 
 
 def _verified(path: Path, checksum: Path) -> Path:
-    found = _sha256(path)
+    found = sha256(path)
     if not checksum.is_file():
         # Put there by hand, as the error of a failed download says: from now on it is known.
         checksum.write_text(found + "\n")

@@ -9,7 +9,6 @@ then on the new one is, some of its files perhaps still under their new names.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from paddle import nn
 
 from ppcls.arch.weights import read_pickle, save_weights
 from ppcls.errors import WeightsError
-from ppcls.files import replacing
+from ppcls.files import replacing, sha256
 
 __all__ = ["RunState", "checkpoint_weights", "load_checkpoint", "save_checkpoint"]
 
@@ -47,10 +46,6 @@ class RunState:
 
 def _beside(prefix: Path, suffix: str) -> Path:
     return prefix.with_name(prefix.name + suffix)
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _named(model: nn.Layer) -> Iterator[tuple[str, str]]:
@@ -90,7 +85,7 @@ def save_checkpoint(
     ):
         with replacing(new[suffix]) as file:
             file.write_bytes(pickle.dumps(content, protocol=4))
-    manifest = {"sha256": {suffix: _checksum(path) for suffix, path in new.items()}}
+    manifest = {"sha256": {suffix: sha256(path) for suffix, path in new.items()}}
     with replacing(_beside(prefix, ".json")) as file:
         file.write_text(json.dumps(manifest, indent=1))
     for suffix, path in new.items():
@@ -116,7 +111,7 @@ def _whole(prefix: Path) -> dict[str, Path]:
     files = {}
     for suffix in _SUFFIXES:
         candidates = (_beside(prefix, suffix), _beside(prefix, f".new{suffix}"))
-        found = [path for path in candidates if _checksum(path) == checksums.get(suffix)]
+        found = [p for p in candidates if p.is_file() and sha256(p) == checksums.get(suffix)]
         if not found:
             raise WeightsError(f"{candidates[0]}: missing, or not the file that the run has saved")
         files[suffix] = found[0]
