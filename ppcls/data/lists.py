@@ -24,6 +24,7 @@ __all__ = [
     "class_names",
     "read_image_list",
     "read_label_names",
+    "read_lines",
     "split_folder",
 ]
 
@@ -39,8 +40,16 @@ class Sample(NamedTuple):
     label: int
 
 
-def _lines(path: Path, what: str) -> list[tuple[int, str]]:
-    """Return the non-empty lines of a UTF-8 text file with their line numbers."""
+def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
+    """Return the lines of a UTF-8 text file that are not blank, with their line numbers.
+
+    Args:
+        path: the file.
+        what: what to call it in an error.
+
+    Raises:
+        DataError: the file is missing, unreadable, not UTF-8, or has no such line.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -82,7 +91,7 @@ def read_image_list(
     path, root = Path(list_path), os.fspath(image_root)
     samples: list[Sample] = []
     malformed, out_of_range, missing = [], [], []
-    for number, line in _lines(path, "image list"):
+    for number, line in read_lines(path, "image list"):
         name, found, label = line.rpartition(delimiter)
         if not found or not re.fullmatch("-?[0-9]+", label):
             malformed.append((number, f"expected 'path{delimiter}label', found {line!r}"))
@@ -119,7 +128,7 @@ def read_label_names(path: str | Path) -> list[str]:
         path = Path(__file__).with_name("imagenet1k_label_list.txt")
     names: dict[int, str] = {}
     problems = []
-    for number, line in _lines(path, "label list"):
+    for number, line in read_lines(path, "label list"):
         label, _, name = line.partition(" ")
         if not label.isdecimal() or not name.strip():
             problems.append((number, f"expected 'label name', found {line!r}"))

@@ -20,10 +20,6 @@ class Totals:
 
     def __init__(self, topk: Sequence[int]):
         self.topk = list(topk)
-        self.reset()
-
-    def reset(self) -> None:
-        """Start from zero."""
         self.count = 0
         self._sums: Tensor | None = None
 

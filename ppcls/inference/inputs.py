@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppcls.data.image import IMAGE_SUFFIXES, find_images
+from ppcls.data.lists import read_lines
 from ppcls.errors import DataError
 
 __all__ = ["Input", "find_inputs"]
@@ -24,11 +25,7 @@ class Input(NamedTuple):
 def _from_list(path: Path) -> list[Input]:
     """Read `path` or `path label` lines, relative to the list's own folder."""
     found = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the list: {error}") from None
-    for line in filter(str.strip, map(str.rstrip, lines)):
+    for _, line in read_lines(path, "image list"):
         labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+)", line)
         if labelled and not (path.parent / line).exists():
             found.append(Input(path.parent / labelled[1], int(labelled[2])))
@@ -56,8 +53,6 @@ def find_inputs(names: Iterable[str | Path]) -> list[Input]:
                 raise DataError(f"{path}: no images in this folder (looked for {kinds})")
         elif path.suffix.lower() == ".txt" and path.is_file():
             inside = _from_list(path)
-            if not inside:
-                raise DataError(f"{path}: the list is empty")
         elif path.exists():
             inside = [Input(path)]
         else:
