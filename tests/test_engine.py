@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 import ppcls
 from ppcls.arch.weights import read_weights, save_weights
 from ppcls.config import load_config
-from ppcls.config.schema import CELoss, Schedule
+from ppcls.config.loss import CELoss
+from ppcls.config.optimizer import Schedule
 from ppcls.data.lists import read_label_names
 from ppcls.engine.checkpoint import (
     RunState,

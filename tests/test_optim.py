@@ -12,7 +12,8 @@ from paddle.optimizer import lr as published
 from pydantic import TypeAdapter
 
 from ppcls.config import dump_config, load_config
-from ppcls.config.schema import CELoss, FocalLoss, OptimizerOptions, Schedule
+from ppcls.config.loss import CELoss, FocalLoss
+from ppcls.config.optimizer import OptimizerOptions, Schedule
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals
 from ppcls.engine.optim import build_optimizer, learning_rate_schedule

@@ -12,7 +12,8 @@ from conftest import ROOT
 from recipes import fill_model, training_batch
 
 import ppcls
-from ppcls.config.schema import CELoss, Constant, Momentum, Regularizer
+from ppcls.config.loss import CELoss
+from ppcls.config.optimizer import Constant, Momentum, Regularizer
 from ppcls.engine.losses import build_loss
 from ppcls.engine.optim import build_optimizer
 

@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from ppcls.config.schema import CELoss, FocalLoss
+from ppcls.config.loss import CELoss, FocalLoss
 
 __all__ = ["build_loss"]
 

@@ -11,7 +11,7 @@ import paddle
 from paddle import nn
 from paddle.regularizer import L1Decay, L2Decay, WeightDecayRegularizer
 
-from ppcls.config.schema import (
+from ppcls.config.optimizer import (
     SGD,
     Adam,
     AdamW,

@@ -15,7 +15,7 @@ from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights, locate_weights
 from ppcls.cards import model_card
 from ppcls.config import Config
-from ppcls.config.schema import DataOptions
+from ppcls.config.dataloader import DataOptions
 from ppcls.data.dataset import ImageDataset
 from ppcls.data.lists import read_image_list
 from ppcls.data.loader import Loader

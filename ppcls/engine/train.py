@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
-from ppcls.config.schema import OptimizerBase, ReduceOnPlateau
+from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
 from ppcls.data.lists import LABEL_LIST, class_names
 from ppcls.data.loader import Loader
 from ppcls.data.mix import CutmixOperator, MixupOperator
