@@ -1,0 +1,82 @@
+"""The command line. Commands import what they need when they run, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from ppcls import __version__
+from ppcls.cli import configs, data, exporting, models, predicting, training
+from ppcls.cli.parsing import Commands, examples_text
+from ppcls.errors import PpclsError
+
+__all__ = ["main"]
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Image classification on PaddlePaddle: train, evaluate, export, predict.",
+        epilog=examples_text(
+            """
+            ppcls list                                     the architectures
+            ppcls data digits digits                       a small real data set
+            ppcls train -c quick_start/HarDNet39_ds        train on it
+            ppcls data split photos                        your own folder: photos/<class>/*.jpg
+            ppcls train -c quick_start/folder --data photos
+            ppcls predict output/digits/inference 7.png    predict with an exported model
+            """
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ppcls {__version__}")
+    commands = Commands(parser)
+    for group in (training, exporting, predicting, models, configs, data):
+        group.add_commands(commands)
+    return parser
+
+
+def _quiet_libraries() -> None:
+    """Keep off the terminal what users of a command can do nothing about."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found")
+    warnings.filterwarnings("ignore", message="When training, we now always track global mean")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
+    """Run a command line and return its exit status.
+
+    0: done. 1: data, weights or run time. 2: usage or configuration. 130: interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not stop what is being done.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    args: Any = _parser(prog).parse_args(argv)
+    _quiet_libraries()
+    try:
+        status = args.run(args)
+        # Here rather than when the interpreter ends, where nobody could answer for a failure.
+        sys.stdout.flush()
+        return status
+    except PpclsError as error:
+        for line in str(error).splitlines():
+            print(f"{prog}: error: {line}", file=sys.stderr)
+        return error.exit_status
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of a pipe (`| head`) has gone: nothing more is to be written to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"{prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,46 @@
+"""`ppcls config`."""
+
+from __future__ import annotations
+
+import argparse
+
+from ppcls.cli.parsing import Commands, add_override_option
+from ppcls.errors import ConfigError
+
+
+def _show_config(args: argparse.Namespace) -> int:
+    from ppcls.config import load_config
+    from ppcls.config.show import diff_configs, json_schema, show_config
+
+    overrides = [o for group in args.override for o in group]
+    if args.schema:
+        print(json_schema())
+        return 0
+    if args.config is None:
+        raise ConfigError("name a configuration, such as quick_start/HarDNet39_ds")
+    if args.diff is None:
+        print(show_config(args.config, overrides))
+        return 0
+    lines = diff_configs(load_config(args.config, overrides), load_config(args.diff, overrides))
+    print("\n".join(lines) or "no difference")
+    return 0
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    config = commands.add(
+        "config",
+        _show_config,
+        "print a configuration as it will be used, and where each value came from",
+        """
+        ppcls config quick_start/HarDNet39_ds -o Global.epochs=20
+        ppcls config quick_start/HarDNet39_ds --diff quick_start/folder
+        ppcls config --schema > ppcls.schema.json
+        """,
+    )
+    config.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file, or a shipped name")
+    add_override_option(config)
+    config.add_argument("--diff", metavar="OTHER", help="compare with another configuration")
+    config.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of configurations"
+    )

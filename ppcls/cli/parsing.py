@@ -1,0 +1,133 @@
+"""What the commands share: options, their types, and how a configuration is read from them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ppcls.config import Config
+
+__all__ = [
+    "Commands",
+    "add_config_options",
+    "add_override_option",
+    "config_of",
+    "examples_text",
+    "natural",
+    "png_file",
+    "positive",
+    "share",
+]
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """Return the configuration that `-c`, `--data` and `-o` describe."""
+    from ppcls.config import data_overrides, load_config
+
+    overrides = [o for group in args.override for o in group]
+    if getattr(args, "data", None):
+        overrides = data_overrides(args.data) + overrides
+    return load_config(args.config, overrides)
+
+
+def png_file(text: str) -> str:
+    """Check an argument that is a .png file to write."""
+    path = Path(text)
+    if path.suffix.lower() != ".png" or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"expected a .png file in a folder that exists, not {text}"
+        )
+    return text
+
+
+def share(text: str) -> float:
+    """Read an argument between 0 and 1, both excluded."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, not {text}")
+    return value
+
+
+def natural(text: str) -> int:
+    """Read a whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, not {text}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text}")
+    return int(text)
+
+
+class Commands:
+    """The parser of the whole command line, built command by command."""
+
+    def __init__(self, parser: argparse.ArgumentParser):
+        self._sub = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        self, name: str, run: Callable[[argparse.Namespace], int], about: str, examples: str
+    ) -> argparse.ArgumentParser:
+        """Add a command, with its help, and return its parser."""
+        command = self._sub.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=examples_text(examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        return command
+
+
+def examples_text(text: str) -> str:
+    """Return the examples that end a help text."""
+    return "examples:\n" + textwrap.indent(textwrap.dedent(text).strip(), "  ")
+
+
+def add_override_option(command: argparse.ArgumentParser) -> None:
+    """Add `-o`."""
+    command.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a value, such as Global.epochs=10 or KEY=null; KEY+=VALUE appends to a list; "
+        "may be repeated",
+    )
+
+
+def add_config_options(command: argparse.ArgumentParser, *, weights: bool, data: bool) -> None:
+    """Add `-c` and `-o`, and with them `--data` and `--allow-random` where they make sense."""
+    command.add_argument(
+        "-c",
+        "--config",
+        required=True,
+        metavar="CONFIG",
+        help="YAML file, or the name of one that ppcls ships, such as quick_start/HarDNet39_ds",
+    )
+    add_override_option(command)
+    if data:
+        command.add_argument(
+            "--data",
+            metavar="DIR",
+            help="a folder that `ppcls data split` prepared: sets the lists, the number of classes "
+            "and their names (-o goes on top)",
+        )
+    if weights:
+        command.add_argument(
+            "--allow-random", action="store_true", help="go on with untrained weights"
+        )
