@@ -37,6 +37,11 @@ class GlobalOptions(Options):
     save_interval: Count = 1
     print_batch_step: Count = 10
     use_visualdl: bool = False
+    vdl_dir: PathText | None = None
+    log_format: Literal["sectioned", "flat"] = "sectioned"
+    checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
+    total_images: Count | None = None
+    last_epoch: Annotated[int, Field(ge=0)] | None = None
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
     save_inference_dir: PathText = "./inference"
 
