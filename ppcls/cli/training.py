@@ -28,7 +28,8 @@ def _eval(args: argparse.Namespace) -> int:
 
     found = evaluate(config, allow_random=args.allow_random)
     if args.json:
-        print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
+        counts = {"images": found.count, "unreadable": found.unreadable}
+        print(json.dumps({**counts, **found.means, "seconds": found.seconds}))
     else:
         print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
     return 0

@@ -23,7 +23,7 @@ from ppcls.engine.setup import (
     require,
     select_device,
 )
-from ppcls.errors import RunError
+from ppcls.errors import DataError, RunError
 
 __all__ = ["Evaluation", "eval_topk", "evaluate", "evaluate_model"]
 
@@ -36,15 +36,19 @@ class Evaluation:
         count: number of images.
         means: `loss` and the share of top-k hits, `top1`, `top5` …, each the mean over images.
         seconds: how long it took.
+        unreadable: number of images that could not be read: counted as wrong, and in no loss.
     """
 
     count: int
     means: dict[str, float]
     seconds: float
+    unreadable: int = 0
 
     def summary(self) -> str:
         """Return the result as one line of text."""
-        return ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+        text = ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+        wrong = f"; {self.unreadable} that cannot be read are counted as wrong"
+        return text + wrong * bool(self.unreadable)
 
 
 def eval_topk(config: Config) -> list[int]:
@@ -64,7 +68,8 @@ def evaluate_model(
     """Evaluate a model on every sample of a loader; the model comes back in the mode it was in.
 
     Raises:
-        ImageError: a sample cannot be decoded.
+        ImageError: a sample cannot be decoded, and the data set does not count it as wrong.
+        DataError: none can be decoded.
         RunError: the loss is not finite.
     """
     was_training, start = model.training, time.perf_counter()
@@ -74,18 +79,23 @@ def evaluate_model(
     for batch in tqdm(
         loader.epoch(), "eval", total=len(loader), leave=False, disable=not sys.stderr.isatty()
     ):
+        totals.add_wrong(len(batch.unreadable))
+        if not len(batch.indices):
+            continue
         logits = model(normalize(paddle.to_tensor(batch.images)))
         labels = paddle.to_tensor(batch.labels)
         totals.add(loss(logits, labels), logits, labels)
     if was_training:
         model.train()
+    if len(loader.unreadable) == totals.count:
+        raise DataError(f"none of the {totals.count} images to evaluate on can be read")
     means = totals.means()
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
             "or give answers that are not"
         )
-    return Evaluation(totals.count, means, time.perf_counter() - start)
+    return Evaluation(totals.count, means, time.perf_counter() - start, len(loader.unreadable))
 
 
 def evaluate(config: Config, *, allow_random: bool = False) -> Evaluation:

@@ -21,6 +21,7 @@ class Totals:
     def __init__(self, topk: Sequence[int]):
         self.topk = list(topk)
         self.count = 0
+        self._wrong = 0
         self._sums: Tensor | None = None
 
     @paddle.no_grad()
@@ -42,6 +43,11 @@ class Totals:
         self._sums = sums if self._sums is None else self._sums + sums
         self.count += count
 
+    def add_wrong(self, count: int) -> None:
+        """Add samples that could not be read: top-k misses that have no loss."""
+        self.count += count
+        self._wrong += count
+
     def means(self) -> dict[str, float]:
         """Return the mean loss and the share of top-k hits: `loss`, `top1`, … Waits for the device.
 
@@ -51,5 +57,6 @@ class Totals:
         if self._sums is None:
             raise ValueError("no batch was added")
         names = ["loss", *(f"top{k}" for k in self.topk)]
-        means = self._sums.numpy() / self.count
-        return dict(zip(names, means.tolist(), strict=True))
+        loss, *hits = self._sums.numpy().tolist()
+        means = [loss / (self.count - self._wrong), *(hit / self.count for hit in hits)]
+        return dict(zip(names, means, strict=True))

@@ -17,7 +17,6 @@ from ppcls.cards import model_card
 from ppcls.config import Config
 from ppcls.config.dataloader import DataOptions
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.lists import read_image_list
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import BatchSampler
 from ppcls.data.transforms import Affine, Pipeline
@@ -81,24 +80,29 @@ class Normalize(nn.Layer):
 
 
 def build_loader(options: DataOptions, class_num: int, seed: int) -> Loader:
-    """Read the image list of a `DataLoader` section and return the loader over it.
+    """Read the samples of a `DataLoader` section and return the loader over them.
 
     Raises:
-        DataError: the list, a label or a file is wrong.
-        ConfigError: the list is too short for one full batch, and the rest is dropped.
+        DataError: the list or folder, a label or a file is wrong.
+        ConfigError: there are too few for one full batch, and the rest is dropped.
     """
     dataset, sampler = options.dataset, options.sampler
-    samples = read_image_list(
-        dataset.cls_label_path, dataset.image_root, class_num, dataset.delimiter
-    )
+    samples = dataset.read(class_num)
     if sampler.drop_last and len(samples) < sampler.batch_size:
         raise ConfigError(
-            f"{dataset.cls_label_path}: {len(samples)} images do not fill one batch of "
+            f"{dataset.source}: {len(samples)} images do not fill one batch of "
             f"{sampler.batch_size}, and sampler.drop_last drops the rest; "
             f"-o DataLoader.Train.sampler.batch_size={max(1, len(samples) // 2)} is one that fits"
         )
     return Loader(
-        ImageDataset(samples, Pipeline(dataset.transform_ops), seed),
+        ImageDataset(
+            samples,
+            Pipeline(dataset.transform_ops),
+            seed,
+            on_error=dataset.on_error,
+            max_skipped=0.01 if dataset.max_skipped is None else dataset.max_skipped,
+            in_memory=dataset.in_memory,
+        ),
         BatchSampler(
             len(samples),
             sampler.batch_size,

@@ -16,8 +16,10 @@ import paddle.nn.functional as F
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
+from ppcls.config.classes import label_names, resolve_classes
 from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
-from ppcls.data.lists import LABEL_LIST, class_names
+from ppcls.data.doctor import quick_check
+from ppcls.data.lists import LABEL_LIST
 from ppcls.data.loader import Loader
 from ppcls.data.mix import CutmixOperator, MixupOperator
 from ppcls.engine.checkpoint import RunState, load_checkpoint, save_checkpoint
@@ -156,6 +158,8 @@ class _Run:
             if step % self.config.Global.print_batch_step == 0 or step == self.steps - 1:
                 self._report(epoch, step, lr, totals.means(), timer.report(), log)
         log.end_bar()
+        if self.loader.unreadable:
+            log.line(self.loader.skipped())
 
     def _report(
         self, epoch: int, step: int, lr: float, means: dict[str, float], speed: Speed, log: RunLog
@@ -240,6 +244,9 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         eval_data = require(config.DataLoader.Eval, needed, "ppcls train")
+    config = resolve_classes(config)
+    parts = {"Train": train_data.dataset} | ({"Eval": eval_data.dataset} if eval_data else {})
+    quick_check(parts, class_num)
     device = select_device(options.device)
     seed_everything(options.seed)
     with ExitStack() as stack:
@@ -248,8 +255,7 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
         if eval_data:
             eval_loader = stack.enter_context(build_loader(eval_data, class_num, options.seed))
         # Wrong class names would otherwise come to light when the trained model is exported.
-        names_file = config.Infer and config.Infer.PostProcess.class_id_map_file
-        labels = class_names(names_file or None, class_num)
+        labels = label_names(config)
         model = build_model(config)
         weights, notes = find_weights(config)
         if weights:
