@@ -15,7 +15,7 @@ from ppcls.data.dataset import ImageDataset
 from ppcls.data.doctor import quick_check
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import BatchSampler
+from ppcls.data.sampler import DistributedBatchSampler
 from ppcls.data.transforms import DecodeImage, Pipeline, RandCropImage
 from ppcls.errors import DataError, ImageError
 
@@ -78,7 +78,7 @@ def test_multi_label_lists_give_float_labels(photos: Path) -> None:
     samples = dataset.read(3)
     assert [s.label for s in samples] == [(0, 1, 1), (1, 0, 0)]
     with Loader(
-        ImageDataset(samples, Pipeline(dataset.transform_ops)), BatchSampler(2, 2)
+        ImageDataset(samples, Pipeline(dataset.transform_ops)), DistributedBatchSampler(2, 2)
     ) as loader:
         (batch,) = loader.epoch()
     assert batch.labels.dtype == np.float32
@@ -117,7 +117,7 @@ def test_what_is_left_out_makes_its_batch_smaller_and_changes_no_other(photos: P
     pipeline = Pipeline([DecodeImage(), RandCropImage(size=8)])
 
     def epoch(workers: int, **options) -> list:
-        sampler = BatchSampler(27, 4, shuffle=True)
+        sampler = DistributedBatchSampler(27, 4, shuffle=True)
         with Loader(ImageDataset(samples, pipeline, **options), sampler, workers) as loader:
             batches = list(loader.epoch(1))
             assert sorted(each.number for each in loader.unreadable) == [5, 20]
@@ -144,7 +144,7 @@ def test_what_is_left_out_makes_its_batch_smaller_and_changes_no_other(photos: P
 def test_an_epoch_can_begin_at_any_batch(colours: Path) -> None:
     dataset = ImageFolder(name="ImageFolder", image_root=str(colours), transform_ops=OPS)
     whole = ImageDataset(dataset.read(3), Pipeline(dataset.transform_ops))
-    with Loader(whole, BatchSampler(36, 8, shuffle=True), 2) as loader:
+    with Loader(whole, DistributedBatchSampler(36, 8, shuffle=True), 2) as loader:
         late, all_of_it = list(loader.epoch(3, first=3)), list(loader.epoch(3))
     assert [b.indices.tolist() for b in late] == [b.indices.tolist() for b in all_of_it[3:]]
 
@@ -197,3 +197,73 @@ def test_options_that_would_have_no_effect_are_refused(
         dataset.setdefault("cls_label_path", "a.txt")
     with pytest.raises(ValueError, match=message):
         DataLoaders.model_validate({part: {"dataset": dataset, "sampler": {"batch_size": 1}}})
+
+
+@pytest.fixture
+def folder_config(config_file: Path, colours: Path, tmp_path: Path):
+    """Return a function that loads the tests' configuration with image folders for its lists."""
+    from ppcls.config import load_config
+
+    def load(train: Path, val: Path, **more: dict):
+        text = config_file.read_text(encoding="utf-8")
+        for part, folder in (("Train", train), ("Eval", val)):
+            options = {"name": "ImageFolder", "image_root": str(folder), **more.get(part, {})}
+            lines = "".join(f"      {key}: {json.dumps(v)}\n" for key, v in options.items())
+            head = f"  {part}:\n    dataset:\n"
+            text = text.replace(head, head + lines)
+        path = tmp_path / "folders.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path, [f"Global.output_dir={tmp_path}", "Arch.class_num=3"])
+
+    return load
+
+
+def test_a_run_keeps_the_classes_of_its_folder_and_says_what_it_skipped(
+    folder_config, photos: Path, colours: Path
+) -> None:
+    pytest.importorskip("paddle")
+    from ppcls.config import load_config
+    from ppcls.config.classes import label_names
+    from ppcls.engine.train import train
+
+    broken = photos / "green/image 03.PNG"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    skip = {"on_error": "skip", "max_skipped": 0.1}
+    run = train(folder_config(photos, colours, Train=skip)).folder
+    config = load_config(run / "config.yaml")
+    assert label_names(config) == ["bleu pâle", "green", "red"]
+    assert config.DataLoader.Eval.dataset.classes == ["bleu pâle", "green", "red"]
+    lines = [x for x in (run / "train.log").read_text().splitlines() if "skipped" in x]
+    assert len(lines) == 2
+    assert "skipped 1 of 36 images, which cannot be read; the last: " in lines[0]
+    assert "image 03.PNG: the image is truncated" in lines[0]
+
+
+def test_different_classes_to_train_and_to_evaluate_on_are_refused(
+    folder_config, photos: Path, colours: Path
+) -> None:
+    pytest.importorskip("paddle")
+    from ppcls.engine.train import train
+
+    (photos / "red").rename(photos / "rouge")
+    with pytest.raises(DataError, match="different classes, in only one of them: red, rouge"):
+        train(folder_config(photos, colours))
+
+
+def test_an_evaluation_fails_at_what_it_cannot_read_or_counts_it_as_wrong(
+    folder_config, photos: Path, colours: Path
+) -> None:
+    pytest.importorskip("paddle")
+    from ppcls.engine.evaluate import evaluate
+
+    for name in ("green/image 03.PNG", "red/image 04.PNG"):
+        (photos / name).write_bytes(b"")
+    with pytest.raises(ImageError, match=r"image 03\.PNG: the image file is empty"):
+        evaluate(folder_config(colours, photos), allow_random=True)
+    whole = evaluate(folder_config(colours, colours), allow_random=True)
+    found = evaluate(folder_config(colours, photos, Eval={"on_error": "wrong"}), allow_random=True)
+    assert (found.count, found.unreadable) == (36, 2)
+    assert "2 that cannot be read are counted as wrong" in found.summary()
+    lost = {3 + 12, 4 + 24}
+    right = [i for i, r in zip(whole.answers.index, whole.answers.rank, strict=True) if r == 0]
+    assert found.means["top1"] == pytest.approx(len(set(right) - lost) / 36)

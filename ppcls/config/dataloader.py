@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from ppcls.config.types import Count, PathText, Share
+from ppcls.config.sampler import EvalSampler, SamplerOptions
+from ppcls.config.types import PathText, Share
 from ppcls.data.folders import folder_classes, read_image_folder
 from ppcls.data.lists import Sample, raise_problems, scan_image_list
 from ppcls.data.mix import MixOp
@@ -179,15 +180,6 @@ DatasetOptions = Annotated[
 ]
 
 
-class Sampler(Options):
-    """How samples become batches. `batch_size` is per device."""
-
-    name: Literal["DistributedBatchSampler"] = "DistributedBatchSampler"
-    batch_size: Count
-    shuffle: bool = False
-    drop_last: bool = False
-
-
 class LoaderOptions(Options):
     """How batches are prepared.
 
@@ -198,19 +190,30 @@ class LoaderOptions(Options):
     use_shared_memory: bool = True
 
 
-class DataOptions(Options):
-    """What is read, in which batches, and by how many workers."""
+class TrainData(Options):
+    """What is trained on, in which batches, prepared by how many workers."""
 
     dataset: DatasetOptions
-    sampler: Sampler
+    sampler: SamplerOptions
     loader: LoaderOptions = LoaderOptions()
+
+
+class EvalData(Options):
+    """What is evaluated on: all of it, once."""
+
+    dataset: DatasetOptions
+    sampler: EvalSampler
+    loader: LoaderOptions = LoaderOptions()
+
+
+DataOptions = TrainData | EvalData
 
 
 class DataLoaders(Options):
     """The data to train on and the data to evaluate on."""
 
-    Train: DataOptions | None = None
-    Eval: DataOptions | None = None
+    Train: TrainData | None = None
+    Eval: EvalData | None = None
 
     @model_validator(mode="after")
     def _eval_draws_nothing(self) -> DataLoaders:

@@ -27,8 +27,8 @@ class _NamedBytes(io.BytesIO):
 class ImageDataset:
     """Labelled images, transformed.
 
-    The random numbers of a sample come from (seed, epoch, index) alone, so a run is the same with
-    any number of workers and after a resume.
+    The random numbers of a sample come from (seed, epoch, index, copy) alone, so a run is the same
+    with any number of workers and after a resume.
 
     Args:
         samples: what there is, all with one class or all with several.
@@ -60,15 +60,15 @@ class ImageDataset:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def load(self, index: int, epoch: int) -> np.ndarray:
-        """Return the image of a sample, uint8 (H, W, 3).
+    def load(self, index: int, epoch: int, copy: int = 0) -> np.ndarray:
+        """Return the image of a sample, uint8 (H, W, 3), augmented as copy number `copy`.
 
         Raises:
             ImageError: the file cannot be decoded.
             DataError: a transform fails.
         """
         path = self.samples[index].path
-        rng = np.random.default_rng((self.seed, epoch, index))
+        rng = np.random.default_rng((self.seed, epoch, index, copy))
         try:
             return self.pipeline(path if self._kept is None else self._bytes(index), rng)
         except PpclsError:

@@ -7,15 +7,16 @@ processes cost: no copies between address spaces, and nothing left behind by a k
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.sampler import BatchSampler
+from ppcls.data.sampler import BatchSampler, Draw
 from ppcls.errors import DataError, ImageError
 
 __all__ = ["Batch", "Loader", "Unreadable"]
@@ -90,21 +91,21 @@ class Loader:
                 left out than may be: all of a training batch, or too much of the epoch.
         """
         self.unreadable = []
-        for batch in self._batches(self.sampler.batches(epoch)[first:], epoch):
+        for batch in self._batches(islice(self.sampler.draws(epoch), first, None), epoch):
             self.unreadable += batch.unreadable
             if self.dataset.on_error == "skip":
                 self._check_skipped(batch)
             yield batch
 
-    def _batches(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
+    def _batches(self, draws: Iterable[Draw], epoch: int) -> Iterator[Batch]:
         if self._pool is None:
-            for indices in batches:
-                yield self._prepare(indices, epoch)
+            for draw in draws:
+                yield self._prepare(draw, epoch)
             return
         ahead: deque[Future[Batch]] = deque()
         try:
-            for indices in batches:
-                ahead.append(self._pool.submit(self._prepare, indices, epoch))
+            for draw in draws:
+                ahead.append(self._pool.submit(self._prepare, draw, epoch))
                 if len(ahead) > 2 * self.num_workers:
                     yield ahead.popleft().result()
             while ahead:
@@ -113,13 +114,13 @@ class Loader:
             for future in ahead:
                 future.cancel()
 
-    def _prepare(self, indices: np.ndarray, epoch: int) -> Batch:
+    def _prepare(self, draw: Draw, epoch: int) -> Batch:
         images: list[np.ndarray] = []
         read: list[int] = []
         unreadable = []
-        for index in indices.tolist():
+        for index, copy in zip(draw.indices.tolist(), draw.copies.tolist(), strict=True):
             try:
-                images.append(self.dataset.load(index, epoch))
+                images.append(self.dataset.load(index, epoch, copy))
                 read.append(index)
             except ImageError as error:
                 if self.dataset.on_error == "error":
@@ -149,7 +150,8 @@ class Loader:
         )
 
     def _check_skipped(self, batch: Batch) -> None:
-        skipped, limit = len(self.unreadable), self.dataset.max_skipped
+        skipped = len({each.number for each in self.unreadable})
+        limit = self.dataset.max_skipped
         if skipped > limit * len(self.dataset):
             problem = (
                 f"{skipped} of {len(self.dataset)} images cannot be read, more than the share of "

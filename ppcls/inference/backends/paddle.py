@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ppcls.bundle import GRAPH_FILE, WEIGHTS_FILE
+from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE
 from ppcls.errors import BundleError, RunError, require_paddle
 
 require_paddle()
@@ -42,7 +42,10 @@ class PaddleBackend:
         gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
         if device == "gpu" and not gpus:
             raise RunError("no GPU that this PaddlePaddle can use; choose the device cpu or auto")
-        config = inference.Config(str(Path(folder) / GRAPH_FILE), str(Path(folder) / WEIGHTS_FILE))
+        graph = Path(folder) / GRAPH_FILE
+        if not graph.is_file():
+            graph = graph.with_name(OLDER_GRAPH_FILE)
+        config = inference.Config(str(graph), str(graph.with_name(WEIGHTS_FILE)))
         config.disable_glog_info()
         if gpus and device != "cpu":
             config.enable_use_gpu(256, 0)
@@ -55,7 +58,8 @@ class PaddleBackend:
             reason = next((line for line in str(error).splitlines() if line.strip()), "")
             raise BundleError(f"{folder}: Paddle Inference cannot load it: {reason}") from None
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        self.output_name = self._predictor.get_output_names()[0]
+        self._output = self._predictor.get_output_handle(self.output_name)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Map normalised images, float32 (N, 3, H, W), to logits, float32 (N, C)."""
