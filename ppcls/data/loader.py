@@ -59,14 +59,14 @@ class Loader:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
-    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch.
+    def epoch(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch but for the first `skip`.
 
         Raises:
             ImageError: a sample cannot be decoded.
             DataError: the images of a batch have different sizes.
         """
-        batches = self.sampler.batches(epoch)
+        batches = self.sampler.batches(epoch)[skip:]
         if self._pool is None:
             for indices in batches:
                 yield self._prepare(indices, epoch)
