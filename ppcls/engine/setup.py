@@ -21,6 +21,7 @@ from ppcls.data.lists import read_image_list
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import BatchSampler
 from ppcls.data.transforms import Affine, Pipeline
+from ppcls.devices import gpu_count
 from ppcls.engine.checkpoint import checkpoint_weights
 from ppcls.errors import ConfigError, RunError
 
@@ -55,7 +56,7 @@ def select_device(name: str) -> str:
     Raises:
         RunError: a GPU is asked for and there is none, or this Paddle cannot use one.
     """
-    gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    gpus = gpu_count()
     if name == "gpu" and not gpus:
         build = "finds none" if paddle.is_compiled_with_cuda() else "is the CPU build"
         raise RunError(
