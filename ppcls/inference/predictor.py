@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -18,12 +18,14 @@ from ppcls.data import image as image_reader
 from ppcls.data.transforms import Pipeline
 from ppcls.devices import core_count
 from ppcls.errors import ConfigError, DataError, ImageError, RunError
-from ppcls.inference.backends import Backend, Device, Precision, open_backend
+from ppcls.inference.backends import Backend, Device, EngineBackend, Precision, open_backend
 from ppcls.inference.inputs import is_url, sources_of
 from ppcls.inference.readahead import Prepared, ReadAhead, prepare
 from ppcls.inference.results import Result, Timing, best_classes, softmax
 
 __all__ = ["Classifier", "Predictor"]
+
+_Asked = Literal["classes", "logits", "features"]
 
 
 class Classifier:
@@ -40,7 +42,8 @@ class Classifier:
         batch_size: images that are computed at once.
         workers: threads that decode and transform; None is one a core.
         allow_url: whether a string that is a URL may be fetched.
-        takes_uint8: whether the network normalises images itself.
+        to_input: makes transformed images, uint8 (N, H, W, 3), what the network takes; None is the
+            transforms' own normalisation.
         gives_scores: whether the network ends with a softmax.
     """
 
@@ -55,7 +58,7 @@ class Classifier:
         batch_size: int = 32,
         workers: int | None = None,
         allow_url: bool = False,
-        takes_uint8: bool = False,
+        to_input: Callable[[np.ndarray], np.ndarray] | None = None,
         gives_scores: bool = False,
     ):
         self.labels = list(labels)
@@ -66,7 +69,7 @@ class Classifier:
         self._pipeline = pipeline
         self._workers = workers or core_count()
         self._allow_url = allow_url
-        self._takes_uint8 = takes_uint8
+        self._to_input = to_input or pipeline.normalize
         self._gives_scores = gives_scores
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -91,7 +94,7 @@ class Classifier:
             DataError: a folder or a list without images, or the transforms do not give one size.
             RunError: the predictor is closed.
         """
-        return self._predict(sources_of(inputs), timing, logits=False)
+        return self._predict(inputs, "classes", timing)
 
     def predict_logits(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
         """Yield results as `predict` does, with `logits` in the place of classes and scores.
@@ -104,7 +107,7 @@ class Classifier:
             raise ConfigError(
                 "the model was exported with a softmax, so there are no logits; export it without"
             )
-        return self._predict(sources_of(inputs), timing, logits=True)
+        return self._predict(inputs, "logits", timing)
 
     def close(self) -> None:
         """End the threads and let the network go; nothing can be predicted after it."""
@@ -119,11 +122,12 @@ class Classifier:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _predict(
-        self, sources: Sequence[Any] | Iterator[Any], timing: bool, logits: bool
-    ) -> Iterator[Result]:
-        for batch in self._batches(sources):
-            yield from self._answer(batch, timing, logits)
+    def _predict(self, inputs: Any, asked: _Asked, timing: bool) -> Iterator[Result]:
+        # Here rather than in the generator: a mistake is raised where it was made.
+        sources = sources_of(inputs)
+        return (
+            one for batch in self._batches(sources) for one in self._answer(batch, asked, timing)
+        )
 
     def _batches(self, sources: Sequence[Any] | Iterator[Any]) -> Iterator[list[Prepared]]:
         if isinstance(sources, Sequence) and len(sources) == 1:
@@ -152,44 +156,48 @@ class Classifier:
         except (cv2.error, MemoryError) as error:
             reason = str(error) or "not enough memory"
             raise ImageError(f"the image cannot be transformed: {reason}", _name(source)) from None
-        return image if self._takes_uint8 else self._pipeline.normalize(image[None])[0]
+        return self._to_input(image[None])[0]
 
-    def _answer(self, batch: list[Prepared], timing: bool, logits: bool) -> Iterator[Result]:
+    def _answer(self, batch: list[Prepared], asked: _Asked, timing: bool) -> Iterator[Result]:
         images = [one.image for one in batch if isinstance(one.image, np.ndarray)]
         if len({image.shape for image in images}) > 1:
             raise DataError(
                 "the transforms give images of different sizes; end them with a fixed size "
                 "(CropImage, or ResizeImage with size)"
             )
+        start = perf_counter()
+        outputs = iter(self._run(np.stack(images), asked) if images else ())
+        milliseconds = (perf_counter() - start) * 1e3
+        for source, image, loading in batch:
+            name = _name(source)
+            took = Timing(loading, milliseconds, len(images)) if timing else None
+            if isinstance(image, ImageError):
+                yield Result(name, error=str(image), timing=took)
+                continue
+            output = next(outputs)
+            if not np.isfinite(output).all():
+                yield Result(name, error="the network's answer is not finite numbers", timing=took)
+            elif asked == "logits":
+                yield Result(name, timing=took, logits=output)
+            elif asked == "features":
+                yield Result(name, timing=took, features=output)
+            else:
+                yield self._classes(name, output, took)
+
+    def _run(self, images: np.ndarray, asked: _Asked) -> np.ndarray:
         backend = self._backend
         if backend is None:
             raise RunError("this predictor is closed")
-        start = perf_counter()
-        outputs = backend.run(np.stack(images)) if images else np.zeros((0, len(self.labels)))
-        milliseconds = (perf_counter() - start) * 1e3
-        scores = outputs if self._gives_scores else softmax(outputs)
-        best = best_classes(outputs, self.topk)
-        row = 0
-        for source, image, loading in batch:
-            took = Timing(loading, milliseconds, len(images)) if timing else None
-            if isinstance(image, ImageError):
-                yield Result(_name(source), error=str(image), timing=took)
-                continue
-            if not np.isfinite(outputs[row]).all():
-                error = "the network's answer is not finite numbers"
-                yield Result(_name(source), error=error, timing=took)
-            elif logits:
-                yield Result(_name(source), timing=took, logits=outputs[row])
-            else:
-                ids = [int(i) for i in best[row] if scores[row, i] >= self.threshold]
-                yield Result(
-                    _name(source),
-                    ids,
-                    [float(scores[row, i]) for i in ids],
-                    [self.labels[i] for i in ids],
-                    timing=took,
-                )
-            row += 1
+        if asked == "features":
+            return cast(EngineBackend, backend).run_all(images)[1]
+        return backend.run(images)
+
+    def _classes(self, name: str, output: np.ndarray, took: Timing | None) -> Result:
+        scores = output if self._gives_scores else softmax(output)
+        best = best_classes(output, self.topk)
+        ids = [int(i) for i in best if scores[i] >= self.threshold]
+        named = [self.labels[i] for i in ids]
+        return Result(name, ids, [float(scores[i]) for i in ids], named, timing=took)
 
 
 def _name(source: Any) -> str:
@@ -276,7 +284,23 @@ class Predictor(Classifier):
             batch_size=batch_size,
             workers=workers,
             allow_url=allow_url,
+            to_input=self.spec.preparation(),
+            gives_scores=self.spec.Output.softmax,
         )
+
+    def features(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
+        """Yield results as `predict` does, with `features` in the place of classes and scores.
+
+        Raises:
+            ConfigError: the model was exported without features.
+            DataError, RunError: as `predict`.
+        """
+        if self.spec.Output.features is None:
+            raise ConfigError(
+                f"{self._arguments['bundle']}: exported without features; `ppcls export "
+                "--features` gives a model that answers with them, too"
+            )
+        return self._predict(inputs, "features", timing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _make, (self._arguments,)

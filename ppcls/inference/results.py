@@ -35,7 +35,8 @@ class Result:
         label_names: their names.
         error: why there is no answer; None where there is one.
         timing: how long it took, where that was asked for.
-        logits: what the network gave, float32 (C,), where that was asked for.
+        logits: what the network gave, float32 (classes,), where that was asked for.
+        features: the pooled last feature map, float32 (C,), where that was asked for.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Result:
     error: str | None = None
     timing: Timing | None = None
     logits: np.ndarray | None = field(default=None, compare=False, repr=False)
+    features: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that is written out; its keys are PaddleClas's, and `error`."""
@@ -65,14 +67,14 @@ class Result:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities, float64 (N, C), of logits (N, C)."""
-    shifted = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    """Return the probabilities, float64, of logits, over their last axis."""
+    shifted = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def best_classes(scores: np.ndarray, topk: int) -> np.ndarray:
-    """Return the ids (N, topk) of the highest scores (N, C), best first.
+    """Return the ids, (..., topk), of the highest scores, (..., C), best first.
 
     Of equal scores the lower id comes first.
     """
-    return np.argsort(-scores, axis=1, kind="stable")[:, :topk]
+    return np.argsort(-scores, axis=-1, kind="stable")[..., :topk]

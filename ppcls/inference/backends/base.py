@@ -41,7 +41,7 @@ class Backend(Protocol):
     """Runs one network."""
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Map images as the network takes them, (N, ...), to its outputs, float32 (N, C)."""
+        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
         ...
 
 
@@ -60,6 +60,10 @@ class EngineBackend(Backend, Protocol):
     def __init__(
         self, folder: Path, *, device: str, precision: Precision, **options: Any
     ) -> None: ...
+
+    def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        ...
 
     @classmethod
     def capability(cls) -> Capability:

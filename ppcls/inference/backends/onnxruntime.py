@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from ppcls.bundle import ONNX_FILE
 from ppcls.devices import core_count
 from ppcls.errors import BundleError
 from ppcls.inference.backends.base import Capability, Precision, installed, require
 
 __all__ = ["OnnxRuntimeBackend"]
 
-ONNX_GRAPH = "inference.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 
@@ -43,7 +43,7 @@ class OnnxRuntimeBackend:
         import onnxruntime
 
         remedy = "`ppcls export --onnx` writes one"
-        graph = require(Path(folder), (ONNX_GRAPH,), "ONNX Runtime", remedy)
+        graph = require(Path(folder), (ONNX_FILE,), "ONNX Runtime", remedy)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or core_count()
         options.log_severity_level = 3
@@ -55,10 +55,15 @@ class OnnxRuntimeBackend:
             reason = " ".join(str(error).split())
             raise BundleError(f"{graph}: ONNX Runtime cannot load it: {reason}") from None
         self._input = self._session.get_inputs()[0].name
+        self._first = [self._session.get_outputs()[0].name]
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Map images as the network takes them, (N, ...), to its outputs, float32 (N, C)."""
-        return self._session.run(None, {self._input: np.ascontiguousarray(batch)})[0]
+        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
+        return self._session.run(self._first, {self._input: np.ascontiguousarray(batch)})[0]
+
+    def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        return self._session.run(None, {self._input: np.ascontiguousarray(batch)})
 
     @classmethod
     def capability(cls) -> Capability:
@@ -70,4 +75,4 @@ class OnnxRuntimeBackend:
 
         providers = onnxruntime.get_available_providers()
         precisions = {device: ["fp32"] for device, name in _PROVIDERS.items() if name in providers}
-        return Capability(version, precisions, (ONNX_GRAPH,))
+        return Capability(version, precisions, (ONNX_FILE,))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ppcls.bundle import ONNX_FILE
 from ppcls.devices import core_count
 from ppcls.errors import BundleError
 from ppcls.inference.backends.base import Capability, Precision, installed, require
-from ppcls.inference.backends.onnxruntime import ONNX_GRAPH
 
 __all__ = ["OpenVINOBackend"]
 
@@ -52,7 +52,7 @@ class OpenVINOBackend:
         import openvino
 
         remedy = "`ppcls export --onnx` writes one"
-        graph = require(Path(folder), (ONNX_GRAPH,), "OpenVINO", remedy)
+        graph = require(Path(folder), (ONNX_FILE,), "OpenVINO", remedy)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             # Without it OpenVINO computes in bf16 by itself where the processor has that.
@@ -67,12 +67,20 @@ class OpenVINOBackend:
         self._local = threading.local()
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Map images as the network takes them, (N, ...), to its outputs, float32 (N, C)."""
+        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
+        return self._infer(batch).get_output_tensor(0).data.copy()
+
+    def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        request = self._infer(batch)
+        return [tensor.data.copy() for tensor in request.output_tensors]
+
+    def _infer(self, batch: np.ndarray) -> Any:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._model.create_infer_request()
         request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-        return request.get_output_tensor(0).data.copy()
+        return request
 
     @classmethod
     def capability(cls) -> Capability:
@@ -82,4 +90,4 @@ class OpenVINOBackend:
             return Capability(None, hint="pip install 'ppcls[openvino]'")
         has_bf16 = "BF16" in _cpu_capabilities()
         precisions = {"cpu": ["fp32", *(["bf16"] if has_bf16 else [])]}
-        return Capability(version, precisions, (ONNX_GRAPH,))
+        return Capability(version, precisions, (ONNX_FILE,))

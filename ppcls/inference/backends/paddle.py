@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE
 from ppcls.devices import core_count, cpu_has_bf16, gpu_count
 from ppcls.errors import BundleError, require_paddle
 from ppcls.inference.backends.base import Capability, Precision, installed, require
@@ -20,7 +21,6 @@ __all__ = [
     "open_predictor",
 ]
 
-PIR_GRAPH, OLDER_GRAPH, WEIGHTS = "inference.json", "inference.pdmodel", "inference.pdiparams"
 _DISTRIBUTIONS = ("paddlepaddle", "paddlepaddle-gpu")
 
 
@@ -34,7 +34,7 @@ def load_config(folder: Path, *graphs: str, backend: str, remedy: str) -> Any:
     from paddle import inference
 
     graph = require(folder, graphs, backend, remedy)
-    config = inference.Config(str(graph), str(graph.with_name(WEIGHTS)))
+    config = inference.Config(str(graph), str(graph.with_name(WEIGHTS_FILE)))
     config.disable_glog_info()
     return config
 
@@ -57,21 +57,38 @@ def open_predictor(config: Any, folder: Path) -> Any:
 
 
 class PaddleRunner:
-    """Runs what `open_predictor` gave; one inference at a time, whichever thread asks."""
+    """Runs what `open_predictor` gave; one inference at a time, whichever thread asks.
+
+    Attributes:
+        output_names: of the graph, in its order.
+    """
 
     def __init__(self, config: Any, folder: Path):
         self._predictor = open_predictor(config, folder)
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        self.output_names: list[str] = self._predictor.get_output_names()
+        self._outputs = [self._predictor.get_output_handle(name) for name in self.output_names]
         self._lock = threading.Lock()
 
+    @property
+    def output_name(self) -> str:
+        """The name of the first output."""
+        return self.output_names[0]
+
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Map images as the network takes them, (N, ...), to its outputs, float32 (N, C)."""
+        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
+        return self._run(batch, self._outputs[:1])[0]
+
+    def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        return self._run(batch, self._outputs)
+
+    def _run(self, batch: np.ndarray, outputs: list[Any]) -> list[np.ndarray]:
         with self._lock:
             self._input.reshape(batch.shape)
             self._input.copy_from_cpu(np.ascontiguousarray(batch))
             self._predictor.run()
-            return self._output.copy_to_cpu()
+            return [output.copy_to_cpu() for output in outputs]
 
 
 class PaddleBackend(PaddleRunner):
@@ -102,7 +119,7 @@ class PaddleBackend(PaddleRunner):
     ):
         remedy = "`ppcls export` writes one"
         config = load_config(
-            Path(folder), PIR_GRAPH, OLDER_GRAPH, backend="Paddle Inference", remedy=remedy
+            Path(folder), GRAPH_FILE, OLDER_GRAPH_FILE, backend="Paddle Inference", remedy=remedy
         )
         if device == "gpu" or (device == "auto" and gpu_count()):
             from paddle.inference import PrecisionType
@@ -129,7 +146,7 @@ class PaddleBackend(PaddleRunner):
         if installed("paddlepaddle-gpu") and gpu_count():
             precisions["gpu"] = ["fp32", "fp16"]
         options = {"gpu": ("gpu_memory_mb",)}
-        return Capability(version, precisions, (PIR_GRAPH, OLDER_GRAPH), options)
+        return Capability(version, precisions, (GRAPH_FILE, OLDER_GRAPH_FILE), options)
 
 
 class PaddleOpenVINOBackend(PaddleRunner):
@@ -151,7 +168,10 @@ class PaddleOpenVINOBackend(PaddleRunner):
         # With the newer format Paddle says that OpenVINO is on, and does not use it.
         remedy = "`ppcls export --format pdmodel` writes one"
         config = load_config(
-            Path(folder), OLDER_GRAPH, backend="the OpenVINO engine inside Paddle", remedy=remedy
+            Path(folder),
+            OLDER_GRAPH_FILE,
+            backend="the OpenVINO engine inside Paddle",
+            remedy=remedy,
         )
         from paddle.inference import PrecisionType
 
@@ -169,4 +189,4 @@ class PaddleOpenVINOBackend(PaddleRunner):
         if version is None:
             return Capability(None, hint="pip install 'ppcls[cpu]'")
         precisions = ["fp32", *(["bf16"] if cpu_has_bf16() else [])]
-        return Capability(version, {"cpu": precisions}, (OLDER_GRAPH,))
+        return Capability(version, {"cpu": precisions}, (OLDER_GRAPH_FILE,))

@@ -18,15 +18,13 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from ppcls.bundle import read_bundle
+from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE, read_bundle
 from ppcls.devices import gpu_count
 from ppcls.errors import RunError, require_paddle
 from ppcls.files import cache_home, sha256
 from ppcls.inference.backends.base import Capability, Precision, installed, require
 from ppcls.inference.backends.paddle import (
-    OLDER_GRAPH,
-    PIR_GRAPH,
-    WEIGHTS,
+    PaddleRunner,
     load_config,
     open_predictor,
 )
@@ -85,6 +83,7 @@ class TensorRTPlan:
     Attributes:
         folder: where the engine is kept, with all that it was made for in its name.
         shapes: of the input: smallest, usual and largest.
+        dtype: of the input.
         convert: arguments of `paddle.tensorrt.TensorRTConfig` (the newer format; its `inputs` are
             `shapes`); None for the older one.
         collect: calls for a first run, which records the shapes inside the network (the older
@@ -94,6 +93,7 @@ class TensorRTPlan:
 
     folder: Path
     shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    dtype: str
     convert: dict[str, Any] | None
     collect: tuple[Call, ...]
     run: tuple[Call, ...]
@@ -105,6 +105,7 @@ def plan(
     is_pir: bool,
     graph_hash: str,
     image_shape: tuple[int, ...],
+    dtype: str,
     precision: Precision,
     versions: dict[str, str],
     gpu: str,
@@ -117,6 +118,7 @@ def plan(
         is_pir: whether the graph is in the newer format (`inference.json`).
         graph_hash: checksum of the graph and its weights.
         image_shape: of one image as the graph takes it, without the batch.
+        dtype: of the images.
         precision: what to compute in.
         versions: of Paddle and TensorRT.
         gpu: its name.
@@ -143,7 +145,7 @@ def plan(
             "workspace_size": workspace,
             "save_model_dir": str(folder / "inference"),
         }
-        return TensorRTPlan(folder, (small, usual, large), convert, (), (on_gpu,))
+        return TensorRTPlan(folder, (small, usual, large), dtype, convert, (), (on_gpu,))
     recorded = str(folder / "shapes.pbtxt")
     engine = Call(
         "enable_tensorrt_engine",
@@ -163,7 +165,8 @@ def plan(
     kept = Call("set_optim_cache_dir", {"opt_cache_dir": str(folder)})
     collect = Call("collect_shape_range_info", {"shape_range_info_path": recorded})
     shapes = (small, usual, large)
-    return TensorRTPlan(folder, shapes, None, (on_gpu, collect), (on_gpu, engine, tuned, kept))
+    run = (on_gpu, engine, tuned, kept)
+    return TensorRTPlan(folder, shapes, dtype, None, (on_gpu, collect), run)
 
 
 def _apply(calls: tuple[Call, ...], config: Any) -> None:
@@ -208,16 +211,19 @@ class TensorRTBackend:
 
         folder, options = Path(folder), tensorrt or TensorRTOptions()
         spec = read_bundle(folder)
-        graph = require(folder, (PIR_GRAPH, OLDER_GRAPH), "TensorRT", "`ppcls export` writes one")
-        is_pir = graph.name == PIR_GRAPH
+        graph = require(
+            folder, (GRAPH_FILE, OLDER_GRAPH_FILE), "TensorRT", "`ppcls export` writes one"
+        )
+        is_pir = graph.name == GRAPH_FILE
         if precision == "bf16" and not is_pir:
             raise RunError("TensorRT computes in bf16 only from a graph of the newer format")
         cache = Path(options.cache).expanduser() if options.cache else cache_home() / "tensorrt"
         todo = plan(
             options,
             is_pir=is_pir,
-            graph_hash=sha256(graph) + sha256(folder / WEIGHTS),
+            graph_hash=sha256(graph) + sha256(folder / WEIGHTS_FILE),
             image_shape=tuple(spec.Input.shape[1:]),
+            dtype=spec.Input.dtype,
             precision=precision,
             versions={"paddle": paddle.__version__, "tensorrt": _tensorrt_version()},
             gpu=paddle.device.cuda.get_device_name(0),
@@ -229,21 +235,28 @@ class TensorRTBackend:
         else:
             _record_shapes(folder, todo)
             graph_folder = folder
-        from ppcls.inference.backends.paddle import PaddleRunner
-
         config = load_config(graph_folder, graph.name, backend="TensorRT", remedy="")
         _apply(todo.run, config)
         self._runner = PaddleRunner(config, graph_folder)
-        self._max_batch = options.max_batch
+        self._batches = options.min_batch, options.max_batch
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Map images as the network takes them, (N, ...), to its outputs, float32 (N, C)."""
-        if len(batch) > self._max_batch:
-            raise RunError(
-                f"a batch of {len(batch)} images, and the TensorRT engine is built for up to "
-                f"{self._max_batch}: choose a smaller batch size or a larger max_batch"
-            )
+        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
+        self._check(batch)
         return self._runner.run(batch)
+
+    def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        self._check(batch)
+        return self._runner.run_all(batch)
+
+    def _check(self, batch: np.ndarray) -> None:
+        least, most = self._batches
+        if not least <= len(batch) <= most:
+            raise RunError(
+                f"a batch of {len(batch)} images, and the TensorRT engine is built for {least} to "
+                f"{most}: choose another batch size, or another min_batch and max_batch"
+            )
 
     @classmethod
     def capability(cls) -> Capability:
@@ -255,7 +268,7 @@ class TensorRTBackend:
             return Capability(None, hint=hint)
         precisions = {"gpu": ["fp32", "fp16", "bf16"]}
         options = {"gpu": ("tensorrt",)}
-        return Capability(_tensorrt_version(), precisions, (PIR_GRAPH, OLDER_GRAPH), options)
+        return Capability(_tensorrt_version(), precisions, (GRAPH_FILE, OLDER_GRAPH_FILE), options)
 
 
 def _tensorrt_version() -> str:
@@ -277,12 +290,17 @@ def _unusable() -> str:
 
 def _convert(graph: Path, todo: TensorRTPlan) -> None:
     """Write the graph with its engine into the cache, unless it is there."""
-    if (todo.folder / PIR_GRAPH).is_file() or todo.convert is None:
+    if (todo.folder / GRAPH_FILE).is_file() or todo.convert is None:
         return
     from paddle.tensorrt import Input, PrecisionMode, TensorRTConfig, convert
 
     small, usual, large = todo.shapes
-    shape = Input(min_input_shape=small, optim_input_shape=usual, max_input_shape=large)
+    shape = Input(
+        min_input_shape=small,
+        optim_input_shape=usual,
+        max_input_shape=large,
+        input_data_type=todo.dtype,
+    )
     # Others see the folder only when all of it is there.
     work = todo.folder.with_name(f".{todo.folder.name}.{os.getpid()}")
     work.mkdir(parents=True, exist_ok=True)
@@ -303,11 +321,11 @@ def _record_shapes(folder: Path, todo: TensorRTPlan) -> None:
     if Path(recorded.arguments["shape_range_info_path"]).is_file():
         return
     todo.folder.mkdir(parents=True, exist_ok=True)
-    config = load_config(folder, OLDER_GRAPH, backend="TensorRT", remedy="")
+    config = load_config(folder, OLDER_GRAPH_FILE, backend="TensorRT", remedy="")
     _apply(todo.collect, config)
     predictor = open_predictor(config, folder)
     handle = predictor.get_input_handle(predictor.get_input_names()[0])
     for shape in todo.shapes:
         handle.reshape(shape)
-        handle.copy_from_cpu(np.zeros(shape, np.float32))
+        handle.copy_from_cpu(np.zeros(shape, todo.dtype))
         predictor.run()
