@@ -1,29 +1,52 @@
-"""The exported folder: graph, weights, and `inference.yml`, which says how to use them.
+"""The exported folder: graphs, weights, and `inference.yml`, which says how to use them.
 
-`inference.yml` names the model, describes the input, holds the evaluation transforms and the class
-names, and records checksums and how far the graph was from the model it was made from. Nothing
-here needs Paddle.
+docs/bundle.md is its specification. Nothing here needs Paddle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from ppcls.data.transforms import Pipeline, TransformOp
+from ppcls.data.transforms import (
+    DecodeImage,
+    NormalizeImage,
+    Pipeline,
+    ToCHWImage,
+    TransformOp,
+)
 from ppcls.errors import BundleError
 from ppcls.files import sha256
 from ppcls.options import Options
 
-__all__ = ["GRAPH_FILE", "SPEC_FILE", "WEIGHTS_FILE", "BundleSpec", "read_bundle", "write_bundle"]
+__all__ = [
+    "GRAPH_FILE",
+    "OLDER_GRAPH_FILE",
+    "ONNX_FILE",
+    "SCHEMA_VERSION",
+    "SPEC_FILE",
+    "WEIGHTS_FILE",
+    "BundleSpec",
+    "Check",
+    "Parity",
+    "fingerprint",
+    "image_ops_of",
+    "read_bundle",
+    "write_bundle",
+]
 
+SCHEMA_VERSION: Literal[2] = 2
 SPEC_FILE = "inference.yml"
 GRAPH_FILE = "inference.json"
+OLDER_GRAPH_FILE = "inference.pdmodel"
 WEIGHTS_FILE = "inference.pdiparams"
+ONNX_FILE = "inference.onnx"
 
 
 class ModelSpec(Options):
@@ -31,16 +54,52 @@ class ModelSpec(Options):
 
 
 class InputSpec(Options):
-    """The graph's input: float32 (N, C, H, W), normalised; N is any."""
+    """The graph's input.
+
+    Attributes:
+        name: of the graph's input.
+        shape: -1 is the batch, which may have any size.
+        dtype, layout: float32 NCHW, normalised; or uint8 NHWC, the pixels as they are.
+        color: order of the channels.
+        range: lowest and highest value that an image can give, over all channels.
+        decode: how an image file becomes pixels, before `PreProcess`.
+    """
 
     name: str
     shape: Annotated[list[int], Field(min_length=4, max_length=4)]
-    dtype: Literal["float32"] = "float32"
-    layout: Literal["NCHW"] = "NCHW"
+    dtype: Literal["float32", "uint8"] = "float32"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    color: Literal["RGB"] = "RGB"
+    range: Annotated[list[float], Field(min_length=2, max_length=2)]
+    decode: DecodeImage = DecodeImage()
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> InputSpec:
+        if (self.dtype, self.layout) not in (("float32", "NCHW"), ("uint8", "NHWC")):
+            raise ValueError(f"{self.dtype} {self.layout} is neither float32 NCHW nor uint8 NHWC")
+        return self
+
+
+class OutputSpec(Options):
+    """The graph's outputs, float32.
+
+    Attributes:
+        name: of the first output, (N, classes).
+        classes: number of classes.
+        softmax: whether the first output is probabilities; logits otherwise.
+        features: name of the second output, the pooled last feature map (N, C); None without one.
+    """
+
+    name: str
+    classes: Annotated[int, Field(gt=0)]
+    softmax: bool = False
+    features: str | None = None
 
 
 class PreProcess(Options):
-    transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
+    """The evaluation transforms after decoding, in the names and options of PaddleClas."""
+
+    transform_ops: list[TransformOp]
 
 
 class TopkSpec(Options):
@@ -54,60 +113,179 @@ class PostProcess(Options):
     Topk: TopkSpec
 
 
-class Parity(Options):
-    """How the graph compared with the model it was made from.
+class Check(Options):
+    """How one graph compared with the model.
 
     Attributes:
-        images: number of images compared.
-        source: where they came from; `random` where no real ones were at hand.
-        max_difference: largest difference of a logit, in standard deviations of the logits.
+        file: the graph.
+        engine: what ran it, and its version.
+        max_difference: largest difference of a logit, in standard deviations of the logits;
+            over the images of the data set, None where there were none.
+        max_difference_random: the same over random images.
     """
 
-    images: int
-    source: str
-    max_difference: float
+    file: str
+    engine: str
+    max_difference: float | None = None
+    max_difference_random: float
+
+
+class Parity(Options):
+    """How the graphs compared with the model that they were made from.
+
+    Attributes:
+        verified: False where the check was left out (`--no-check`).
+        images: number of images compared that came from a data set.
+        source: the list of them; `random` where there were none.
+        random_images: number of random images compared.
+        tolerance: the difference that was allowed.
+        checks: one for each graph.
+    """
+
+    verified: bool
+    images: int = 0
+    source: str = "random"
+    random_images: int = 0
+    tolerance: float | None = None
+    checks: list[Check] = []
+
+    @property
+    def max_difference(self) -> float:
+        """The largest difference of all checks, in standard deviations of the logits."""
+        found = [d for c in self.checks for d in (c.max_difference, c.max_difference_random)]
+        return max((d for d in found if d is not None), default=0.0)
 
 
 class BundleSpec(Options):
-    """The content of `inference.yml`."""
+    """The content of `inference.yml`.
 
-    schema_version: Literal[1] = 1
+    Attributes:
+        card: the architecture's model card.
+        config_sha256: of the configuration, as `dump_config` writes it.
+        precision: what the weights are stored in.
+        versions: of what has made the bundle.
+        files: the SHA-256 of each other file.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
     Global: ModelSpec
+    card: dict[str, Any]
+    config_sha256: str
+    precision: Literal["fp32"] = "fp32"
     Input: InputSpec
-    Output: Literal["logits"] = "logits"
+    Output: OutputSpec
     PreProcess: PreProcess
     PostProcess: PostProcess
     parity: Parity
     versions: dict[str, str]
-    sha256: dict[str, str]
+    files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _a_name_for_each_class(self) -> BundleSpec:
+        names = len(self.PostProcess.Topk.label_list)
+        if names != self.Output.classes:
+            raise ValueError(
+                f"PostProcess.Topk.label_list has {names} names, and the graph answers with "
+                f"{self.Output.classes} classes"
+            )
+        return self
 
     def pipeline(self) -> Pipeline:
-        """Return the evaluation transforms."""
-        return Pipeline(self.PreProcess.transform_ops)
+        """Return the evaluation transforms, decoding included."""
+        return Pipeline([self.Input.decode, *self.PreProcess.transform_ops])
+
+    def preparation(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what makes transformed images, uint8 (N, H, W, 3), the graph's input."""
+        if self.Input.dtype == "uint8":
+            return np.ascontiguousarray
+        return self.pipeline().normalize
 
 
-def write_bundle(folder: Path, spec: Mapping[str, Any]) -> BundleSpec:
-    """Write `inference.yml` beside a graph and its weights; checksums are taken here.
+def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]]:
+    """Return evaluation transforms as `PreProcess.transform_ops` has them.
+
+    PaddleClas's and PaddleX's own tools read that list, after they have decoded the image
+    themselves: so `DecodeImage` is not in it, options with their default value are left out (the
+    two have no common spelling for bilinear resizing), and normalisation says all of itself.
 
     Args:
-        folder: where the graph and the weights are.
-        spec: the fields of `BundleSpec`, without `sha256`.
+        ops: the transforms, from `DecodeImage` on.
+        normalized: False to leave `NormalizeImage` and `ToCHWImage` out: the graph does it.
     """
-    checksums = {name: sha256(folder / name) for name in (GRAPH_FILE, WEIGHTS_FILE)}
-    complete = BundleSpec.model_validate({**spec, "sha256": checksums})
-    text = yaml.safe_dump(
-        complete.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True
-    )
+    listed = []
+    for op in ops:
+        if isinstance(op, (DecodeImage, NormalizeImage, ToCHWImage)):
+            continue
+        listed.append(op.model_dump(exclude_defaults=True, exclude_none=True))
+    normalize = [op for op in ops if isinstance(op, NormalizeImage)]
+    if normalized:
+        # Theirs works on height first whatever its order says, and needs it said.
+        listed += [op.model_copy(update={"order": ""}).model_dump() for op in normalize]
+        listed.append({"ToCHWImage": None})
+    return listed
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Return a hexadecimal digest that names a bundle's content: that of its `inference.yml`.
+
+    It holds the checksums of all other files.
+    """
+    return hashlib.sha256((Path(folder) / SPEC_FILE).read_bytes()).hexdigest()
+
+
+def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) -> BundleSpec:
+    """Write `inference.yml` beside the other files of a bundle; checksums are taken here.
+
+    Args:
+        folder: where the files are.
+        spec: the fields of `BundleSpec`, without `files`.
+        files: their names.
+    """
+    checksums = {name: sha256(folder / name) for name in files}
+    complete = BundleSpec.model_validate({**spec, "files": checksums})
+    data = complete.model_dump(exclude_none=True)
+    # Kept as it was given: shorter, and what other tools understand.
+    data["PreProcess"] = spec["PreProcess"]
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     (folder / SPEC_FILE).write_text(text, encoding="utf-8")
     return complete
+
+
+def _read_spec(path: Path) -> BundleSpec:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version is None:
+        raise BundleError(
+            f"{path}: no schema_version: written by another tool than ppcls, or not an exported "
+            "model at all"
+        )
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        way_out = "it needs a newer ppcls" if newer else "export the model again"
+        raise BundleError(
+            f"{path}: schema_version is {version!r}; this version of ppcls reads "
+            f"{SCHEMA_VERSION}: {way_out}"
+        )
+    try:
+        return BundleSpec.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise BundleError(
+            f"{path}: {where + ': ' if where else ''}{message}; export the model again"
+        ) from None
 
 
 def read_bundle(folder: str | Path) -> BundleSpec:
     """Read and verify an exported folder.
 
     Raises:
-        BundleError: a file is missing or changed since the export, or `inference.yml` is not one
-            that this version reads.
+        BundleError: a file is missing or changed since the export, the class names are not as many
+            as the classes, or `inference.yml` is not one that this version reads.
     """
     folder = Path(folder)
     path = folder / SPEC_FILE
@@ -115,22 +293,14 @@ def read_bundle(folder: str | Path) -> BundleSpec:
         raise BundleError(
             f"{folder}: not an exported model: no {SPEC_FILE} there; `ppcls export` makes one"
         )
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != 1:
-        raise BundleError(f"{path}: schema_version is {version!r}; this version of ppcls reads 1")
-    try:
-        spec = BundleSpec.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{path}: {where}: {first['msg']}; export the model again") from None
-    for name, checksum in spec.sha256.items():
+    spec = _read_spec(path)
+    for name, checksum in spec.files.items():
         if not (folder / name).is_file():
             raise BundleError(f"{folder / name}: missing from the exported model")
-        if sha256(folder / name) != checksum:
+        try:
+            found = sha256(folder / name)
+        except OSError as error:
+            raise BundleError(f"{folder / name}: cannot be read: {error.strerror}") from None
+        if found != checksum:
             raise BundleError(f"{folder / name}: changed since the export (its checksum differs)")
     return spec

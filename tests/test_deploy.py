@@ -223,8 +223,13 @@ def _edit(edit):
         (_change("inference.pdiparams", lambda b: b[:-1] + b"x"), r"pdiparams: changed since"),
         (_change("inference.yml", lambda b: b"\xff" + b), r"inference\.yml: cannot be read"),
         (_change("inference.yml", lambda b: b"[1"), r"inference\.yml: cannot be read"),
-        (_change("inference.yml", lambda b: b""), "schema_version is None"),
-        (_edit(lambda s: s.update(schema_version=2)), "schema_version is 2; this version"),
+        (_change("inference.yml", lambda b: b""), "no schema_version: written by"),
+        (_edit(lambda s: s.update(schema_version=3)), "it needs a newer ppcls"),
+        (
+            _edit(lambda s: s["PostProcess"]["Topk"]["label_list"].pop()),
+            "label_list has 2 names, and the graph answers with 3 classes",
+        ),
+        (_edit(lambda s: s.update(schema_version=1)), "schema_version is 1; this .*export the"),
         (_edit(lambda s: s.pop("PreProcess")), "PreProcess: Field required; export the model"),
     ],
 )

@@ -13,10 +13,11 @@ def _export(args: argparse.Namespace) -> int:
 
     result = export(config, allow_random=args.allow_random)
     parity = result.spec.parity
-    of = "random images" if parity.source == "random" else f"images of {parity.source}"
+    count = parity.images or parity.random_images
+    of = f"images of {parity.source}" if parity.images else "random images"
     print(f"exported to {result.folder}")
     print(
-        f"the same logits as the model on {parity.images} {of}: largest difference "
+        f"the same logits as the model on {count} {of}: largest difference "
         f"{parity.max_difference:.1e} of their standard deviation"
     )
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +28,13 @@ __all__ = [
 
 def config_of(args: argparse.Namespace) -> Config:
     """Return the configuration that `-c`, `--data` and `-o` describe."""
-    from ppcls.config import data_overrides, load_config
+    from ppcls.config import load_config
 
     overrides = [o for group in args.override for o in group]
-    if getattr(args, "data", None):
-        overrides = data_overrides(args.data) + overrides
-    return load_config(args.config, overrides)
+    # The launcher of several processes says in the environment how many there are.
+    processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+    data = getattr(args, "data", None)
+    return load_config(args.config, overrides, data=data, processes=processes)
 
 
 def png_file(text: str) -> str:

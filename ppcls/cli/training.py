@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from ppcls.cli.parsing import Commands, add_config_options, config_of
+
+_CLASSES_ON_SCREEN = 40
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -24,13 +27,19 @@ def _train(args: argparse.Namespace) -> int:
 
 def _eval(args: argparse.Namespace) -> int:
     config = config_of(args)
-    from ppcls.engine.evaluate import evaluate
+    from ppcls.engine.evaluate import eval_names, evaluate
+    from ppcls.engine.report import class_rows, class_table, report_data
 
-    found = evaluate(config, allow_random=args.allow_random)
+    found = evaluate(config, allow_random=args.allow_random, report=args.report)
+    names = eval_names(config)
     if args.json:
-        print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
-    else:
-        print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
+        print(json.dumps(report_data(found, names), ensure_ascii=False))
+        return 0
+    if len(names) <= _CLASSES_ON_SCREEN:
+        print(class_table(class_rows(found.answers, names)))
+    print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
+    if args.report:
+        print(f"report   {Path(args.report) / 'report.md'}")
     return 0
 
 
@@ -58,7 +67,13 @@ def add_commands(commands: Commands) -> None:
         """
         ppcls eval -c output/digits/HarDNet39_ds/config.yaml \\
             -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model
+        ppcls eval -c HRNet_W18_C -o Arch.pretrained=true --report report --json
         """,
     )
     add_config_options(evaluate, weights=True, data=True)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument(
+        "--report",
+        metavar="DIR",
+        help="write tables and pictures: per class, confusion, calibration, worst mistakes",
+    )

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from ppcls.config.flat import FlatConfig, dotted_names
 from ppcls.config.schema import Config
 from ppcls.config.source import Key
 from ppcls.errors import ConfigError, did_you_mean
@@ -24,25 +25,50 @@ def _option_classes(annotation: Any) -> list[type[Options]]:
 
 def _known_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
     """Yield every dotted key of the schema, without list indices."""
-    for name, field in model.model_fields.items():
+    for field_name, field in model.model_fields.items():
+        name = field.alias or field_name
         yield prefix + name
         for inner in _option_classes(field.annotation):
             step = f"{name}.{inner.__name__}." if issubclass(inner, OneKey) else f"{name}."
             yield from _known_keys(inner, prefix + step)
 
 
-def _fields_at(location: Key) -> list[str]:
+def _names(model: type[Options]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _tags(model: type[Options]) -> list[str]:
+    """Return the values of the key that tells a class from the others of its union."""
+    keys = [model.model_fields[key] for key in ("name", "function") if key in model.model_fields]
+    return [tag for key in keys for tag in get_args(key.annotation)]
+
+
+def _fields_at(location: Key, root: type[Options]) -> list[str]:
     """Return the keys that the schema knows at a pydantic error location's parent."""
-    classes: list[type[Options]] = [Config]
+    classes: list[type[Options]] = [root]
     for part in location[:-1]:
         fields = [c.model_fields[part] for c in classes if part in c.model_fields]
         if fields:
             classes = [c for field in fields for c in _option_classes(field.annotation)]
         elif isinstance(part, str):
-            classes = [c for c in classes if c.__name__ == part]
-    return [
-        name for c in classes for name in ([c.__name__] * issubclass(c, OneKey) + [*c.model_fields])
-    ]
+            classes = [c for c in classes if part in (c.__name__, *_tags(c))]
+    return [name for c in classes for name in ([c.__name__] * issubclass(c, OneKey) + _names(c))]
+
+
+def _in_other_dialect(word: str, value: Any, root: type[Options]) -> str:
+    """Say what a key of the one dialect is called in the other, which the file is in."""
+    flat = dotted_names()
+    if root is not FlatConfig:
+        return f"; did you mean {flat[word]!r}?" if word in flat else ""
+    if word not in Config.model_fields:
+        return ""
+    sectioned = {to: key for key, to in flat.items()}
+    key = word
+    while isinstance(value, dict) and len(value) == 1:
+        (part,) = value
+        key, value = f"{key}.{part}", value[part]
+    hint = f"; did you mean {sectioned[key]!r}?" if key in sectioned else ""
+    return f" in a file of the flat dialect{hint}"
 
 
 _EXPECTED = {
@@ -58,16 +84,18 @@ _EXPECTED = {
 _LENGTHS = {"min_length": "at least", "max_length": "at most"}
 
 
-def _describe(error: Any, value: Any) -> str:
+def _describe(error: Any, value: Any, root: type[Options]) -> str:
     """Say in a few words what is wrong, what was found and what was expected."""
     kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
     if kind == "extra_forbidden":
         word = str(location[-1])
-        hint = did_you_mean(word, _fields_at(location))
-        if not hint and len(location) == 1:
-            same = [k for k in _known_keys(Config) if k.rpartition(".")[2] == word]
-            hint = f"; did you mean {same[0]!r}?" if same else ""
-        return f"unknown key{hint or '; known here: ' + ', '.join(_fields_at(location))}"
+        known = _fields_at(location, root)
+        hint = ""
+        if len(location) == 1:
+            same = [k for k in _known_keys(root) if k.rpartition(".")[2] == word]
+            hint = f"; did you mean {same[0]!r}?" if same else _in_other_dialect(word, value, root)
+        hint = hint or did_you_mean(word, known)
+        return f"unknown key{hint or '; known here: ' + ', '.join(known)}"
     if kind in ("missing", "union_tag_not_found"):
         by_data = location[-1] in ("image_root", "cls_label_path")
         return "missing; --data DIR sets it" if by_data else "missing"
@@ -92,9 +120,21 @@ def _describe(error: Any, value: Any) -> str:
 
 
 def explain(
-    error: ValidationError, data: Any, origins: Mapping[Key, str], file: str
+    error: ValidationError,
+    data: Any,
+    origins: Mapping[Key, str],
+    file: str,
+    root: type[Options] = Config,
 ) -> ConfigError:
-    """Turn pydantic's errors into one line each: file and line, dotted key, what is wrong."""
+    """Turn pydantic's errors into one line each: file and line, dotted key, what is wrong.
+
+    Args:
+        error: what the validation of `data` raised.
+        data: the configuration as it was read.
+        origins: where each of its keys is.
+        file: its name, for what has no place inside.
+        root: the schema that it was validated with.
+    """
     messages: dict[tuple[str, str], list[str]] = {}
     for item in error.errors(include_url=False):
         # Pydantic's location also names the chosen union members, which are no keys of the file.
@@ -113,7 +153,7 @@ def explain(
         if item["type"] == "missing":
             key = (*key, item["loc"][-1])
         elif item["type"].startswith("union_tag"):
-            key = (*key, "name")
+            key = (*key, item["ctx"]["discriminator"].strip("'"))
         known = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in origins), None)
         origin = origins[known] if known else file
         if item["type"] == "value_error":
@@ -122,7 +162,7 @@ def explain(
             origin = next((at for at in reversed(within) if at.startswith("-o ")), origin)
         dotted = ".".join(map(str, key)) or "the file"
         texts = messages.setdefault((origin, dotted), [])
-        text = _describe(item, value)
+        text = _describe(item, value, root)
         if text not in texts:
             texts.append(text)
     return ConfigError(

@@ -11,34 +11,94 @@ import yaml
 from pydantic import ValidationError
 
 from ppcls.config.explain import explain
+from ppcls.config.flat import (
+    FlatConfig,
+    flat_names,
+    indivisible,
+    is_flat,
+    sectioned_origins,
+    translate,
+)
 from ppcls.config.schema import Config
 from ppcls.config.source import Key, find_config, holds, read_config
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
 
-__all__ = ["data_overrides", "dump_config", "load_config"]
+__all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
 
 
-def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration.
+def load_config(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | Path | None = None,
+    processes: int = 1,
+) -> Config:
+    """Read a configuration, in the sectioned or in the flat dialect.
 
     Args:
         source: a YAML file, or the name of one that ppcls ships (`quick_start/HarDNet39_ds`).
-        overrides: `a.b.0.c=value` each. Values are YAML and never run as code; list entries are
-            named by index; keys that the file lacks may be set; `a.list+=value` appends.
+        overrides: `a.b.0.c=value` each, in the dialect of the file. Values are YAML and never run
+            as code; list entries are named by index; keys that the file lacks may be set;
+            `a.list+=value` appends.
+        data: a folder that `split_folder` or `write_digits` has written; sets what
+            `data_overrides` does, below `overrides`.
+        processes: how many train or evaluate together: the batch sizes of the flat dialect are over
+            all of them.
 
     Raises:
         ConfigError: no such file, not YAML, or a key or value that the schema does not allow.
             Every problem has a line of its own: file and line (or the override), dotted key, what
             was found, what is expected and the closest known key.
+        DataError: the folder has no label list.
+    """
+    return resolve(source, overrides, data, processes)[0]
+
+
+def resolve(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    folder: str | Path | None = None,
+    processes: int = 1,
+) -> tuple[Config, dict[str, Any], dict[Key, str]]:
+    """Return a configuration, the sectioned data it was made of, and where each value came from.
+
+    Raises:
+        ConfigError, DataError: as `load_config`.
     """
     path = find_config(source)
+    flat = is_flat(read_config(path)[0])
+    if folder is not None:
+        overrides = [*data_overrides(folder, flat=flat), *overrides]
     data, origins = read_config(path, overrides)
+    if flat:
+        data, origins = _translated(data, origins, str(path), processes)
+        try:
+            return Config.model_validate(data), data, origins
+        except ValidationError as error:
+            raise ConfigError(flat_names(str(explain(error, data, origins, str(path))))) from None
     _move_class_num(data, origins)
     try:
-        return Config.model_validate(data)
+        return Config.model_validate(data), data, origins
     except ValidationError as error:
         raise explain(error, data, origins, str(path)) from None
+
+
+def _translated(
+    data: dict[str, Any], origins: dict[Key, str], path: str, processes: int
+) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return flat data and its origins in the sectioned dialect."""
+    try:
+        flat = FlatConfig.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, data, origins, path, FlatConfig) from None
+    uneven = [
+        f"{origins[key]}: {'.'.join(map(str, key))}: {problem}"
+        for key, problem in indivisible(flat, processes)
+    ]
+    if uneven:
+        raise ConfigError("\n".join(uneven))
+    return translate(flat, processes), sectioned_origins(origins)
 
 
 def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
@@ -55,11 +115,12 @@ def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
     origins.setdefault(new, origins[old])
 
 
-def data_overrides(folder: str | Path) -> list[str]:
+def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
     """Return the overrides that point a configuration at a folder with lists.
 
     The folder is one that `split_folder` or `write_digits` has written: they set the training and
-    evaluation lists, the number of classes and the class names.
+    evaluation lists, the number of classes and the class names, in the sectioned or in the flat
+    dialect.
 
     Raises:
         DataError: the folder has no label list.
@@ -78,7 +139,8 @@ def data_overrides(folder: str | Path) -> list[str]:
         "DataLoader.Eval.dataset.cls_label_path": str(root / VAL_LIST),
         "Infer.PostProcess.class_id_map_file": str(root / LABEL_LIST),
     }
-    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    settings = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    return [flat_names(setting) for setting in settings] if flat else settings
 
 
 def dump_config(config: Config) -> str:

@@ -5,18 +5,19 @@ Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or c
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ppcls.cards import list_models, model_card
 from ppcls.config.dataloader import DataLoaders, check_pipeline, refuse_random
 from ppcls.config.loss import FocalLoss, LossOptions
+from ppcls.config.metric import MetricOptions
 from ppcls.config.optimizer import OptimizerOptions, ReduceOnPlateau
 from ppcls.config.types import Count, PathText, Share
 from ppcls.data.transforms import TransformOp
 from ppcls.errors import did_you_mean
-from ppcls.options import OneKey, Options
+from ppcls.options import Options
 
 __all__ = ["Config"]
 
@@ -65,6 +66,11 @@ class GlobalOptions(Options):
     use_visualdl: bool = False
     vdl_gradients: bool = False
     to_static: bool = False
+    vdl_dir: PathText | None = None
+    log_format: Literal["sectioned", "flat"] = "sectioned"
+    checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
+    total_images: Count | None = None
+    last_epoch: Annotated[int, Field(ge=0)] | None = None
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
     save_inference_dir: PathText = "./inference"
 
@@ -160,26 +166,6 @@ class InferOptions(Options):
         return ops
 
     _pipeline = field_validator("transforms")(check_pipeline)
-
-
-class TopkAcc(OneKey):
-    topk: Annotated[list[Count], Field(min_length=1)] = [1, 5]
-
-
-def _none_is_empty(metrics: Any) -> Any:
-    return [] if metrics is None else metrics
-
-
-Metrics = Annotated[
-    list[TopkAcc],
-    BeforeValidator(_none_is_empty, json_schema_input_type=list[TopkAcc] | None),
-]
-"""Metrics; null means none."""
-
-
-class MetricOptions(Options):
-    Train: Metrics = [TopkAcc()]
-    Eval: Metrics = [TopkAcc()]
 
 
 class Config(Options):

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic.json_schema import models_json_schema
 
-from ppcls.config.load import load_config
+from ppcls.config.flat import FLAT_SECTIONS, FlatConfig
+from ppcls.config.load import resolve
 from ppcls.config.schema import Config
-from ppcls.config.source import Key, find_config, holds, read_config
+from ppcls.config.source import Key, holds
 
 __all__ = ["diff_configs", "json_schema", "show_config"]
 
@@ -56,13 +58,11 @@ def show_config(source: str | Path, overrides: list[str]) -> str:
     Raises:
         ConfigError: as `load_config`.
     """
-    config = load_config(source, overrides)
-    data, origins = read_config(find_config(source), overrides)
+    config, data, origins = resolve(source, overrides)
 
     def origin(key: Key) -> str:
-        if not holds(data, key):
-            return "default"
-        return next(origins[key[:n]] for n in range(len(key), 0, -1) if key[:n] in origins)
+        places = [key[:n] for n in range(len(key), 0, -1) if key[:n] in origins]
+        return origins[places[0]] if places and holds(data, key) else "default"
 
     lines = list(_lines(config.model_dump(exclude_none=True), (), origin, ""))
     here = f"{Path.cwd()}/"
@@ -92,9 +92,21 @@ def diff_configs(first: Config, second: Config) -> list[str]:
 
 
 def json_schema() -> str:
-    """Return the JSON Schema of the sectioned dialect, for editors."""
-    schema = Config.model_json_schema()
-    # A file may leave to its bases what it does not say itself.
-    schema["properties"]["_base_"] = {"type": ["string", "array"], "items": {"type": "string"}}
-    del schema["required"]
-    return json.dumps(schema, indent=2)
+    """Return the JSON Schema of both dialects, for editors."""
+    refs, shared = models_json_schema([(Config, "validation"), (FlatConfig, "validation")])
+    definitions = shared["$defs"]
+    for model in (Config, FlatConfig):
+        schema = definitions[model.__name__]
+        # A file may leave to its bases what it does not say itself.
+        schema["properties"]["_base_"] = {"type": ["string", "array"], "items": {"type": "string"}}
+        del schema["required"]
+    return json.dumps(
+        {
+            "title": "ppcls configuration",
+            "if": {"anyOf": [{"required": [name]} for name in FLAT_SECTIONS]},
+            "then": refs[FlatConfig, "validation"],
+            "else": refs[Config, "validation"],
+            "$defs": definitions,
+        },
+        indent=2,
+    )

@@ -61,9 +61,13 @@ class Transform(OneKey):
 
 
 class DecodeImage(Transform):
-    """Read the image (always RGB, height first). Begins every list."""
+    """Read the image (always RGB, height first). Begins every list.
+
+    `to_np` told two kinds of images apart; images always are arrays here, and it is not kept.
+    """
 
     to_rgb: Literal[True] = True
+    to_np: Annotated[bool, Field(exclude=True)] = True
     channel_first: Literal[False] = False
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Evaluation: exact means over every sample of a list."""
+"""Evaluation: exact, over every sample of a list, in one pass."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import paddle
 from paddle import Tensor, nn
 from tqdm import tqdm
 
 from ppcls.config import Config
+from ppcls.data.lists import class_names
 from ppcls.data.loader import Loader
 from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import Totals, clip_topk
+from ppcls.engine.metrics import AnswerLog, Answers, clip_topk
+from ppcls.engine.report import write_report
 from ppcls.engine.setup import (
     Normalize,
     build_loader,
@@ -25,7 +28,7 @@ from ppcls.engine.setup import (
 )
 from ppcls.errors import RunError
 
-__all__ = ["Evaluation", "eval_topk", "evaluate", "evaluate_model"]
+__all__ = ["Evaluation", "eval_names", "eval_topk", "evaluate", "evaluate_model", "topk_note"]
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,22 @@ class Evaluation:
     """What an evaluation found.
 
     Attributes:
-        count: number of images.
         means: `loss` and the share of top-k hits, `top1`, `top5` …, each the mean over images.
+        answers: what the model said of each image.
         seconds: how long it took.
     """
 
-    count: int
     means: dict[str, float]
+    answers: Answers
     seconds: float
 
+    @property
+    def count(self) -> int:
+        """How many images there were."""
+        return len(self.answers.index)
+
     def summary(self) -> str:
-        """Return the result as one line of text."""
+        """Return the means as one line of text."""
         return ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
 
 
@@ -52,6 +60,27 @@ def eval_topk(config: Config) -> list[int]:
     # Top-1 is always there: it says which checkpoint is the best.
     topk = [1, *(k for metric in config.Metric.Eval for k in metric.topk)]
     return clip_topk(topk, config.Arch.class_num)
+
+
+def topk_note(config: Config) -> list[str]:
+    """Say which ks of the metrics are above the number of classes, if there are any."""
+    asked = {k for m in (*config.Metric.Train, *config.Metric.Eval) for k in m.topk}
+    high = sorted(k for k in asked if k > config.Arch.class_num)
+    if not high:
+        return []
+    classes = config.Arch.class_num
+    names = " and ".join(f"top{k}" for k in high)
+    return [f"there are {classes} classes: {names} of Metric is counted as top{classes}"]
+
+
+def eval_names(config: Config) -> list[str]:
+    """Return the names of the classes: those of `Infer.PostProcess`, or else their numbers.
+
+    Raises:
+        DataError: the label list is wrong, or holds another number of classes.
+    """
+    file = config.Infer and config.Infer.PostProcess.class_id_map_file
+    return class_names(file or None, config.Arch.class_num)
 
 
 @paddle.no_grad()
@@ -70,35 +99,58 @@ def evaluate_model(
     was_training, start = model.training, time.perf_counter()
     model.eval()
     normalize = Normalize(loader.dataset.pipeline.affine)
-    totals = Totals(topk)
+    log = AnswerLog()
     for batch in tqdm(
         loader.epoch(), "eval", total=len(loader), leave=False, disable=not sys.stderr.isatty()
     ):
         logits = model(normalize(paddle.to_tensor(batch.images)))
         labels = paddle.to_tensor(batch.labels)
-        totals.add(loss(logits, labels), logits, labels)
+        log.add(loss(logits, labels), logits, labels, batch.indices)
     if was_training:
         model.train()
-    means = totals.means()
+    answers = log.answers()
+    means = {"loss": log.loss_sum() / len(answers.index)}
+    means |= {f"top{k}": answers.topk(k) for k in topk}
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
             "or give answers that are not"
         )
-    return Evaluation(totals.count, means, time.perf_counter() - start)
+    return Evaluation(means, answers, time.perf_counter() - start)
 
 
-def evaluate(config: Config, *, allow_random: bool = False) -> Evaluation:
+def evaluate(
+    config: Config, *, allow_random: bool = False, report: str | Path | None = None
+) -> Evaluation:
     """Evaluate the weights of `Global.pretrained_model` on `DataLoader.Eval`.
+
+    Args:
+        config: what to evaluate on what.
+        allow_random: evaluate untrained weights where none are named.
+        report: a folder to write tables and pictures to (see `write_report`).
 
     Raises:
         ConfigError: a section or the weights' path is missing (`allow_random` does without).
         DataError: the list, a label, or an image is wrong.
         WeightsError: the weights cannot be read, or are made for another model or number of
             classes.
+        RunError: the loss is not finite, or the report cannot be written.
     """
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     select_device(config.Global.device)
+    names = eval_names(config)
     with build_loader(data, config.Arch.class_num, config.Global.seed) as loader:
         model = load_trained_model(config, "ppcls eval", allow_random)
-        return evaluate_model(model, loader, build_loss(config.Loss.Eval), eval_topk(config))
+        for note in topk_note(config):
+            print(note, file=sys.stderr)
+        found = evaluate_model(model, loader, build_loss(config.Loss.Eval), eval_topk(config))
+        if report is not None:
+            samples = loader.dataset.samples
+            write_report(
+                report,
+                found,
+                names,
+                lambda i: samples[i].path,
+                lambda i: loader.dataset.load(i, 0),
+            )
+    return found

@@ -28,7 +28,7 @@ from ppcls.engine.checkpoint import (
     write_checkpoint,
 )
 from ppcls.engine.ema import WeightAverage
-from ppcls.engine.evaluate import Evaluation, eval_topk, evaluate_model
+from ppcls.engine.evaluate import Evaluation, eval_topk, evaluate_model, topk_note
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
 from ppcls.engine.folder import claim_folder, locked, run_folder
 from ppcls.engine.logs import RunLog, StepTimer, Update, peak_memory
@@ -200,7 +200,7 @@ class Trainer:
         return loss.detach(), logits.detach(), labels
 
     def is_sound(self, place: Place, update: Update, losses: list[Tensor]) -> bool:
-        """Whether to make an update. Unless asked to skip, only the next look at the losses says."""
+        """Whether to make an update; unless asked to skip, the next look at the losses says it."""
         if self.guard is None:
             for loss, batch in zip(losses, update.batches, strict=True):
                 self.watch.add(place, loss, batch.indices)
@@ -331,6 +331,7 @@ class Trainer:
     def raise_stopped(self) -> None:
         """End the run, saved, because a signal asked for it."""
         progress = self.state.progress
+        assert self.stop.signal is not None
         raise Stopped(
             f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
             f"{self.folder / 'latest'}; go on with -o Global.checkpoints=auto",
@@ -384,17 +385,20 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
     device = select_device(options.device)
     precision = Precision(config.AMP, device)
     seed_everything(options.seed)
-    folder = run_folder(config)
+    folder, is_first = run_folder(config), distributed.rank() == 0
+    ranks = distributed.rank(), distributed.world_size()
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        loader = stack.enter_context(build_loader(train_data, class_num, options.seed))
+        loader = stack.enter_context(build_loader(train_data, class_num, options.seed, *ranks))
         eval_loader = None
         if eval_data:
-            eval_loader = stack.enter_context(build_loader(eval_data, class_num, options.seed))
+            eval_loader = stack.enter_context(
+                build_loader(eval_data, class_num, options.seed, *ranks)
+            )
         # Wrong class names would otherwise come to light when the trained model is exported.
         names_file = config.Infer and config.Infer.PostProcess.class_id_map_file
         labels = class_names(names_file or None, class_num)
-        if distributed.rank() == 0:
+        if is_first:
             stack.enter_context(locked(folder))
         checkpoint, notes = find_checkpoint(config)
         resumes_here = (
@@ -407,8 +411,8 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
                 "Global.checkpoints out and add --overwrite to start again"
             )
         weights, more = start_weights(config, checkpoint)
-        model, prepared = prepare_model(build_model(config), config.Arch, device)
-        notes += more + prepared
+        model = build_model(config)
+        notes += more + prepare_model(model, config.Arch, device)
         if weights and not checkpoint:
             notes += load_weights(model, weights, adapt=True, strict=options.strict)
         optimizer = build_optimizer(optimizer_options, model)
@@ -427,13 +431,11 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
             step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
             notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
         distributed.broadcast(model.state_dict().values())
-        if not resumes_here and distributed.rank() == 0:
+        if not resumes_here and is_first:
             claim_folder(folder, config, labels, overwrite)
         progress = state.progress
         log = stack.enter_context(
-            RunLog(
-                folder, progress.epoch, progress.step, options.use_visualdl, distributed.rank() == 0
-            )
+            RunLog(folder, progress.epoch, progress.step, options.use_visualdl, is_first)
         )
         processes = distributed.world_size()
         log.line(
@@ -441,7 +443,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
             f"{f' x {processes}' if processes > 1 else ''}: {len(loader.dataset)} images, "
             f"{len(loader)} batches an epoch, {options.epochs} epochs; writing to {folder}"
         )
-        for note in notes:
+        for note in [*notes, *topk_note(config)]:
             log.line(note)
         forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
         objective = Supervised(
@@ -461,10 +463,10 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         trainer = Trainer(
             config, optimizer_options, state, objective, loader, evaluate, folder, log, stop
         )
-        if checkpoint and resumes_here and distributed.rank() == 0:
+        if checkpoint and resumes_here and is_first:
             trainer.name(checkpoint)
         trainer.run()
-    if distributed.rank() == 0:
+    if is_first:
         training_curves(log.metrics_path, folder / "curves.png")
     chosen = "latest" if progress.best_top1 is None else "best_model"
     best = folder / f"{chosen}.pdparams"

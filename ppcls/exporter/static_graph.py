@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -16,14 +17,17 @@ from ppcls.bundle import (
     SPEC_FILE,
     WEIGHTS_FILE,
     BundleSpec,
+    image_ops_of,
     read_bundle,
     write_bundle,
 )
-from ppcls.config import Config
+from ppcls.cards import model_card
+from ppcls.config import Config, dump_config
 from ppcls.data.lists import class_names, read_image_list
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
+from ppcls.exporter import parity
 from ppcls.exporter.parity import check_parity, compute_logits
 from ppcls.inference.backends.eager import EagerBackend
 from ppcls.inference.backends.paddle import PaddleBackend
@@ -127,22 +131,40 @@ def export(config: Config, *, allow_random: bool = False) -> ExportResult:
         backend = PaddleBackend(work, device=config.Global.device)
         found = compute_logits(backend, batch, infer.batch_size)
         difference = check_parity(expected, found, names)
-        write_bundle(
-            work,
-            {
-                "Global": {"model_name": config.Arch.name},
-                "Input": {"name": "x", "shape": [-1, *config.Global.image_shape]},
-                "PreProcess": {"transform_ops": infer.transforms},
-                "PostProcess": {
-                    "Topk": {
-                        "topk": min(infer.PostProcess.topk, len(labels)),
-                        "label_list": labels,
-                    }
-                },
-                "parity": {"images": len(batch), "source": source, "max_difference": difference},
-                "versions": {"ppcls": ppcls.__version__, "paddle": paddle.__version__},
+        low, high = pipeline.affine.bias, pipeline.affine.scale * 255 + pipeline.affine.bias
+        spec = {
+            "Global": {"model_name": config.Arch.name},
+            "card": model_card(config.Arch.name).to_dict(),
+            "config_sha256": hashlib.sha256(dump_config(config).encode()).hexdigest(),
+            "Input": {
+                "name": "x",
+                "shape": [-1, *config.Global.image_shape],
+                "range": [float(low.min()), float(high.max())],
+                "decode": infer.transforms[0],
             },
-        )
+            "Output": {"name": backend.output_name, "classes": found.shape[1]},
+            "PreProcess": {"transform_ops": image_ops_of(infer.transforms, normalized=True)},
+            "PostProcess": {
+                "Topk": {"topk": min(infer.PostProcess.topk, len(labels)), "label_list": labels}
+            },
+            "parity": {
+                "verified": True,
+                "images": 0 if source == "random" else len(batch),
+                "source": source,
+                "random_images": len(batch) if source == "random" else 0,
+                "tolerance": parity.TOLERANCE,
+                "checks": [
+                    {
+                        "file": GRAPH_FILE,
+                        "engine": f"Paddle Inference {paddle.__version__}",
+                        "max_difference": None if source == "random" else difference,
+                        "max_difference_random": difference,
+                    }
+                ],
+            },
+            "versions": {"ppcls": ppcls.__version__, "paddle": paddle.__version__},
+        }
+        write_bundle(work, spec, (GRAPH_FILE, WEIGHTS_FILE))
         for name in (GRAPH_FILE, WEIGHTS_FILE, SPEC_FILE):
             (work / name).replace(folder / name)
     except OSError as error:
