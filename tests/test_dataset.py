@@ -145,7 +145,7 @@ def test_an_epoch_can_begin_at_any_batch(colours: Path) -> None:
     dataset = ImageFolder(name="ImageFolder", image_root=str(colours), transform_ops=OPS)
     whole = ImageDataset(dataset.read(3), Pipeline(dataset.transform_ops))
     with Loader(whole, DistributedBatchSampler(36, 8, shuffle=True), 2) as loader:
-        late, all_of_it = list(loader.epoch(3, first=3)), list(loader.epoch(3))
+        late, all_of_it = list(loader.epoch(3, skip=3)), list(loader.epoch(3))
     assert [b.indices.tolist() for b in late] == [b.indices.tolist() for b in all_of_it[3:]]
 
 

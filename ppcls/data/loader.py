@@ -82,8 +82,8 @@ class Loader:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
-    def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch, from the one numbered `first` on.
+    def epoch(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch but for the first `skip`.
 
         Raises:
             ImageError: a sample cannot be decoded, and the data set does not go on after errors.
@@ -91,7 +91,7 @@ class Loader:
                 left out than may be: all of a training batch, or too much of the epoch.
         """
         self.unreadable = []
-        for batch in self._batches(islice(self.sampler.draws(epoch), first, None), epoch):
+        for batch in self._batches(islice(self.sampler.draws(epoch), skip, None), epoch):
             self.unreadable += batch.unreadable
             if self.dataset.on_error == "skip":
                 self._check_skipped(batch)
