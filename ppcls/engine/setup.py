@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
@@ -17,11 +17,12 @@ from ppcls.cards import model_card
 from ppcls.config import Config
 from ppcls.config.dataloader import DataOptions
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.lists import read_image_list
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import DistributedEvalSampler
 from ppcls.data.transforms import Affine, Pipeline
-from ppcls.engine.checkpoint import checkpoint_weights
+from ppcls.devices import gpu_count
+from ppcls.engine.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint
+from ppcls.engine.folder import run_folder
 from ppcls.engine.sampling import build_sampler
 from ppcls.errors import ConfigError, RunError
 
@@ -29,11 +30,13 @@ __all__ = [
     "Normalize",
     "build_loader",
     "build_model",
+    "find_checkpoint",
     "find_weights",
     "load_trained_model",
     "require",
     "seed_everything",
     "select_device",
+    "start_weights",
 ]
 
 T = TypeVar("T")
@@ -56,7 +59,7 @@ def select_device(name: str) -> str:
     Raises:
         RunError: a GPU is asked for and there is none, or this Paddle cannot use one.
     """
-    gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    gpus = gpu_count()
     if name == "gpu" and not gpus:
         build = "finds none" if paddle.is_compiled_with_cuda() else "is the CPU build"
         raise RunError(
@@ -84,7 +87,7 @@ class Normalize(nn.Layer):
 def build_loader(
     options: DataOptions, class_num: int, seed: int, rank: int = 0, world_size: int = 1
 ) -> Loader:
-    """Read the image list of a `DataLoader` section and return the loader over it.
+    """Read the samples of a `DataLoader` section and return the loader over them.
 
     Args:
         options: the section.
@@ -94,26 +97,31 @@ def build_loader(
         world_size: how many processes share the work.
 
     Raises:
-        DataError: the list, a label or a file is wrong.
+        DataError: the list or folder, a label or a file is wrong.
         ConfigError: the sampler and the list do not go together, such as a list too short for one
             full batch where the rest is dropped.
     """
     dataset = options.dataset
-    samples = read_image_list(
-        dataset.cls_label_path, dataset.image_root, class_num, dataset.delimiter
-    )
-    labels = [sample.label for sample in samples]
+    samples = dataset.read(class_num)
+    labels: list[Any] = [sample.label for sample in samples]  # some samplers take classes alone
     sampler = build_sampler(options.sampler, labels, seed, rank, world_size)
     if not len(sampler) and not isinstance(sampler, DistributedEvalSampler):
         joint = f"{world_size} processes of " if world_size > 1 else ""
         raise ConfigError(
-            f"{dataset.cls_label_path}: {sampler.total} images do not fill one batch of "
+            f"{dataset.source}: {sampler.total} images do not fill one batch of "
             f"{joint}{sampler.batch_size}, and sampler.drop_last drops the rest; "
             "-o DataLoader.Train.sampler.batch_size="
             f"{max(1, sampler.total // world_size // 2)} is one that fits"
         )
     return Loader(
-        ImageDataset(samples, Pipeline(dataset.transform_ops), seed),
+        ImageDataset(
+            samples,
+            Pipeline(dataset.transform_ops),
+            seed,
+            on_error=dataset.on_error,
+            max_skipped=0.01 if dataset.max_skipped is None else dataset.max_skipped,
+            in_memory=dataset.in_memory,
+        ),
         sampler,
         options.loader.num_workers,
     )
@@ -130,6 +138,26 @@ def build_model(config: Config) -> ImageClassifier:
     return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout)
 
 
+def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
+    """Return the checkpoint that `Global.checkpoints` names, whole, and what to tell the user.
+
+    `auto` is the newest one in the run's own folder, if there is one.
+
+    Raises:
+        WeightsError: there is no whole checkpoint under that name.
+    """
+    asked = config.Global.checkpoints
+    if asked is None:
+        return None, []
+    if asked != "auto":
+        return open_checkpoint(asked), []
+    folder = run_folder(config)
+    found, notes = newest_checkpoint(folder)
+    if found is None:
+        notes.append(f"Global.checkpoints: auto: there is no checkpoint in {folder}: a fresh start")
+    return found, notes
+
+
 def find_weights(config: Config) -> tuple[Path | None, list[str]]:
     """Return the weights that a configuration names, fetched, and what to tell the user.
 
@@ -140,11 +168,18 @@ def find_weights(config: Config) -> tuple[Path | None, list[str]]:
         WeightsError: nothing is published under that name, no such file or checkpoint, or no way
             to fetch it.
     """
+    checkpoint, notes = find_checkpoint(config)
+    path, more = start_weights(config, checkpoint)
+    return path, notes + more
+
+
+def start_weights(config: Config, checkpoint: Checkpoint | None) -> tuple[Path | None, list[str]]:
+    """Return the weights to use, given the checkpoint that was found (see `find_weights`)."""
     options, arch = config.Global, config.Arch
     card = model_card(arch.name)
     arch_weights = "ssld" if arch.use_ssld else arch.pretrained
-    named: dict[str, bool | str | None] = {
-        "Global.checkpoints": options.checkpoints,
+    named: dict[str, Any] = {
+        "Global.checkpoints": checkpoint,
         "Global.pretrained_model": options.pretrained_model,
         "Arch.pretrained": arch_weights,
     }
@@ -152,8 +187,8 @@ def find_weights(config: Config) -> tuple[Path | None, list[str]]:
     if not chosen:
         return None, []
     notes = [f"{chosen[0]} wins over {key}" for key in chosen[1:]]
-    if options.checkpoints is not None:
-        return checkpoint_weights(options.checkpoints), notes
+    if checkpoint is not None:
+        return checkpoint.files[".pdparams"], notes
     return locate_weights(card, options.pretrained_model or arch_weights), notes
 
 
