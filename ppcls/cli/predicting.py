@@ -24,7 +24,7 @@ _GRID_TILES = 48
 
 def _infer(args: argparse.Namespace) -> int:
     config = config_of(args)
-    from ppcls.data.lists import class_names
+    from ppcls.config.classes import label_names
     from ppcls.data.transforms import Pipeline
     from ppcls.engine.setup import load_trained_model, require, select_device
     from ppcls.inference.backends.eager import EagerBackend
@@ -35,7 +35,7 @@ def _infer(args: argparse.Namespace) -> int:
     if options.infer_imgs is None:
         raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")
     inputs = find_inputs([options.infer_imgs])
-    labels = class_names(options.PostProcess.class_id_map_file, config.Arch.class_num)
+    labels = label_names(config)
     select_device(config.Global.device)
     classifier = Classifier(
         EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
