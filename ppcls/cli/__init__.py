@@ -16,7 +16,7 @@ from ppcls.cli import configs, data, exporting, models, predicting, training
 from ppcls.cli.parsing import Commands, examples_text
 from ppcls.errors import PpclsError
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -51,7 +51,12 @@ def _quiet_libraries() -> None:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
-    """Run a command line and return its exit status.
+    """Run the command line of ppcls and return its exit status, as `run` does."""
+    return run(_parser(prog), argv)
+
+
+def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Run what a parser's arguments ask for, `args.run(args)`, and return the exit status.
 
     0: done. 1: data, weights or run time. 2: usage or configuration. 130: interrupted.
     """
@@ -59,7 +64,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
         # A name that the terminal's encoding lacks must not stop what is being done.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    args: Any = _parser(prog).parse_args(argv)
+    args: Any = parser.parse_args(argv)
+    prog = parser.prog
     _quiet_libraries()
     try:
         status = args.run(args)
