@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ppcls import __version__
-from ppcls.cli import configs, data, exporting, models, predicting, training
+from ppcls.cli import benchmarking, configs, data, exporting, models, predicting, training
 from ppcls.cli.parsing import Commands, examples_text
 from ppcls.errors import PpclsError
 
@@ -37,7 +37,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ppcls {__version__}")
     commands = Commands(parser)
-    for group in (training, exporting, predicting, models, configs, data):
+    for group in (training, exporting, predicting, benchmarking, models, configs, data):
         group.add_commands(commands)
     return parser
 

@@ -10,10 +10,10 @@ from filelock import FileLock
 
 from ppcls.bundle import SPEC_FILE, read_bundle
 from ppcls.cards import list_models
-from ppcls.errors import BundleError, ConfigError, did_you_mean
+from ppcls.errors import BundleError, ConfigError, MissingDependencyError, did_you_mean
 from ppcls.files import cache_home, sha256
 
-__all__ = ["exported"]
+__all__ = ["export_untrained", "exported"]
 
 
 def exported(name: str, pretrained: bool | str | Path = False) -> Path:
@@ -42,16 +42,11 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
     from ppcls.cards import model_card
     from ppcls.config import load_config
     from ppcls.exporter.export import export
-    from ppcls.exporter.onnx import require_onnx
 
     weights = locate_weights(
         model_card(name), pretrained if pretrained is True else str(pretrained)
     )
-    try:
-        require_onnx()
-        onnx = True
-    except ImportError:
-        onnx = False
+    onnx = _has_onnx()
     made_of = (sha256(weights), metadata.version("ppcls"), f"onnx={onnx}")
     key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
     folder = cache_home() / "exported" / f"{name}-{key}"
@@ -71,3 +66,27 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
         ]
         export(load_config(name, overrides), onnx=onnx)
     return folder
+
+
+def export_untrained(name: str, folder: Path) -> Path:
+    """Export an architecture with untrained weights, to measure how long it takes.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    from ppcls.config import load_config
+    from ppcls.exporter.export import export
+
+    overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu", "DataLoader={}"]
+    config = load_config(name, overrides)
+    return export(config, allow_random=True, onnx=_has_onnx(), check=False).folder
+
+
+def _has_onnx() -> bool:
+    from ppcls.exporter.onnx import require_onnx
+
+    try:
+        require_onnx()
+    except MissingDependencyError:
+        return False
+    return True
