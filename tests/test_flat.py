@@ -297,9 +297,9 @@ def test_a_run_logs_and_saves_as_its_users_know_it(
 
     with pytest.raises(ConfigError, match=r"holds an earlier run"):
         train(config)
+    again = load_config(path, [*overrides, f"checkpoints={folder / '0' / 'ppcls'}", "last_epoch=7"])
     with pytest.raises(ConfigError, match=r"last_epoch is 7, and the last complete epoch .* is 0"):
-        again = [*overrides, f"checkpoints={folder / '0' / 'ppcls'}", "last_epoch=7"]
-        train(load_config(path, again))
+        train(again)
 
 
 def test_a_run_resumes_from_its_folders(flat_run: tuple[Path, list[str]], tmp_path: Path) -> None:
