@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ppcls.engine.report import Calibration
+    from ppcls.engine.single_label import Calibration
 
 __all__ = [
     "Tile",
     "confusion_picture",
+    "precision_recall_picture",
     "prediction_grid",
     "reliability_diagram",
     "shorten",
@@ -248,4 +249,50 @@ def reliability_diagram(found: Calibration, picture: str | Path) -> None:
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
+    _save(figure, Path(picture))
+
+
+def precision_recall_picture(
+    curves: Sequence[tuple[str, np.ndarray, np.ndarray]], picture: str | Path
+) -> None:
+    """Draw the precision-recall curves of labels, and their average precisions as bars.
+
+    Args:
+        curves: name, precision (K,) and recall (K,) of each label, recall rising.
+        picture: the .png file to write.
+    """
+    from matplotlib.figure import Figure
+
+    def area(precision: np.ndarray, recall: np.ndarray) -> float:
+        return float(np.sum(np.diff(recall, prepend=0) * precision))
+
+    weakest = sorted(curves, key=lambda curve: area(*curve[1:]))[:40]
+    figure = Figure(figsize=(12, max(5.0, 1.5 + 0.22 * len(weakest))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, precision, recall in weakest:
+        few = len(curves) <= 10
+        label = shorten(name) if few else None
+        color = None if few else "tab:blue"
+        left.step(recall, precision, where="pre", label=label, color=color, alpha=1 if few else 0.4)
+    left.set_xlabel("recall")
+    left.set_ylabel("precision")
+    left.set_xlim(0, 1.01)
+    left.set_ylim(0, 1.01)
+    left.grid(alpha=0.3)
+    if len(curves) <= 10:
+        left.legend(prop={"family": _fonts()}, loc="lower left")
+    right.barh(range(len(weakest)), [area(*curve[1:]) for curve in weakest])
+    right.set_yticks(
+        range(len(weakest)),
+        [shorten(name) for name, *_ in weakest],
+        fontsize=8,
+        family=_fonts(),
+        parse_math=False,
+    )
+    right.invert_yaxis()
+    right.set_xlim(0, 1)
+    right.set_xlabel("average precision")
+    shown = "" if len(weakest) == len(curves) else f" (the {len(weakest)} lowest of {len(curves)})"
+    right.set_title(f"average precision{shown}")
+    right.grid(axis="x", alpha=0.3)
     _save(figure, Path(picture))

@@ -28,7 +28,7 @@ def _train(args: argparse.Namespace) -> int:
 def _eval(args: argparse.Namespace) -> int:
     config = config_of(args)
     from ppcls.engine.evaluate import eval_names, evaluate
-    from ppcls.engine.report import class_rows, class_table, report_data
+    from ppcls.engine.report import class_table, report_data, rows_of
 
     found = evaluate(config, allow_random=args.allow_random, report=args.report)
     names = eval_names(config)
@@ -36,7 +36,7 @@ def _eval(args: argparse.Namespace) -> int:
         print(json.dumps(report_data(found, names), ensure_ascii=False))
         return 0
     if len(names) <= _CLASSES_ON_SCREEN:
-        print(class_table(class_rows(found.answers, names)))
+        print(class_table(rows_of(found, names)))
     print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
     if args.report:
         print(f"report   {Path(args.report) / 'report.md'}")

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import paddle
-from paddle import Tensor, nn
+from paddle import nn
 from tqdm import tqdm
 
 from ppcls.config import Config
+from ppcls.config.loss import MultiLabelLoss
+from ppcls.config.metric import MultiLabelMAP
 from ppcls.data.lists import class_names
 from ppcls.data.loader import Loader
 from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import AnswerLog, Answers, clip_topk
+from ppcls.engine.metrics import AnswerLog, Answers, LabelSetLog, LabelSets, clip_topk
+from ppcls.engine.multilabel import decision_threshold, label_set_means
 from ppcls.engine.report import write_report
 from ppcls.engine.setup import (
     Normalize,
@@ -36,19 +38,37 @@ class Evaluation:
     """What an evaluation found.
 
     Attributes:
-        means: `loss` and the share of top-k hits, `top1`, `top5` …, each the mean over images.
-        answers: what the model said of each image.
+        means: `loss` and the metrics by name (`top1`, `top5` …), each the mean over images.
+        answers: what the model said of each image: of one class, or with several labels.
         seconds: how long it took.
+        threshold: from which score on an image is given one of several labels.
     """
 
     means: dict[str, float]
-    answers: Answers
+    answers: Answers | LabelSets
     seconds: float
+    threshold: float = 0.5
 
     @property
     def count(self) -> int:
         """How many images there were."""
         return len(self.answers.index)
+
+    @property
+    def unreadable(self) -> int:
+        """How many of them could not be read: they count as wrong, and in no loss."""
+        return int((~self.answers.read).sum())
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that says which weights are the best: the first after the loss."""
+        return list(self.means)[1]
+
+    @property
+    def score(self) -> float:
+        """The value of that metric, turned so that higher is better."""
+        value = self.means[self.metric]
+        return 1 - value if self.metric == "HammingDistance" else value
 
     def summary(self) -> str:
         """Return the means as one line of text."""
@@ -58,13 +78,14 @@ class Evaluation:
 def eval_topk(config: Config) -> list[int]:
     """Return the ks of `Metric.Eval`, no k above the number of classes."""
     # Top-1 is always there: it says which checkpoint is the best.
-    topk = [1, *(k for metric in config.Metric.Eval for k in metric.topk)]
-    return clip_topk(topk, config.Arch.class_num)
+    ks = [k for metric in config.Metric.Eval for k in getattr(metric, "topk", [])]
+    return clip_topk([1, *ks], config.Arch.class_num)
 
 
 def topk_note(config: Config) -> list[str]:
     """Say which ks of the metrics are above the number of classes, if there are any."""
-    asked = {k for m in (*config.Metric.Train, *config.Metric.Eval) for k in m.topk}
+    metrics = (*config.Metric.Train, *config.Metric.Eval)
+    asked = {k for metric in metrics for k in getattr(metric, "topk", [])}
     high = sorted(k for k in asked if k > config.Arch.class_num)
     if not high:
         return []
@@ -84,13 +105,11 @@ def eval_names(config: Config) -> list[str]:
 
 
 @paddle.no_grad()
-def evaluate_model(
-    model: nn.Layer,
-    loader: Loader,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    topk: list[int],
-) -> Evaluation:
+def evaluate_model(model: nn.Layer, loader: Loader, config: Config) -> Evaluation:
     """Evaluate a model on every sample of a loader; the model comes back in the mode it was in.
+
+    Loss and metrics are those of `Loss.Eval` and `Metric.Eval`; of images with one class there is
+    always the top-1 accuracy, of images with several labels at least the mean average precision.
 
     Raises:
         ImageError: a sample cannot be decoded.
@@ -99,7 +118,9 @@ def evaluate_model(
     was_training, start = model.training, time.perf_counter()
     model.eval()
     normalize = Normalize(loader.dataset.pipeline.affine)
-    log = AnswerLog()
+    loss = build_loss(config.Loss.Eval)
+    several = any(isinstance(term, MultiLabelLoss) for term in config.Loss.Eval)
+    log = LabelSetLog() if several else AnswerLog()
     for batch in tqdm(
         loader.epoch(), "eval", total=len(loader), leave=False, disable=not sys.stderr.isatty()
     ):
@@ -109,14 +130,18 @@ def evaluate_model(
     if was_training:
         model.train()
     answers = log.answers()
-    means = {"loss": log.loss_sum() / len(answers.index)}
-    means |= {f"top{k}": answers.topk(k) for k in topk}
+    means = {"loss": log.loss_sum() / int(answers.read.sum())}
+    if isinstance(answers, LabelSets):
+        means |= label_set_means(answers, config.Metric.Eval or [MultiLabelMAP()])
+    else:
+        means |= {f"top{k}": answers.topk(k) for k in eval_topk(config)}
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
             "or give answers that are not"
         )
-    return Evaluation(means, answers, time.perf_counter() - start)
+    threshold = decision_threshold(config.Metric.Eval)
+    return Evaluation(means, answers, time.perf_counter() - start, threshold)
 
 
 def evaluate(
@@ -143,7 +168,7 @@ def evaluate(
         model = load_trained_model(config, "ppcls eval", allow_random)
         for note in topk_note(config):
             print(note, file=sys.stderr)
-        found = evaluate_model(model, loader, build_loss(config.Loss.Eval), eval_topk(config))
+        found = evaluate_model(model, loader, config)
         if report is not None:
             samples = loader.dataset.samples
             write_report(
