@@ -44,8 +44,11 @@ def training_curves(metrics: Path, picture: Path) -> None:
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
+    # The first metric of an evaluation says which weights are the best.
+    found = [key for r in evaluations for key in r if key not in ("kind", "epoch", "loss")]
+    metric = next((key for key in found if key != "HammingDistance"), "top1")
     for label, rows in (("training", epochs), ("evaluation", evaluations)):
-        for axes, value in ((loss, "loss"), (accuracy, "top1")):
+        for axes, value in ((loss, "loss"), (accuracy, metric)):
             points = [(r["epoch"], r[value]) for r in rows if value in r]
             if points:
                 axes.plot(*zip(*points, strict=True), ".-", label=label)
@@ -54,11 +57,11 @@ def training_curves(metrics: Path, picture: Path) -> None:
     loss.set_title("loss")
     if all(r["loss"] > 0 for r in [*steps, *evaluations]):
         loss.set_yscale("log")
-    accuracy.set_title("top-1")
+    accuracy.set_title(metric)
     if evaluations:
-        best = max(evaluations, key=lambda r: r["top1"])
-        accuracy.set_title(f"top-1, best {best['top1']:.4f} after epoch {best['epoch']}")
-        accuracy.axhline(best["top1"], color="gray", linewidth=0.8, linestyle=":")
+        best = max(evaluations, key=lambda r: r[metric])
+        accuracy.set_title(f"{metric}, best {best[metric]:.4f} after epoch {best['epoch']}")
+        accuracy.axhline(best[metric], color="gray", linewidth=0.8, linestyle=":")
     rate.set_title("learning rate")
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from tqdm import tqdm
 
 from ppcls.config import Config
 from ppcls.config.loss import MultiLabelLoss
-from ppcls.config.metric import MultiLabelMAP
+from ppcls.config.metric import HammingDistance, LabelSetMetric, MultiLabelMAP
 from ppcls.data.lists import class_names
 from ppcls.data.loader import Loader
+from ppcls.engine import distributed
 from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import AnswerLog, Answers, LabelSetLog, LabelSets, clip_topk
+from ppcls.engine.metrics import AnswerLog, Answers, LabelSetLog, LabelSets, clip_topk, joined
 from ppcls.engine.multilabel import decision_threshold, label_set_means
 from ppcls.engine.report import write_report
 from ppcls.engine.setup import (
@@ -30,7 +32,15 @@ from ppcls.engine.setup import (
 )
 from ppcls.errors import RunError
 
-__all__ = ["Evaluation", "eval_names", "eval_topk", "evaluate", "evaluate_model", "topk_note"]
+__all__ = [
+    "Evaluation",
+    "deciding_metric",
+    "eval_names",
+    "eval_topk",
+    "evaluate",
+    "evaluate_model",
+    "topk_note",
+]
 
 
 @dataclass(frozen=True)
@@ -39,13 +49,17 @@ class Evaluation:
 
     Attributes:
         means: `loss` and the metrics by name (`top1`, `top5` …), each the mean over images.
+        metric: the name of the metric that says which weights are the best; higher is better.
         answers: what the model said of each image: of one class, or with several labels.
+        names: of the classes.
         seconds: how long it took.
         threshold: from which score on an image is given one of several labels.
     """
 
     means: dict[str, float]
+    metric: str
     answers: Answers | LabelSets
+    names: Sequence[str]
     seconds: float
     threshold: float = 0.5
 
@@ -60,19 +74,16 @@ class Evaluation:
         return int((~self.answers.read).sum())
 
     @property
-    def metric(self) -> str:
-        """The name of the metric that says which weights are the best: the first after the loss."""
-        return list(self.means)[1]
-
-    @property
     def score(self) -> float:
-        """The value of that metric, turned so that higher is better."""
-        value = self.means[self.metric]
-        return 1 - value if self.metric == "HammingDistance" else value
+        """The value of that metric, 0 to 1."""
+        return self.means[self.metric]
 
     def summary(self) -> str:
         """Return the means as one line of text."""
-        return ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+        text = ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+        if self.unreadable:
+            text += f"; {self.unreadable} that cannot be read are counted as wrong"
+        return text
 
 
 def eval_topk(config: Config) -> list[int]:
@@ -104,12 +115,45 @@ def eval_names(config: Config) -> list[str]:
     return class_names(file or None, config.Arch.class_num)
 
 
+def deciding_metric(config: Config) -> str:
+    """Return the name of the metric that says which weights are the best.
+
+    It is the top-1 accuracy, or with several labels the first of `Metric.Eval` of which more is
+    better.
+    """
+    if not _has_several_labels(config):
+        return "top1"
+    return next(m.key for m in _eval_metrics(config) if not isinstance(m, HammingDistance))
+
+
+def _has_several_labels(config: Config) -> bool:
+    return any(isinstance(term, MultiLabelLoss) for term in config.Loss.Eval)
+
+
+def _eval_metrics(config: Config) -> list[LabelSetMetric]:
+    """Return the metrics of images with several labels, at least one of them that chooses."""
+    metrics = list(config.Metric.Eval)
+    chooses = any(not isinstance(metric, HammingDistance) for metric in metrics)
+    return metrics if chooses else [*metrics, MultiLabelMAP()]
+
+
 @paddle.no_grad()
-def evaluate_model(model: nn.Layer, loader: Loader, config: Config) -> Evaluation:
+def evaluate_model(
+    model: nn.Layer, loader: Loader, config: Config, names: Sequence[str]
+) -> Evaluation:
     """Evaluate a model on every sample of a loader; the model comes back in the mode it was in.
 
-    Loss and metrics are those of `Loss.Eval` and `Metric.Eval`; of images with one class there is
+    Loss and metrics are those of `Loss.Eval` and `Metric.Eval`. Of images with one class there is
     always the top-1 accuracy, of images with several labels at least the mean average precision.
+
+    With several processes each has a loader of its share, and all get the same result: answers
+    image by image are put together, and losses are summed in float64.
+
+    Args:
+        model: maps images to logits.
+        loader: over the data set, or this process's share of it.
+        config: the losses, the metrics, and the number of classes.
+        names: of the classes.
 
     Raises:
         ImageError: a sample cannot be decoded.
@@ -119,20 +163,20 @@ def evaluate_model(model: nn.Layer, loader: Loader, config: Config) -> Evaluatio
     model.eval()
     normalize = Normalize(loader.dataset.pipeline.affine)
     loss = build_loss(config.Loss.Eval)
-    several = any(isinstance(term, MultiLabelLoss) for term in config.Loss.Eval)
-    log = LabelSetLog() if several else AnswerLog()
-    for batch in tqdm(
-        loader.epoch(), "eval", total=len(loader), leave=False, disable=not sys.stderr.isatty()
-    ):
+    log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
+    hide = distributed.rank() != 0 or not sys.stderr.isatty()
+    for batch in tqdm(loader.epoch(), "eval", total=len(loader), leave=False, disable=hide):
         logits = model(normalize(paddle.to_tensor(batch.images)))
         labels = paddle.to_tensor(batch.labels)
         log.add(loss(logits, labels), logits, labels, batch.indices)
     if was_training:
         model.train()
-    answers = log.answers()
-    means = {"loss": log.loss_sum() / int(answers.read.sum())}
+    parts = [part for part in distributed.gather(log.collected()) if part is not None]
+    loss_sum = math.fsum(value for values, _ in parts for value in values)
+    answers = joined([part for _, part in parts])
+    means = {"loss": loss_sum / int(answers.read.sum())}
     if isinstance(answers, LabelSets):
-        means |= label_set_means(answers, config.Metric.Eval or [MultiLabelMAP()])
+        means |= label_set_means(answers, _eval_metrics(config))
     else:
         means |= {f"top{k}": answers.topk(k) for k in eval_topk(config)}
     if not math.isfinite(means["loss"]):
@@ -141,13 +185,16 @@ def evaluate_model(model: nn.Layer, loader: Loader, config: Config) -> Evaluatio
             "or give answers that are not"
         )
     threshold = decision_threshold(config.Metric.Eval)
-    return Evaluation(means, answers, time.perf_counter() - start, threshold)
+    metric = deciding_metric(config)
+    return Evaluation(means, metric, answers, names, time.perf_counter() - start, threshold)
 
 
 def evaluate(
     config: Config, *, allow_random: bool = False, report: str | Path | None = None
 ) -> Evaluation:
     """Evaluate the weights of `Global.pretrained_model` on `DataLoader.Eval`.
+
+    Started by `paddle.distributed.launch`, several processes share the images; the first writes.
 
     Args:
         config: what to evaluate on what.
@@ -159,22 +206,27 @@ def evaluate(
         DataError: the list, a label, or an image is wrong.
         WeightsError: the weights cannot be read, or are made for another model or number of
             classes.
-        RunError: the loss is not finite, or the report cannot be written.
+        RunError: the loss is not finite, the report cannot be written, or another process is gone.
     """
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     select_device(config.Global.device)
     names = eval_names(config)
-    with build_loader(data, config.Arch.class_num, config.Global.seed) as loader:
+    distributed.init_processes()
+    ranks = distributed.rank(), distributed.world_size()
+    with (
+        distributed.naming_lost_ranks(),
+        build_loader(data, config.Arch.class_num, config.Global.seed, *ranks) as loader,
+    ):
         model = load_trained_model(config, "ppcls eval", allow_random)
-        for note in topk_note(config):
-            print(note, file=sys.stderr)
-        found = evaluate_model(model, loader, config)
-        if report is not None:
+        if distributed.rank() == 0:
+            for note in topk_note(config):
+                print(note, file=sys.stderr)
+        found = evaluate_model(model, loader, config, names)
+        if report is not None and distributed.rank() == 0:
             samples = loader.dataset.samples
             write_report(
                 report,
                 found,
-                names,
                 lambda i: samples[i].path,
                 lambda i: loader.dataset.load(i, 0),
             )

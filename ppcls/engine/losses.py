@@ -10,8 +10,16 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from ppcls.config.loss import CELoss, FocalLoss, MultiLabelLoss
+from ppcls.data.lists import Sample
 
-__all__ = ["build_loss"]
+__all__ = ["build_loss", "label_ratio"]
+
+
+def label_ratio(samples: Sequence[Sample]) -> np.ndarray | None:
+    """Return the share of samples that have each label, float32 (C,); None where each has one."""
+    if isinstance(samples[0].label, int):
+        return None
+    return np.mean([sample.label for sample in samples], axis=0, dtype=np.float64).astype("f4")
 
 
 def _targets(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ Both are exact for any batch sizes, and nothing here waits for the device before
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from paddle import Tensor
 
 from ppcls.config.metric import AccuracyScore, HammingDistance
 
-__all__ = ["AnswerLog", "Answers", "LabelSetLog", "LabelSets", "Totals", "clip_topk"]
+__all__ = ["AnswerLog", "Answers", "LabelSetLog", "LabelSets", "Totals", "clip_topk", "joined"]
 
 
 def clip_topk(topk: Sequence[int], class_num: int) -> list[int]:
@@ -149,22 +148,25 @@ class LabelSets:
 _UNREAD = np.iinfo(np.int64).max
 
 
-class _Log:
-    """Sums of the loss; what the two kinds of logs share."""
-
-    def __init__(self) -> None:
-        self._losses: list[tuple[Tensor, int]] = []
-
-    def loss_sum(self) -> float:
-        """Return the sum over images of the loss. Waits for the device."""
-        return math.fsum(float(loss.numpy()) * count for loss, count in self._losses)
+def _loss_sums(losses: Sequence[tuple[Tensor, int]]) -> list[float]:
+    return [float(loss.numpy()) * count for loss, count in losses]
 
 
-class AnswerLog(_Log):
+def joined(parts: Sequence[Answers | LabelSets]) -> Answers | LabelSets:
+    """Put answers to different images together, in the order of the data set."""
+    order = np.argsort(np.concatenate([part.index for part in parts]), kind="stable")
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])[order]
+        for field in fields(parts[0])
+    }
+    return type(parts[0])(**arrays)
+
+
+class AnswerLog:
     """Collects losses and answers batch by batch, on the device: images of one class each."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._losses: list[tuple[Tensor, int]] = []
         self._integers: list[Tensor] = []
         self._floats: list[Tensor] = []
 
@@ -205,18 +207,24 @@ class AnswerLog(_Log):
         self._integers.append(paddle.to_tensor(np.stack(integers)))
         self._floats.append(paddle.to_tensor(np.stack(floats)))
 
-    def answers(self) -> Answers:
-        """Return what was collected. Waits for the device."""
+    def collected(self) -> tuple[list[float], Answers] | None:
+        """Return the loss summed over each batch, and the answers; None where nothing was added.
+
+        Waits for the device.
+        """
+        if not self._integers:
+            return None
         index, label, predicted, rank = paddle.concat(self._integers, 1).numpy()
         confidence, surprise = paddle.concat(self._floats, 1).numpy()
-        return Answers(index, label, predicted, confidence, rank, surprise)
+        answers = Answers(index, label, predicted, confidence, rank, surprise)
+        return _loss_sums(self._losses), answers
 
 
-class LabelSetLog(_Log):
+class LabelSetLog:
     """Collects losses and scores batch by batch: images with any number of labels."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._losses: list[tuple[Tensor, int]] = []
         self._scores: list[Tensor] = []
         self._labels: list[np.ndarray] = []
         self._indices: list[np.ndarray] = []
@@ -246,11 +254,17 @@ class LabelSetLog(_Log):
         self._indices.append(indices)
         self._read += [read] * len(indices)
 
-    def answers(self) -> LabelSets:
-        """Return what was collected. Waits for the device."""
-        return LabelSets(
+    def collected(self) -> tuple[list[float], LabelSets] | None:
+        """Return the loss summed over each batch, and the scores; None where nothing was added.
+
+        Waits for the device.
+        """
+        if not self._indices:
+            return None
+        answers = LabelSets(
             np.concatenate(self._indices),
             np.concatenate(self._labels),
             paddle.concat(self._scores).numpy(),
             np.array(self._read),
         )
+        return _loss_sums(self._losses), answers

@@ -56,11 +56,11 @@ _OPTIONAL = (
 Rows = Sequence[ClassRow] | Sequence[LabelRow]
 
 
-def rows_of(found: Evaluation, names: Sequence[str]) -> Rows:
+def rows_of(found: Evaluation) -> Rows:
     """Return one row for each class: precision, recall, F1, and with several labels more."""
     if isinstance(found.answers, LabelSets):
-        return label_rows(found.answers, names, found.threshold)
-    return class_rows(found.answers, names)
+        return label_rows(found.answers, found.names, found.threshold)
+    return class_rows(found.answers, found.names)
 
 
 def class_table(rows: Rows) -> str:
@@ -87,9 +87,9 @@ def _calibration(found: Evaluation) -> Calibration:
     return calibrate(answers.confidence[answers.read], ~answers.wrong[answers.read])
 
 
-def report_data(found: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+def report_data(found: Evaluation) -> dict[str, Any]:
     """Return the means, the macro means, the calibration error and the classes, as JSON can say."""
-    rows = rows_of(found, names)
+    rows = rows_of(found)
     data = {
         "images": found.count,
         "unreadable": found.unreadable,
@@ -129,10 +129,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _markdown(
-    found: Evaluation, names: Sequence[str], pictures: Sequence[tuple[str, str]]
-) -> list[str]:
-    data, rows = report_data(found, names), rows_of(found, names)
+def _markdown(found: Evaluation, pictures: Sequence[tuple[str, str]]) -> list[str]:
+    data, rows, names = report_data(found), rows_of(found), found.names
     numbers: list[tuple[str, object]] = [("images", found.count)]
     if found.unreadable:
         numbers.append(("of them unreadable, counted as wrong", found.unreadable))
@@ -258,7 +256,6 @@ def _write_multi(
 def write_report(
     folder: str | Path,
     found: Evaluation,
-    names: Sequence[str],
     path_of: Callable[[int], str],
     image_of: Callable[[int], np.ndarray],
 ) -> None:
@@ -272,7 +269,6 @@ def write_report(
     Args:
         folder: where to; it is made if it is missing.
         found: the evaluation.
-        names: of the classes.
         path_of: gives the path of the image at an index of the data set.
         image_of: gives that image as the model saw it, uint8 (H, W, 3).
 
@@ -282,18 +278,18 @@ def write_report(
     folder = Path(folder)
     for name in _OPTIONAL:
         (folder / name).unlink(missing_ok=True)
-    write_class_rows(folder / "classes.csv", rows_of(found, names))
+    write_class_rows(folder / "classes.csv", rows_of(found))
     if isinstance(found.answers, LabelSets):
-        mistakes = _write_multi(folder, found.answers, names, found.threshold, path_of)
+        mistakes = _write_multi(folder, found.answers, found.names, found.threshold, path_of)
     else:
-        mistakes = _write_single(folder, found.answers, names, path_of)
+        mistakes = _write_single(folder, found.answers, found.names, path_of)
     if mistakes:
         tiles = [Tile(image_of(index), caption, wrong=True) for index, caption in mistakes]
         prediction_grid(tiles, folder / "mistakes.png")
     reliability_diagram(_calibration(found), folder / "reliability.png")
     with replacing(folder / "report.json") as file:
-        text = json.dumps(report_data(found, names), ensure_ascii=False, indent=1)
+        text = json.dumps(report_data(found), ensure_ascii=False, indent=1)
         file.write_text(text + "\n", encoding="utf-8")
     pictures = [(title, name) for name, title in _PICTURES.items() if (folder / name).exists()]
     with replacing(folder / "report.md") as file:
-        file.write_text("\n".join(_markdown(found, names, pictures)) + "\n", encoding="utf-8")
+        file.write_text("\n".join(_markdown(found, pictures)) + "\n", encoding="utf-8")
