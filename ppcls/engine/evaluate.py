@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import paddle
 from paddle import nn
 from tqdm import tqdm
 
 from ppcls.config import Config
+from ppcls.config.classes import label_names
 from ppcls.config.loss import MultiLabelLoss
 from ppcls.config.metric import HammingDistance, LabelSetMetric, MultiLabelMAP
-from ppcls.data.lists import class_names
 from ppcls.data.loader import Loader
 from ppcls.engine import distributed
 from ppcls.engine.losses import build_loss
@@ -30,12 +31,11 @@ from ppcls.engine.setup import (
     require,
     select_device,
 )
-from ppcls.errors import RunError
+from ppcls.errors import DataError, RunError
 
 __all__ = [
     "Evaluation",
     "deciding_metric",
-    "eval_names",
     "eval_topk",
     "evaluate",
     "evaluate_model",
@@ -105,16 +105,6 @@ def topk_note(config: Config) -> list[str]:
     return [f"there are {classes} classes: {names} of Metric is counted as top{classes}"]
 
 
-def eval_names(config: Config) -> list[str]:
-    """Return the names of the classes: those of `Infer.PostProcess`, or else their numbers.
-
-    Raises:
-        DataError: the label list is wrong, or holds another number of classes.
-    """
-    file = config.Infer and config.Infer.PostProcess.class_id_map_file
-    return class_names(file or None, config.Arch.class_num)
-
-
 def deciding_metric(config: Config) -> str:
     """Return the name of the metric that says which weights are the best.
 
@@ -156,7 +146,8 @@ def evaluate_model(
         names: of the classes.
 
     Raises:
-        ImageError: a sample cannot be decoded.
+        ImageError: a sample cannot be decoded, and the data set does not count it as wrong.
+        DataError: none can be decoded.
         RunError: the loss is not finite.
     """
     was_training, start = model.training, time.perf_counter()
@@ -166,6 +157,11 @@ def evaluate_model(
     log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
     hide = distributed.rank() != 0 or not sys.stderr.isatty()
     for batch in tqdm(loader.epoch(), "eval", total=len(loader), leave=False, disable=hide):
+        if batch.unreadable:
+            unread = np.array([sample.number for sample in batch.unreadable])
+            log.add_unread(loader.dataset.labels(unread), unread)
+        if not len(batch.indices):
+            continue
         logits = model(normalize(paddle.to_tensor(batch.images)))
         labels = paddle.to_tensor(batch.labels)
         log.add(loss(logits, labels), logits, labels, batch.indices)
@@ -174,6 +170,9 @@ def evaluate_model(
     parts = [part for part in distributed.gather(log.collected()) if part is not None]
     loss_sum = math.fsum(value for values, _ in parts for value in values)
     answers = joined([part for _, part in parts])
+    if not answers.read.any():
+        count = len(answers.index)
+        raise DataError(f"none of the {count} images to evaluate on can be read")
     means = {"loss": loss_sum / int(answers.read.sum())}
     if isinstance(answers, LabelSets):
         means |= label_set_means(answers, _eval_metrics(config))
@@ -210,7 +209,7 @@ def evaluate(
     """
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     select_device(config.Global.device)
-    names = eval_names(config)
+    names = label_names(config)
     distributed.init_processes()
     ranks = distributed.rank(), distributed.world_size()
     with (
