@@ -1,4 +1,4 @@
-"""Images with several labels: losses and metrics by their definitions, and a run from end to end."""
+"""Images with several labels: losses and metrics by their definitions, and a whole run."""
 
 from __future__ import annotations
 
