@@ -65,8 +65,8 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
         for name in ("latest", "best_model", "epoch_8")
         for suffix in ("pdparams", "pdopt", "pdstates", "json")
     }
-    others = {".lock", "config.yaml", "label_list.txt", "train.log"}
-    others |= {"classes.csv", "curves.png", "metrics.jsonl"}
+    others = {".lock", "classes.csv", "config.yaml", "curves.png", "label_list.txt"}
+    others |= {"metrics.jsonl", "runs.jsonl", "train.log"}
     assert {p.name for p in result.folder.iterdir()} == checkpoints | others
     names = f"Infer.PostProcess.class_id_map_file={result.folder / 'label_list.txt'}"
     assert load_config(result.folder / "config.yaml") == load_config(config_file, [*asked, names])

@@ -32,13 +32,14 @@ from ppcls.engine.checkpoint import (
 from ppcls.engine.ema import WeightAverage
 from ppcls.engine.evaluate import Evaluation, deciding_metric, evaluate_model, topk_note
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
-from ppcls.engine.folder import claim_folder, locked, run_folder
-from ppcls.engine.logs import RunLog, StepTimer, Update, peak_memory
+from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
+from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.engine.losses import build_loss, label_ratio
 from ppcls.engine.metrics import Totals, clip_topk
-from ppcls.engine.optim import build_optimizer, learning_rate_schedule
+from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
 from ppcls.engine.prepare import prepare_model, set_training
+from ppcls.engine.record import record_start
 from ppcls.engine.report import rows_of, write_class_rows
 from ppcls.engine.setup import (
     Normalize,
@@ -121,7 +122,7 @@ class Trainer:
         objective: Objective,
         loader: Loader,
         evaluate: Callable[[], Evaluation] | None,
-        folder: Path,
+        folder: RunFolder,
         log: RunLog,
         stop: StopRequest,
     ):
@@ -258,11 +259,17 @@ class Trainer:
         hits = {name: mean for name, mean in means.items() if name != "loss"}
         memory = peak_memory()
         self.log.step(
-            f"[Epoch {epoch}/{self.options.epochs}][Iter: {step}/{self.steps}]"
-            f"lr({self.schedule.name}): {lr:.8f}",
-            hits | named | {"loss": means["loss"]},
-            speed,
-            memory if self.options.print_mem_info else {},
+            StepReport(
+                epoch,
+                self.options.epochs,
+                step,
+                self.steps,
+                self.schedule.name,
+                lr,
+                hits | named | {"loss": means["loss"]},
+                speed,
+                memory if self.options.print_mem_info else {},
+            )
         )
         place_of_record = {"epoch": epoch, "step": step, "lr": lr}
         self.log.record("train", **place_of_record, **means, **speed._asdict(), **memory)
@@ -305,14 +312,14 @@ class Trainer:
         if is_best:
             progress.best_metric, progress.best_epoch = score, epoch
             if distributed.rank() == 0:
-                write_class_rows(self.folder / "classes.csv", rows_of(found))
+                write_class_rows(self.folder.path / "classes.csv", rows_of(found))
         if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
             progress.watched.append(found.means["loss"] if self.schedule.mode == "min" else score)
         self.log.record("eval", epoch=epoch, **found.means)
-        self.log.line(
-            f"[Eval][Epoch {epoch}][Avg]{found.summary()} "
-            f"(best {found.metric}: {progress.best_metric:.5f})"
-        )
+        best_text = f"best {found.metric}: {progress.best_metric:.5f}"
+        self.log.evaluation(epoch, found.means, best_text)
+        if found.unreadable:
+            self.log.line(f"{found.unreadable} images that cannot be read are counted as wrong")
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
@@ -323,7 +330,7 @@ class Trainer:
             return
         progress = self.state.progress
         checkpoint = write_checkpoint(
-            self.folder / "latest",
+            self.folder.checkpoint("latest"),
             self.state.state_dict(),
             epoch=progress.epoch,
             step=progress.step,
@@ -334,11 +341,10 @@ class Trainer:
     def name(self, checkpoint: Checkpoint) -> None:
         """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
         for name in checkpoint.names:
-            copy_checkpoint(checkpoint, self.folder / name)
+            copy_checkpoint(checkpoint, self.folder.checkpoint(name))
         if self.options.keep_last:
-            epochs = sorted(int(p.stem[6:]) for p in self.folder.glob("epoch_*.pdparams"))
-            for epoch in epochs[: -self.options.keep_last]:
-                remove_checkpoint(self.folder / f"epoch_{epoch}")
+            for epoch in self.folder.kept_epochs()[: -self.options.keep_last]:
+                remove_checkpoint(self.folder.checkpoint(f"epoch_{epoch}"))
 
     def raise_stopped(self) -> None:
         """End the run, saved, because a signal asked for it."""
@@ -346,7 +352,7 @@ class Trainer:
         assert self.stop.signal is not None
         raise Stopped(
             f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
-            f"{self.folder / 'latest'}; go on with -o Global.checkpoints=auto",
+            f"{self.folder.checkpoint('latest')}; go on with -o Global.checkpoints=auto",
             self.stop.signal,
         )
 
@@ -357,8 +363,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
     `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
     `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
-    `label_list.txt`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv` (how well
-    `best_model` knows each class).
+    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv`
+    (how well `best_model` knows each class).
 
     `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
     stopped; `auto` is the newest in the run's own folder, if there is one.
@@ -401,7 +407,8 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
     device = select_device(options.device)
     precision = Precision(config.AMP, device)
     seed_everything(options.seed)
-    folder, is_first = run_folder(config), distributed.rank() == 0
+    run, is_first = run_folder(config), distributed.rank() == 0
+    folder = run.path
     ranks = distributed.rank(), distributed.world_size()
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
@@ -416,9 +423,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         if is_first:
             stack.enter_context(locked(folder))
         checkpoint, notes = find_checkpoint(config)
-        resumes_here = (
-            checkpoint is not None and checkpoint.prefix.resolve().parent == folder.resolve()
-        )
+        resumes_here = checkpoint is not None and run.holds(checkpoint.prefix)
         if checkpoint and checkpoint.epoch >= options.epochs:
             raise ConfigError(
                 f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
@@ -430,6 +435,18 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         notes += more + prepare_model(model, config.Arch, device)
         if weights and not checkpoint:
             notes += load_weights(model, weights, adapt=True, strict=options.strict)
+        processes = distributed.world_size()
+        schedule, fit = fit_to_batch(
+            optimizer_options.lr, loader.sampler.batch_size * processes * options.update_freq
+        )
+        optimizer_options = optimizer_options.model_copy(update={"lr": schedule})
+        notes += [fit] if fit else []
+        images = len(loader.dataset)
+        if options.total_images not in (None, images):
+            notes.append(
+                f"Global.total_images is {options.total_images}; the list has {images} images, "
+                "and they count"
+            )
         optimizer = build_optimizer(optimizer_options, model)
         # A run too short for its schedule must not end only when the first epoch begins.
         learning_rate_schedule(
@@ -447,12 +464,20 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
             notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
         distributed.broadcast(model.state_dict().values())
         if not resumes_here and is_first:
-            claim_folder(folder, config, labels, overwrite)
+            claim_folder(run, config, labels, overwrite)
+        if is_first:
+            record_start(folder, device, processes)
         progress = state.progress
         log = stack.enter_context(
-            RunLog(folder, progress.epoch, progress.step, options.use_visualdl, is_first)
+            RunLog(
+                folder,
+                progress.epoch,
+                progress.step,
+                Path(options.vdl_dir or folder / "vdl") if options.use_visualdl else None,
+                options.log_format,
+                is_first,
+            )
         )
-        processes = distributed.world_size()
         log.line(
             f"{config.Arch.name}, {class_num} classes, on {device}"
             f"{f' x {processes}' if processes > 1 else ''}: {len(loader.dataset)} images, "
@@ -476,7 +501,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
                 return evaluate_model(model, data, config, labels)
 
         trainer = Trainer(
-            config, optimizer_options, state, objective, loader, evaluate, folder, log, stop
+            config, optimizer_options, state, objective, loader, evaluate, run, log, stop
         )
         if checkpoint and resumes_here and is_first:
             trainer.name(checkpoint)
@@ -484,6 +509,6 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
     if is_first:
         training_curves(log.metrics_path, folder / "curves.png")
     chosen = "latest" if progress.best_metric is None else "best_model"
-    best = folder / f"{chosen}.pdparams"
+    best = Path(f"{run.checkpoint(chosen)}.pdparams")
     seconds = time.perf_counter() - start
     return TrainResult(folder, best, progress.best_metric, deciding_metric(config), seconds)
