@@ -8,7 +8,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ppcls.cli.parsing import Commands, add_override_option, natural, png_file, positive, share
+from ppcls.cli.parsing import (
+    Commands,
+    add_override_option,
+    config_of,
+    natural,
+    png_file,
+    positive,
+    share,
+)
 
 if TYPE_CHECKING:
     from ppcls.data.folders import Split
@@ -64,6 +72,14 @@ def _data_prepare(args: argparse.Namespace) -> int:
     return 0
 
 
+def _data_show(args: argparse.Namespace) -> int:
+    from ppcls.samples import show_samples
+
+    show_samples(config_of(args), args.out, count=args.count, epoch=args.epoch, epochs=args.epochs)
+    print(f"{args.out}: images as training sees them, from epoch {args.epoch} on")
+    return 0
+
+
 def _print_lists(folder: str, split: Split) -> None:
     print(
         f"{folder}: {split.classes} classes, {split.train} images to train on, {split.val} held "
@@ -115,7 +131,7 @@ def add_commands(commands: Commands) -> None:
     listing = data.add(
         "list",
         _data_list,
-        "write one list of all images of a folder with one sub-folder per class, and a label list",
+        "write one list of all images of a folder with one sub-folder per class",
         """
         ppcls data list photos
         ppcls data list photos/test --labels photos/label_list.txt --out photos/test/list.csv
@@ -175,6 +191,25 @@ def add_commands(commands: Commands) -> None:
         command.add_argument(
             "--workers", type=positive, default=os.cpu_count(), metavar="N", help="threads"
         )
+    show = data.add(
+        "show",
+        _data_show,
+        "draw samples beside their augmented (and mixed) versions, with their labels",
+        """
+        ppcls data show quick_start/folder --data photos
+        ppcls data show my.yaml --count 12 --epoch 5 --out augmented.png
+        ppcls data show HarDNet68 --epochs 8 -o Global.seed=1
+        """,
+    )
+    show.add_argument("config", metavar="CONFIG", help="YAML file, or a shipped name")
+    add_override_option(show)
+    show.add_argument("--data", metavar="DIR", help="a folder that `ppcls data split` prepared")
+    show.add_argument(
+        "--out", type=png_file, default="samples.png", metavar="FILE.png", help="(samples.png)"
+    )
+    show.add_argument("--count", type=positive, default=8, help="how many samples (8)")
+    show.add_argument("--epoch", type=positive, default=1, help="the first epoch to show (1)")
+    show.add_argument("--epochs", type=positive, default=4, help="how many epochs (4)")
     for command in (digits, split, listing):
         command.add_argument(
             "--overwrite", action="store_true", help="replace lists that are there and differ"
