@@ -64,6 +64,10 @@ MISTAKES = [
         "Optimizer.lr={name: Piecewise, decay_epochs: [3, 6], values: [0.1, 0.01]}",
         "Optimizer.lr: values must be one more than decay_epochs",
     ),
+    (
+        "Optimizer.lr={name: Piecewise, decay_epochs: [1, 2], learning_rate: 0.1}",
+        "Optimizer.lr.decay_epochs (2) is not within Global.epochs (2)",
+    ),
     ("Infer.transforms=[]", "Infer.transforms: expected at least 1 entries, not 0"),
     ("Infer.transforms=[{ResizeImage: {size: 3}}]", "transform_ops must begin with DecodeImage"),
     (
