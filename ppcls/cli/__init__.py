@@ -73,7 +73,12 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         sys.stdout.flush()
         return status
     except PpclsError as error:
-        for line in str(error).splitlines():
+        text = str(error)
+        if getattr(args, "flat", False):
+            from ppcls.config.flat import flat_names
+
+            text = flat_names(text)
+        for line in text.splitlines():
             print(f"{prog}: error: {line}", file=sys.stderr)
         return error.exit_status
     except OSError as error:
