@@ -213,6 +213,8 @@ def test_memory_is_flat_over_fifty_thousand_predictions(bundle: Path, colours: P
             pass
 
     with Predictor(bundle, batch_size=16) as predictor:
+        for size in range(1, 17):
+            list(predictor.predict([good] * size))  # engines keep memory for each batch size
         predict(predictor, 5_000)
         for _ in range(500):
             list(predictor.predict(array))
