@@ -84,16 +84,14 @@ class OutputSpec(Options):
     """The graph's outputs, float32.
 
     Attributes:
-        name: of the first output, (N, classes).
-        classes: number of classes.
+        classes: number of classes: the first output is (N, classes).
         softmax: whether the first output is probabilities; logits otherwise.
-        features: name of the second output, the pooled last feature map (N, C); None without one.
+        features: whether there is a second output, the pooled last feature map (N, C).
     """
 
-    name: str
     classes: Annotated[int, Field(gt=0)]
     softmax: bool = False
-    features: str | None = None
+    features: bool = False
 
 
 class PreProcess(Options):
@@ -174,11 +172,11 @@ class BundleSpec(Options):
     precision: Literal["fp32"] = "fp32"
     Input: InputSpec
     Output: OutputSpec
-    PreProcess: PreProcess
-    PostProcess: PostProcess
     parity: Parity
     versions: dict[str, str]
-    files: dict[str, str]
+    files: dict[Annotated[str, Field(pattern=r"^[^/\\]+$")], str]
+    PreProcess: PreProcess
+    PostProcess: PostProcess
 
     @model_validator(mode="after")
     def _a_name_for_each_class(self) -> BundleSpec:
@@ -246,7 +244,7 @@ def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) ->
     data = complete.model_dump(exclude_none=True)
     # Kept as it was given: shorter, and what other tools understand.
     data["PreProcess"] = spec["PreProcess"]
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=float("inf"))
     (folder / SPEC_FILE).write_text(text, encoding="utf-8")
     return complete
 
