@@ -10,7 +10,13 @@ from pathlib import Path
 
 from ppcls.errors import RunError
 
-__all__ = ["replacing", "sha256"]
+__all__ = ["cache_home", "replacing", "sha256"]
+
+
+def cache_home() -> Path:
+    """Return the folder for what can be had again: `$PPCLS_HOME`, or `~/.cache/ppcls`."""
+    home = os.environ.get("PPCLS_HOME")
+    return Path(home).expanduser() if home else Path.home() / ".cache" / "ppcls"
 
 
 @contextmanager

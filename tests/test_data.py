@@ -19,7 +19,7 @@ from ppcls.data.lists import (
     split_folder,
 )
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import BatchSampler
+from ppcls.data.sampler import DistributedBatchSampler
 from ppcls.data.transforms import (
     CropImage,
     DecodeImage,
@@ -264,7 +264,7 @@ def test_batches_are_the_same_with_any_number_of_workers(colours: Path, workers:
     ops = [DecodeImage(), RandCropImage(size=8), RandFlipImage()]
 
     def epoch(workers: int, number: int) -> list:
-        sampler = BatchSampler(len(samples), 4, shuffle=True, seed=5)
+        sampler = DistributedBatchSampler(len(samples), 4, shuffle=True, seed=5)
         with Loader(ImageDataset(samples, Pipeline(ops), seed=5), sampler, workers) as loader:
             assert len(loader) == 7
             return list(loader.epoch(number))
@@ -283,16 +283,9 @@ def test_batches_are_the_same_with_any_number_of_workers(colours: Path, workers:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_goes_wrong_in_a_worker_reaches_the_user(colours: Path, workers: int) -> None:
     samples = read_image_list(colours / "train_list.txt", colours, 3)
-    sampler = BatchSampler(len(samples), 27)
+    sampler = DistributedBatchSampler(len(samples), 27)
     with (
         Loader(ImageDataset(samples, Pipeline([DecodeImage()])), sampler, workers) as loader,
         pytest.raises(DataError, match=r"its size after the transforms is 30x\d\d, while"),
     ):
         list(loader.epoch())
-
-
-def test_sampler_drops_or_keeps_the_last_batch() -> None:
-    assert [len(b) for b in BatchSampler(10, 4).batches(0)] == [4, 4, 2]
-    assert [len(b) for b in BatchSampler(10, 4, drop_last=True).batches(0)] == [4, 4]
-    assert len(BatchSampler(10, 4)) == 3
-    assert len(BatchSampler(10, 4, drop_last=True)) == 2

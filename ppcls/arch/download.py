@@ -16,7 +16,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ppcls.errors import WeightsError
-from ppcls.files import sha256
+from ppcls.files import cache_home, sha256
 
 __all__ = ["cache_folder", "fetch"]
 
@@ -28,8 +28,7 @@ _PAUSES = (1.0, 2.0, 4.0)
 
 def cache_folder() -> Path:
     """Return where weights are kept: `$PPCLS_HOME/weights`, else `~/.cache/ppcls/weights`."""
-    home = os.environ.get("PPCLS_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".cache" / "ppcls") / "weights"
+    return cache_home() / "weights"
 
 
 def _validator(headers: Message) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ppcls.config.types import Count, PathText
+from ppcls.config.sampler import EvalSampler, SamplerOptions
+from ppcls.config.types import PathText
 from ppcls.data.mix import MixOp
 from ppcls.data.transforms import Pipeline, TransformOp
 from ppcls.errors import ConfigError
@@ -43,15 +44,6 @@ class ImageNetDataset(Options):
     _pipeline = field_validator("transform_ops")(check_pipeline)
 
 
-class Sampler(Options):
-    """How samples become batches. `batch_size` is per device."""
-
-    name: Literal["DistributedBatchSampler"] = "DistributedBatchSampler"
-    batch_size: Count
-    shuffle: bool = False
-    drop_last: bool = False
-
-
 class LoaderOptions(Options):
     """How batches are prepared.
 
@@ -62,19 +54,30 @@ class LoaderOptions(Options):
     use_shared_memory: bool = True
 
 
-class DataOptions(Options):
-    """What is read, in which batches, and by how many workers."""
+class TrainData(Options):
+    """What is trained on, in which batches, prepared by how many workers."""
 
     dataset: ImageNetDataset
-    sampler: Sampler
+    sampler: SamplerOptions
     loader: LoaderOptions = LoaderOptions()
+
+
+class EvalData(Options):
+    """What is evaluated on: all of it, once."""
+
+    dataset: ImageNetDataset
+    sampler: EvalSampler
+    loader: LoaderOptions = LoaderOptions()
+
+
+DataOptions = TrainData | EvalData
 
 
 class DataLoaders(Options):
     """The data to train on and the data to evaluate on."""
 
-    Train: DataOptions | None = None
-    Eval: DataOptions | None = None
+    Train: TrainData | None = None
+    Eval: EvalData | None = None
 
     @model_validator(mode="after")
     def _eval_draws_nothing(self) -> DataLoaders:

@@ -15,8 +15,8 @@ __all__ = ["ImageDataset"]
 class ImageDataset:
     """Labelled images, transformed.
 
-    The random numbers of a sample come from (seed, epoch, index) alone, so a run is the same with
-    any number of workers and after a resume.
+    The random numbers of a sample come from (seed, epoch, index, copy) alone, so a run is the same
+    with any number of workers and after a resume.
     """
 
     def __init__(self, samples: Sequence[Sample], pipeline: Pipeline, seed: int = 0):
@@ -27,11 +27,11 @@ class ImageDataset:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def load(self, index: int, epoch: int) -> np.ndarray:
-        """Return the image of a sample, uint8 (H, W, 3).
+    def load(self, index: int, epoch: int, copy: int = 0) -> np.ndarray:
+        """Return the image of a sample, uint8 (H, W, 3), augmented as copy number `copy`.
 
         Raises:
             ImageError: the file cannot be decoded.
         """
-        rng = np.random.default_rng((self.seed, epoch, index))
+        rng = np.random.default_rng((self.seed, epoch, index, copy))
         return self.pipeline(self.samples[index].path, rng)

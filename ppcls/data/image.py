@@ -25,7 +25,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 
-from ppcls.errors import ImageError
+from ppcls.errors import DataError, ImageError
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "find_images", "read"]
 
@@ -464,7 +464,17 @@ def _band_to_rgb(band: Image.Image, tone: _Tone, background: tuple[int, int, int
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return the image files anywhere under a folder, sorted by path, by suffix in any case."""
-    return sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-    )
+    """Return the image files anywhere under a folder, sorted by path, by suffix in any case.
+
+    Raises:
+        DataError: the folder, or one inside it, cannot be read.
+    """
+    found = []
+    for inside, _, names in os.walk(folder, onerror=_refuse_folder):
+        paths = (Path(inside, name) for name in names)
+        found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    return sorted(found)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot read the folder: {error.strerror}") from None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.sampler import BatchSampler
+from ppcls.data.sampler import BatchSampler, Draw
 from ppcls.errors import DataError
 
 __all__ = ["Batch", "Loader"]
@@ -66,15 +66,15 @@ class Loader:
             ImageError: a sample cannot be decoded.
             DataError: the images of a batch have different sizes.
         """
-        batches = self.sampler.batches(epoch)
+        draws = self.sampler.draws(epoch)
         if self._pool is None:
-            for indices in batches:
-                yield self._prepare(indices, epoch)
+            for draw in draws:
+                yield self._prepare(draw, epoch)
             return
         ahead: deque[Future[Batch]] = deque()
         try:
-            for indices in batches:
-                ahead.append(self._pool.submit(self._prepare, indices, epoch))
+            for draw in draws:
+                ahead.append(self._pool.submit(self._prepare, draw, epoch))
                 if len(ahead) > 2 * self.num_workers:
                     yield ahead.popleft().result()
             while ahead:
@@ -83,9 +83,11 @@ class Loader:
             for future in ahead:
                 future.cancel()
 
-    def _prepare(self, indices: np.ndarray, epoch: int) -> Batch:
-        samples = self.dataset.samples
-        images = [self.dataset.load(int(i), epoch) for i in indices]
+    def _prepare(self, draw: Draw, epoch: int) -> Batch:
+        samples, indices = self.dataset.samples, draw.indices
+        images = [
+            self.dataset.load(int(i), epoch, int(copy)) for i, copy in zip(*draw, strict=True)
+        ]
         for image, index in zip(images, indices, strict=True):
             if image.shape != images[0].shape:
                 raise DataError(

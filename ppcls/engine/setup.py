@@ -19,9 +19,11 @@ from ppcls.config.dataloader import DataOptions
 from ppcls.data.dataset import ImageDataset
 from ppcls.data.lists import read_image_list
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import BatchSampler
+from ppcls.data.sampler import DistributedEvalSampler
 from ppcls.data.transforms import Affine, Pipeline
+from ppcls.devices import gpu_count
 from ppcls.engine.checkpoint import checkpoint_weights
+from ppcls.engine.sampling import build_sampler
 from ppcls.errors import ConfigError, RunError
 
 __all__ = [
@@ -55,7 +57,7 @@ def select_device(name: str) -> str:
     Raises:
         RunError: a GPU is asked for and there is none, or this Paddle cannot use one.
     """
-    gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    gpus = gpu_count()
     if name == "gpu" and not gpus:
         build = "finds none" if paddle.is_compiled_with_cuda() else "is the CPU build"
         raise RunError(
@@ -80,32 +82,40 @@ class Normalize(nn.Layer):
         return images.transpose([0, 3, 1, 2]).astype("float32") * self.scale + self.bias
 
 
-def build_loader(options: DataOptions, class_num: int, seed: int) -> Loader:
+def build_loader(
+    options: DataOptions, class_num: int, seed: int, rank: int = 0, world_size: int = 1
+) -> Loader:
     """Read the image list of a `DataLoader` section and return the loader over it.
+
+    Args:
+        options: the section.
+        class_num: labels are below it.
+        seed: of the order and of the transforms.
+        rank: of this process, which prepares its share of each joint batch.
+        world_size: how many processes share the work.
 
     Raises:
         DataError: the list, a label or a file is wrong.
-        ConfigError: the list is too short for one full batch, and the rest is dropped.
+        ConfigError: the sampler and the list do not go together, such as a list too short for one
+            full batch where the rest is dropped.
     """
-    dataset, sampler = options.dataset, options.sampler
+    dataset = options.dataset
     samples = read_image_list(
         dataset.cls_label_path, dataset.image_root, class_num, dataset.delimiter
     )
-    if sampler.drop_last and len(samples) < sampler.batch_size:
+    labels = [sample.label for sample in samples]
+    sampler = build_sampler(options.sampler, labels, seed, rank, world_size)
+    if not len(sampler) and not isinstance(sampler, DistributedEvalSampler):
+        joint = f"{world_size} processes of " if world_size > 1 else ""
         raise ConfigError(
-            f"{dataset.cls_label_path}: {len(samples)} images do not fill one batch of "
-            f"{sampler.batch_size}, and sampler.drop_last drops the rest; "
-            f"-o DataLoader.Train.sampler.batch_size={max(1, len(samples) // 2)} is one that fits"
+            f"{dataset.cls_label_path}: {sampler.total} images do not fill one batch of "
+            f"{joint}{sampler.batch_size}, and sampler.drop_last drops the rest; "
+            "-o DataLoader.Train.sampler.batch_size="
+            f"{max(1, sampler.total // world_size // 2)} is one that fits"
         )
     return Loader(
         ImageDataset(samples, Pipeline(dataset.transform_ops), seed),
-        BatchSampler(
-            len(samples),
-            sampler.batch_size,
-            shuffle=sampler.shuffle,
-            drop_last=sampler.drop_last,
-            seed=seed,
-        ),
+        sampler,
         options.loader.num_workers,
     )
 

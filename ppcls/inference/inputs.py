@@ -1,25 +1,34 @@
-"""From what a user names to the images meant: files, folders, and lists."""
+"""From what a user names to the images meant: files, folders, patterns, lists, and data itself."""
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
 
 from ppcls.data.image import IMAGE_SUFFIXES, find_images
 from ppcls.data.lists import read_lines
 from ppcls.errors import DataError
 
-__all__ = ["Input", "find_inputs"]
+__all__ = ["Input", "find_inputs", "is_url", "sources_of"]
 
 
 class Input(NamedTuple):
-    """An image file, and its class where a list says so."""
+    """An image, by file or URL, and its class where a list says so."""
 
-    path: Path
+    path: Path | str
     label: int | None = None
+
+
+def is_url(name: Any) -> bool:
+    """Whether a name is one that is fetched."""
+    return isinstance(name, str) and name.lower().startswith(("http://", "https://"))
 
 
 def _from_list(path: Path) -> list[Input]:
@@ -34,31 +43,76 @@ def _from_list(path: Path) -> list[Input]:
     return found
 
 
+def _expand(name: str | PathLike[str]) -> list[Input] | None:
+    """Return the images that a name stands for; None where there is no such thing."""
+    if isinstance(name, str) and is_url(name):
+        return [Input(name)]
+    path = Path(name).expanduser()
+    try:
+        if path.is_dir():
+            inside = [Input(p) for p in find_images(path)]
+            if not inside:
+                kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+                raise DataError(f"{path}: no images in this folder (looked for {kinds})")
+            return inside
+        if path.suffix.lower() == ".txt" and path.is_file():
+            return _from_list(path)
+        if path.exists():
+            return [Input(path)]
+    except (OSError, ValueError):  # too long a name, or one with a zero byte: no file has it
+        return None
+    matches = sorted(glob.glob(str(path), recursive=True))
+    return find_inputs(matches) if matches else None
+
+
 def find_inputs(names: Iterable[str | Path]) -> list[Input]:
     """Return the images that the names stand for, in the order given.
 
-    A name is a file, a folder (searched through, by suffix), a glob pattern, or a `.txt` list of
-    `path` or `path label` lines relative to the list.
+    A name is a file, a URL, a folder (searched through, by suffix), a glob pattern, or a `.txt`
+    list of `path` or `path label` lines relative to the list.
 
     Raises:
         DataError: a name stands for nothing: no such file, a folder or list without images.
     """
     found: list[Input] = []
     for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = [Input(p) for p in find_images(path)]
-            if not inside:
-                kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-                raise DataError(f"{path}: no images in this folder (looked for {kinds})")
-        elif path.suffix.lower() == ".txt" and path.is_file():
-            inside = _from_list(path)
-        elif path.exists():
-            inside = [Input(path)]
-        else:
-            matches = sorted(glob.glob(str(path), recursive=True))
-            if not matches:
-                raise DataError(f"{path}: no such file or folder")
-            inside = find_inputs(matches)
+        inside = _expand(name)
+        if inside is None:
+            raise DataError(f"{name}: no such file or folder")
         found += inside
     return found
+
+
+def _is_one(inputs: Any) -> bool:
+    """Whether this is one image, or the name of something, and not several of them."""
+    if isinstance(inputs, np.ndarray):
+        return inputs.ndim != 4
+    one = (str, PathLike, bytes, bytearray, memoryview, Image.Image)
+    return isinstance(inputs, one) or hasattr(inputs, "read") or not isinstance(inputs, Iterable)
+
+
+def _each(inputs: Iterable[Any]) -> Iterator[Any]:
+    for one in inputs:
+        if isinstance(one, (str, PathLike)):
+            # What is not there is an answer with an error, in its place among the others.
+            found = _expand(one)
+            yield from [i.path for i in found] if found is not None else [one]
+        else:
+            yield one
+
+
+def sources_of(inputs: Any) -> Sequence[Any] | Iterator[Any]:
+    """Return the single images of what `Predictor.predict` takes.
+
+    A sequence is what is all there already; an iterator is asked for one after the other.
+
+    Raises:
+        DataError: a folder or a list without images, or one that cannot be read.
+    """
+    if _is_one(inputs):
+        return list(_each([inputs]))
+    if isinstance(inputs, np.ndarray):
+        return list(inputs)
+    if isinstance(inputs, Sequence):
+        return list(_each(inputs))
+    return _each(inputs)

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from time import perf_counter
+from typing import Any, Literal, cast
 
+import cv2
 import numpy as np
 
-from ppcls.bundle import read_bundle
+from ppcls.bundle import BundleSpec, read_bundle
+from ppcls.data import image as image_reader
 from ppcls.data.transforms import Pipeline
-from ppcls.errors import DataError, ImageError
-from ppcls.inference.backends import Backend
-from ppcls.inference.results import Result, best_classes
+from ppcls.devices import core_count
+from ppcls.errors import ConfigError, DataError, ImageError, RunError
+from ppcls.inference.backends import Backend, Device, EngineBackend, Precision, open_backend
+from ppcls.inference.inputs import is_url, sources_of
+from ppcls.inference.readahead import Prepared, ReadAhead, prepare
+from ppcls.inference.results import Result, Timing, best_classes, softmax
 
 __all__ = ["Classifier", "Predictor"]
+
+_Asked = Literal["classes", "logits", "features"]
 
 
 class Classifier:
     """A backend with the transforms before it and the class names after it.
+
+    Any number of threads may use one. A `with` block, or `close`, ends its threads.
 
     Args:
         backend: runs the network.
         pipeline: evaluation transforms.
         labels: class names, one for each output of the network.
         topk: number of classes in an answer.
+        threshold: leave classes with a lower score out of an answer.
         batch_size: images that are computed at once.
+        workers: threads that decode and transform; None is one a core.
+        allow_url: whether a string that is a URL may be fetched.
+        to_input: makes transformed images, uint8 (N, H, W, 3), what the network takes; None is the
+            transforms' own normalisation.
+        gives_scores: whether the network ends with a softmax.
     """
 
     def __init__(
@@ -36,91 +54,260 @@ class Classifier:
         labels: Sequence[str],
         *,
         topk: int = 5,
+        threshold: float = 0.0,
         batch_size: int = 32,
+        workers: int | None = None,
+        allow_url: bool = False,
+        to_input: Callable[[np.ndarray], np.ndarray] | None = None,
+        gives_scores: bool = False,
     ):
         self.labels = list(labels)
         self.topk = min(topk, len(self.labels))
+        self.threshold = threshold
         self.batch_size = batch_size
-        self._backend = backend
+        self._backend: Backend | None = backend
         self._pipeline = pipeline
+        self._workers = workers or core_count()
+        self._allow_url = allow_url
+        self._to_input = to_input or pipeline.normalize
+        self._gives_scores = gives_scores
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
         # Evaluation transforms draw no random numbers; they are called as those of training are.
         self._rng = np.random.default_rng(0)
 
-    def predict(self, sources: Iterable[Any]) -> Iterator[Result]:
-        """Yield one result for each source, in their order.
+    def predict(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
+        """Yield one result for each image, in their order.
+
+        Images are read and transformed by several threads while others are computed. Those of a
+        list are computed `batch_size` at a time; of an iterator, as many as are ready.
 
         Args:
-            sources: paths, encoded bytes, or uint8 RGB arrays (H, W, 3). One that cannot be read
-                gives a result with `error` set, and the others go on.
+            inputs: an image or several: a path, a folder (searched through), a glob pattern, a
+                `.txt` list of paths, a URL (if allowed); encoded bytes, a binary file object, a
+                Pillow image, a uint8 RGB array (H, W, 3); a sequence or an iterator of these, or an
+                array of several images (N, H, W, 3). What cannot be read gives a result with
+                `error` set, and the others go on.
+            timing: whether to fill `Result.timing`.
 
         Raises:
-            DataError: the transforms do not give one size.
+            DataError: a folder or a list without images, or the transforms do not give one size.
+            RunError: the predictor is closed.
         """
-        remaining = iter(sources)
-        while chunk := list(itertools.islice(remaining, self.batch_size)):
-            loaded = [self._load(source) for source in chunk]
-            images = [image for image in loaded if isinstance(image, np.ndarray)]
-            if len({image.shape for image in images}) > 1:
-                raise DataError(
-                    "the transforms give images of different sizes; end them with a fixed size "
-                    "(CropImage, or ResizeImage with size)"
-                )
-            answers = iter(self._classify(np.stack(images))) if images else iter(())
-            for source, image in zip(chunk, loaded, strict=True):
-                name = str(source) if isinstance(source, (str, Path)) else type(source).__name__
-                if isinstance(image, ImageError):
-                    yield Result(name, error=str(image))
-                else:
-                    ids, scores = next(answers)
-                    names = [self.labels[i] for i in ids]
-                    yield Result(name, ids.tolist(), scores.tolist(), names)
+        return self._predict(inputs, "classes", timing)
 
-    def _load(self, source: Any) -> np.ndarray | ImageError:
+    def predict_logits(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
+        """Yield results as `predict` does, with `logits` in the place of classes and scores.
+
+        Raises:
+            ConfigError: the model was exported with a softmax, and gives no logits.
+            DataError, RunError: as `predict`.
+        """
+        if self._gives_scores:
+            raise ConfigError(
+                "the model was exported with a softmax, so there are no logits; export it without"
+            )
+        return self._predict(inputs, "logits", timing)
+
+    def close(self) -> None:
+        """End the threads and let the network go; nothing can be predicted after it."""
+        with self._lock:
+            pool, self._pool, self._backend = self._pool, None, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _predict(self, inputs: Any, asked: _Asked, timing: bool) -> Iterator[Result]:
+        # Here rather than in the generator: a mistake is raised where it was made.
+        sources = sources_of(inputs)
+        return (
+            one for batch in self._batches(sources) for one in self._answer(batch, asked, timing)
+        )
+
+    def _batches(self, sources: Sequence[Any] | Iterator[Any]) -> Iterator[list[Prepared]]:
+        if isinstance(sources, Sequence) and len(sources) == 1:
+            # Threads have nothing to overlap here, and waking them takes longer than a transform.
+            yield [prepare(self._load, sources[0])]
+            return
+        with self._lock:
+            if self._backend is None:
+                raise RunError("this predictor is closed")
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._workers, "ppcls-load")
+            pool = self._pool
+        ahead = ReadAhead(sources, self._load, pool, 2 * self.batch_size)
         try:
-            return self._pipeline(source, self._rng)
-        except ImageError as error:
-            return error
+            while batch := ahead.take(self.batch_size, full=isinstance(sources, Sequence)):
+                yield batch
+        finally:
+            ahead.close()
 
-    def _classify(self, images: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        logits = self._backend.run(self._pipeline.normalize(images))
-        return zip(*best_classes(logits, self.topk), strict=True)
+    def _load(self, source: Any) -> np.ndarray:
+        """Return an image as the network takes it."""
+        if is_url(source):
+            source = image_reader.read(source, allow_url=self._allow_url)
+        try:
+            image = self._pipeline(source, self._rng)
+        except (cv2.error, MemoryError) as error:
+            reason = str(error) or "not enough memory"
+            raise ImageError(f"the image cannot be transformed: {reason}", _name(source)) from None
+        return self._to_input(image[None])[0]
+
+    def _answer(self, batch: list[Prepared], asked: _Asked, timing: bool) -> Iterator[Result]:
+        images = [one.image for one in batch if isinstance(one.image, np.ndarray)]
+        if len({image.shape for image in images}) > 1:
+            raise DataError(
+                "the transforms give images of different sizes; end them with a fixed size "
+                "(CropImage, or ResizeImage with size)"
+            )
+        start = perf_counter()
+        outputs = iter(self._run(np.stack(images), asked) if images else ())
+        milliseconds = (perf_counter() - start) * 1e3
+        for source, image, loading in batch:
+            name = _name(source)
+            took = Timing(loading, milliseconds, len(images)) if timing else None
+            if isinstance(image, ImageError):
+                yield Result(name, error=str(image), timing=took)
+                continue
+            output = next(outputs)
+            if not np.isfinite(output).all():
+                yield Result(name, error="the network's answer is not finite numbers", timing=took)
+            elif asked == "logits":
+                yield Result(name, timing=took, logits=output)
+            elif asked == "features":
+                yield Result(name, timing=took, features=output)
+            else:
+                yield self._classes(name, output, took)
+
+    def _run(self, images: np.ndarray, asked: _Asked) -> np.ndarray:
+        backend = self._backend
+        if backend is None:
+            raise RunError("this predictor is closed")
+        if asked == "features":
+            return cast(EngineBackend, backend).run_all(images)[1]
+        return backend.run(images)
+
+    def _classes(self, name: str, output: np.ndarray, took: Timing | None) -> Result:
+        scores = output if self._gives_scores else softmax(output)
+        best = best_classes(output, self.topk)
+        ids = [int(i) for i in best if scores[i] >= self.threshold]
+        named = [self.labels[i] for i in ids]
+        return Result(name, ids, [float(scores[i]) for i in ids], named, timing=took)
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, (str, PathLike)):
+        return str(source)
+    return str(getattr(source, "filename", "") or type(source).__name__)
 
 
 class Predictor(Classifier):
-    """Predicts with an exported model, through Paddle Inference.
+    """Predicts with an exported model.
 
-    The transforms and class names are those that were exported with it.
+    The transforms and class names are those that were exported with it. A predictor that is
+    pickled, for another process, is made anew there from the same arguments.
 
     Args:
         bundle: the exported folder.
-        device: where to run; `auto` takes a GPU where there is one.
-        threads: CPU threads; None is all cores.
+        backend: what runs the network: `paddle`, `paddle-openvino`, `tensorrt`, `onnxruntime` or
+            `openvino`; `auto` takes the fastest that is installed and can run this bundle.
+        device: where; `auto` takes a GPU where the backend can use one.
+        precision: what to compute in; answers in `fp16` and `bf16` differ a little.
+        threads: CPU threads of one inference; None is all cores.
         topk: number of classes in an answer; None is the bundle's own number.
+        threshold: leave classes with a lower score out of an answer.
         batch_size: images that are computed at once.
+        workers: threads that decode and transform; None is one a core.
+        allow_url: whether a string that is a URL may be fetched.
+        options: what only the chosen backend takes: `gpu_memory_mb` of `paddle`, `tensorrt` (its
+            `TensorRTOptions`) of `tensorrt`.
+
+    Attributes:
+        spec: what the bundle says of itself.
+        backend: the name of the backend that was taken.
+        description: the backend, its version, device, precision and threads, in a few words.
 
     Raises:
-        BundleError: the folder is incomplete or changed.
+        BundleError: the folder is incomplete or changed, or lacks what the backend runs.
+        ConfigError: no such backend, or one that cannot compute so.
         RunError: no such device.
-        MissingDependencyError: Paddle is not installed.
+        MissingDependencyError: the backend is not installed.
     """
 
     def __init__(
         self,
         bundle: str | Path,
         *,
-        device: Literal["auto", "cpu", "gpu"] = "auto",
+        backend: str = "auto",
+        device: Device = "auto",
+        precision: Precision = "fp32",
         threads: int | None = None,
         topk: int | None = None,
+        threshold: float = 0.0,
         batch_size: int = 32,
+        workers: int | None = None,
+        allow_url: bool = False,
+        **options: Any,
     ):
-        from ppcls.inference.backends.paddle import PaddleBackend
-
-        spec = read_bundle(bundle)
-        top = spec.PostProcess.Topk
+        self._arguments = {
+            "bundle": bundle,
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+            "topk": topk,
+            "threshold": threshold,
+            "batch_size": batch_size,
+            "workers": workers,
+            "allow_url": allow_url,
+            **options,
+        }
+        folder = Path(bundle).expanduser()
+        self.spec: BundleSpec = read_bundle(folder)
+        opened = open_backend(
+            backend, folder, device=device, precision=precision, threads=threads, **options
+        )
+        self.backend = opened.name
+        self.description = str(opened)
+        top = self.spec.PostProcess.Topk
         super().__init__(
-            PaddleBackend(bundle, device=device, threads=threads),
-            spec.pipeline(),
+            opened.engine,
+            self.spec.pipeline(),
             top.label_list,
             topk=topk or top.topk,
+            threshold=threshold,
             batch_size=batch_size,
+            workers=workers,
+            allow_url=allow_url,
+            to_input=self.spec.preparation(),
+            gives_scores=self.spec.Output.softmax,
         )
+
+    def features(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
+        """Yield results as `predict` does, with `features` in the place of classes and scores.
+
+        Raises:
+            ConfigError: the model was exported without features.
+            DataError, RunError: as `predict`.
+        """
+        if self.spec.Output.features is None:
+            raise ConfigError(
+                f"{self._arguments['bundle']}: exported without features; `ppcls export "
+                "--features` gives a model that answers with them, too"
+            )
+        return self._predict(inputs, "features", timing)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make, (self._arguments,)
+
+    def __repr__(self) -> str:
+        return f"<Predictor {self._arguments['bundle']}: {self.description}>"
+
+
+def _make(arguments: dict[str, Any]) -> Predictor:
+    return Predictor(**arguments)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Result", "best_classes"]
+__all__ = ["Result", "Timing", "best_classes", "softmax"]
+
+
+class Timing(NamedTuple):
+    """How long an answer took, in milliseconds, and how many images were computed with it.
+
+    Attributes:
+        preprocess_ms: reading, decoding and transforming this image.
+        compute_ms: the network, for the whole batch.
+        batch_size: images in that batch.
+    """
+
+    preprocess_ms: float
+    compute_ms: float
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -20,6 +34,9 @@ class Result:
         scores: their softmax probabilities.
         label_names: their names.
         error: why there is no answer; None where there is one.
+        timing: how long it took, where that was asked for.
+        logits: what the network gave, float32 (classes,), where that was asked for.
+        features: the pooled last feature map, float32 (C,), where that was asked for.
     """
 
     source: str
@@ -27,24 +44,37 @@ class Result:
     scores: list[float] = field(default_factory=list)
     label_names: list[str] = field(default_factory=list)
     error: str | None = None
+    timing: Timing | None = None
+    logits: np.ndarray | None = field(default=None, compare=False, repr=False)
+    features: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that is written out; its keys are PaddleClas's, and `error`."""
-        return {
+        record: dict[str, Any] = {
             "filename": self.source,
             "class_ids": self.class_ids,
             "scores": [round(score, 5) for score in self.scores],
             "label_names": self.label_names,
             "error": self.error,
         }
+        if self.timing:
+            record |= {
+                "preprocess_ms": round(self.timing.preprocess_ms, 3),
+                "compute_ms": round(self.timing.compute_ms, 3),
+                "batch_size": self.timing.batch_size,
+            }
+        return record
 
 
-def best_classes(logits: np.ndarray, topk: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids and softmax probabilities (N, topk) of the highest logits (N, C), best first.
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities, float64, of logits, over their last axis."""
+    shifted = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
 
-    Of equal logits the lower id comes first.
+
+def best_classes(scores: np.ndarray, topk: int) -> np.ndarray:
+    """Return the ids, (..., topk), of the highest scores, (..., C), best first.
+
+    Of equal scores the lower id comes first.
     """
-    shifted = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    ids = np.argsort(-logits, axis=1, kind="stable")[:, :topk]
-    return ids, np.take_along_axis(probabilities, ids, axis=1)
+    return np.argsort(-scores, axis=-1, kind="stable")[..., :topk]

@@ -1,69 +1,192 @@
-"""Paddle Inference: the exported graph, on CPU with oneDNN or on a GPU."""
+"""Paddle Inference: the exported graph, on CPU with oneDNN or OpenVINO, or on a GPU."""
 
 from __future__ import annotations
 
-import os
+import threading
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE
-from ppcls.errors import BundleError, RunError, require_paddle
+from ppcls.devices import core_count, cpu_has_bf16, gpu_count
+from ppcls.errors import BundleError, require_paddle
+from ppcls.inference.backends.base import Capability, Precision, installed, require
 
-require_paddle()
+__all__ = [
+    "PaddleBackend",
+    "PaddleOpenVINOBackend",
+    "PaddleRunner",
+    "load_config",
+    "open_predictor",
+]
 
-import paddle  # noqa: E402
-from paddle import inference  # noqa: E402
-
-__all__ = ["PaddleBackend"]
+_DISTRIBUTIONS = ("paddlepaddle", "paddlepaddle-gpu")
 
 
-class PaddleBackend:
-    """Runs a bundle's graph with Paddle Inference.
+def load_config(folder: Path, *graphs: str, backend: str, remedy: str) -> Any:
+    """Return Paddle's `inference.Config` of a bundle, which says nothing while it runs.
+
+    Raises:
+        BundleError: the bundle has none of these graphs.
+    """
+    require_paddle()
+    from paddle import inference
+
+    graph = require(folder, graphs, backend, remedy)
+    config = inference.Config(str(graph), str(graph.with_name(WEIGHTS_FILE)))
+    config.disable_glog_info()
+    return config
+
+
+def open_predictor(config: Any, folder: Path) -> Any:
+    """Return Paddle's predictor.
+
+    Raises:
+        BundleError: Paddle Inference cannot load the graph or the weights.
+    """
+    from paddle import inference
+
+    try:
+        return inference.create_predictor(config)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Paddle's own reason stands after the traces of both languages.
+        reason = next((line for line in lines if "Error:" in line), lines[0] if lines else "")
+        raise BundleError(f"{folder}: Paddle Inference cannot load it: {reason}") from None
+
+
+class PaddleRunner:
+    """Runs what `open_predictor` gave; one inference at a time, whichever thread asks.
+
+    Attributes:
+        output_names: of the graph, in its order.
+    """
+
+    def __init__(self, config: Any, folder: Path):
+        self._predictor = open_predictor(config, folder)
+        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+        self.output_names: list[str] = self._predictor.get_output_names()
+        self._outputs = [self._predictor.get_output_handle(name) for name in self.output_names]
+        self._lock = threading.Lock()
+
+    @property
+    def output_name(self) -> str:
+        """The name of the first output."""
+        return self.output_names[0]
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
+        return self._run(batch, self._outputs[:1])[0]
+
+    def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        return self._run(batch, self._outputs)
+
+    def _run(self, batch: np.ndarray, outputs: list[Any]) -> list[np.ndarray]:
+        with self._lock:
+            self._input.reshape(batch.shape)
+            self._input.copy_from_cpu(np.ascontiguousarray(batch))
+            self._predictor.run()
+            return [output.copy_to_cpu() for output in outputs]
+
+
+class PaddleBackend(PaddleRunner):
+    """Paddle Inference with its own kernels: oneDNN on a CPU, CUDA on a GPU.
 
     Args:
         folder: the bundle.
-        device: `auto` takes the GPU where Paddle finds one.
+        device: `cpu` or `gpu`; `auto` takes the GPU where Paddle finds one.
+        precision: `bf16` on a CPU that has it, `fp16` on a GPU, `fp32` on both.
         threads: CPU threads of one inference; None is all cores (Paddle's own default is 1).
+        gpu_memory_mb: MiB of a GPU's memory to take at once; more is taken when it is needed.
 
     Raises:
-        RunError: a GPU is asked for and Paddle finds none.
-        BundleError: Paddle Inference cannot load the graph or the weights.
+        BundleError: there is no graph for it, or Paddle Inference cannot load it.
+        MissingDependencyError: Paddle is not installed.
     """
+
+    name: ClassVar[str] = "paddle"
 
     def __init__(
         self,
         folder: str | Path,
         *,
-        device: Literal["auto", "cpu", "gpu"] = "auto",
+        device: str = "auto",
+        precision: Precision = "fp32",
         threads: int | None = None,
+        gpu_memory_mb: int = 256,
     ):
-        gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
-        if device == "gpu" and not gpus:
-            raise RunError("no GPU that this PaddlePaddle can use; choose the device cpu or auto")
-        graph = Path(folder) / GRAPH_FILE
-        if not graph.is_file():
-            graph = graph.with_name(OLDER_GRAPH_FILE)
-        config = inference.Config(str(graph), str(graph.with_name(WEIGHTS_FILE)))
-        config.disable_glog_info()
-        if gpus and device != "cpu":
-            config.enable_use_gpu(256, 0)
+        remedy = "`ppcls export` writes one"
+        config = load_config(
+            Path(folder), GRAPH_FILE, OLDER_GRAPH_FILE, backend="Paddle Inference", remedy=remedy
+        )
+        if device == "gpu" or (device == "auto" and gpu_count()):
+            from paddle.inference import PrecisionType
+
+            half = precision == "fp16"
+            config.enable_use_gpu(
+                gpu_memory_mb, 0, PrecisionType.Half if half else PrecisionType.Float32
+            )
         else:
             config.disable_gpu()
-            config.set_cpu_math_library_num_threads(threads or os.cpu_count() or 1)
-        try:
-            self._predictor = inference.create_predictor(config)
-        except RuntimeError as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), "")
-            raise BundleError(f"{folder}: Paddle Inference cannot load it: {reason}") from None
-        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-        self.output_name = self._predictor.get_output_names()[0]
-        self._output = self._predictor.get_output_handle(self.output_name)
+            config.set_cpu_math_library_num_threads(threads or core_count())
+            if precision == "bf16":
+                config.enable_mkldnn_bfloat16()
+        super().__init__(config, Path(folder))
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Map normalised images, float32 (N, 3, H, W), to logits, float32 (N, C)."""
-        self._input.reshape(batch.shape)
-        self._input.copy_from_cpu(np.ascontiguousarray(batch))
-        self._predictor.run()
-        return self._output.copy_to_cpu()
+    @classmethod
+    def capability(cls) -> Capability:
+        """Say what it can do on this machine."""
+        version = installed(*_DISTRIBUTIONS)
+        if version is None:
+            return Capability(None, hint="pip install 'ppcls[cpu]'")
+        precisions = {"cpu": ["fp32", *(["bf16"] if cpu_has_bf16() else [])]}
+        # The package's name says what it was built for, and spares an import that takes a second.
+        if installed("paddlepaddle-gpu") and gpu_count():
+            precisions["gpu"] = ["fp32", "fp16"]
+        options = {"gpu": ("gpu_memory_mb",)}
+        return Capability(version, precisions, (GRAPH_FILE, OLDER_GRAPH_FILE), options)
+
+
+class PaddleOpenVINOBackend(PaddleRunner):
+    """The OpenVINO engine inside Paddle Inference, which takes the older graph format alone.
+
+    Args, Raises: as `PaddleBackend`; it runs on a CPU.
+    """
+
+    name: ClassVar[str] = "paddle-openvino"
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ):
+        # With the newer format Paddle says that OpenVINO is on, and does not use it.
+        remedy = "`ppcls export --format pdmodel` writes one"
+        config = load_config(
+            Path(folder),
+            OLDER_GRAPH_FILE,
+            backend="the OpenVINO engine inside Paddle",
+            remedy=remedy,
+        )
+        from paddle.inference import PrecisionType
+
+        config.disable_gpu()
+        config.enable_openvino_engine(
+            PrecisionType.Bfloat16 if precision == "bf16" else PrecisionType.Float32
+        )
+        config.set_cpu_math_library_num_threads(threads or core_count())
+        super().__init__(config, Path(folder))
+
+    @classmethod
+    def capability(cls) -> Capability:
+        """Say what it can do on this machine."""
+        version = installed(*_DISTRIBUTIONS)
+        if version is None:
+            return Capability(None, hint="pip install 'ppcls[cpu]'")
+        precisions = ["fp32", *(["bf16"] if cpu_has_bf16() else [])]
+        return Capability(version, {"cpu": precisions}, (OLDER_GRAPH_FILE,))

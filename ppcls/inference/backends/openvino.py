@@ -1,0 +1,93 @@
+"""OpenVINO: the bundle's ONNX file, on a CPU. Needs no Paddle."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ppcls.bundle import ONNX_FILE
+from ppcls.devices import core_count
+from ppcls.errors import BundleError
+from ppcls.inference.backends.base import Capability, Precision, installed, require
+
+__all__ = ["OpenVINOBackend"]
+
+_ELEMENT = {"fp32": "f32", "bf16": "bf16"}
+
+
+@cache
+def _cpu_capabilities() -> tuple[str, ...]:
+    import openvino
+
+    return tuple(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+class OpenVINOBackend:
+    """Runs a bundle's ONNX file; threads may run it at the same time.
+
+    Args:
+        folder: the bundle.
+        device: `cpu`.
+        precision: `fp32`, or `bf16` on a processor that has it.
+        threads: CPU threads of one inference; None is all cores.
+
+    Raises:
+        BundleError: the bundle has no ONNX file, or OpenVINO cannot load it.
+    """
+
+    name: ClassVar[str] = "openvino"
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ):
+        import openvino
+
+        remedy = "`ppcls export --onnx` writes one"
+        graph = require(Path(folder), (ONNX_FILE,), "OpenVINO", remedy)
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            # Without it OpenVINO computes in bf16 by itself where the processor has that.
+            "INFERENCE_PRECISION_HINT": _ELEMENT[precision],
+            "INFERENCE_NUM_THREADS": threads or core_count(),
+        }
+        try:
+            self._model = openvino.Core().compile_model(graph, "CPU", settings)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise BundleError(f"{graph}: OpenVINO cannot load it: {reason}") from None
+        self._local = threading.local()
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
+        return self._infer(batch).get_output_tensor(0).data.copy()
+
+    def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        request = self._infer(batch)
+        return [tensor.data.copy() for tensor in request.output_tensors]
+
+    def _infer(self, batch: np.ndarray) -> Any:
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._model.create_infer_request()
+        request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+        return request
+
+    @classmethod
+    def capability(cls) -> Capability:
+        """Say what it can do on this machine."""
+        version = installed("openvino")
+        if version is None:
+            return Capability(None, hint="pip install 'ppcls[openvino]'")
+        has_bf16 = "BF16" in _cpu_capabilities()
+        precisions = {"cpu": ["fp32", *(["bf16"] if has_bf16 else [])]}
+        return Capability(version, precisions, (ONNX_FILE,))
