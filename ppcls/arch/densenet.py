@@ -63,6 +63,7 @@ class DenseNet(ImageClassifier):
     """
 
     first_conv = "conv1_func._conv"
+    checkpointed = DenseLayer
     head = "out"
 
     def __init__(

@@ -70,6 +70,7 @@ class DPN(ImageClassifier):
     """
 
     first_conv = "conv1_x_1_func._conv"
+    checkpointed = DualPathBlock
     head = "out"
 
     def __init__(

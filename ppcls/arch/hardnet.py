@@ -106,6 +106,7 @@ class HarDNet(ImageClassifier):
     """
 
     first_conv = "base.0.conv"
+    checkpointed = HarDBlock
 
     def __init__(
         self,

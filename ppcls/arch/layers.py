@@ -39,6 +39,8 @@ class ImageClassifier(nn.Layer):
         feature_info: one entry for each map that `forward_features` returns.
         head: name of the layer, as in state_dict keys, whose outputs are the classes.
         first_conv: name of the convolution that reads the image.
+        checkpointed: the class of the blocks whose maps are worth computing again rather than
+            keeping (`Arch.grad_checkpointing`); None for none.
         features_only: whether calling the model gives the feature maps instead of logits. The
             layers after them stay, unused, so that the same weights load either way.
     """
@@ -47,6 +49,7 @@ class ImageClassifier(nn.Layer):
     feature_info: list[FeatureInfo]
     head: str
     first_conv: str
+    checkpointed: type[nn.Layer] | None = None
     features_only: bool = False
 
     def forward_features(self, x: Tensor) -> list[Tensor]:

@@ -23,7 +23,25 @@ __all__ = ["Config"]
 
 
 class GlobalOptions(Options):
-    """What holds for a whole run."""
+    """What holds for a whole run.
+
+    Attributes:
+        checkpoints: the checkpoint to go on from, a path without suffix, or `auto` for the newest
+            in the run's own folder.
+        update_freq: batches whose gradients make up one update; a step is an update.
+        start_eval_epoch: the first epoch that is evaluated.
+        early_stop_patience: end the run after so many evaluations without a better top-1.
+        save_interval: epochs between the checkpoints `epoch_N`.
+        save_steps: save `latest` within an epoch too, every so many steps.
+        save_minutes: save `latest` within an epoch too, every so many minutes.
+        keep_last: how many `epoch_N` to keep; null keeps all.
+        on_nan: what to do about a loss or gradient that is not finite: `stop` the run, or `skip`
+            the update, for which every step waits for the device.
+        nan_limit: with `skip`, how many updates a run may skip.
+        print_mem_info: show the peak memory on the log line.
+        vdl_gradients: histograms of the gradients for VisualDL, once an epoch.
+        to_static: train the model as a static graph.
+    """
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -32,11 +50,22 @@ class GlobalOptions(Options):
     pretrained_model: PathText | None = None
     strict: bool = True
     epochs: Count = 120
+    update_freq: Count = 1
     eval_during_train: bool = True
     eval_interval: Count = 1
+    start_eval_epoch: Count = 1
+    early_stop_patience: Count | None = None
     save_interval: Count = 1
+    save_steps: Count | None = None
+    save_minutes: Annotated[float, Field(gt=0)] | None = None
+    keep_last: Count | None = None
+    on_nan: Literal["stop", "skip"] = "stop"
+    nan_limit: Count = 10
     print_batch_step: Count = 10
+    print_mem_info: bool = False
     use_visualdl: bool = False
+    vdl_gradients: bool = False
+    to_static: bool = False
     vdl_dir: PathText | None = None
     log_format: Literal["sectioned", "flat"] = "sectioned"
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
@@ -46,14 +75,55 @@ class GlobalOptions(Options):
     save_inference_dir: PathText = "./inference"
 
 
+class AMPOptions(Options):
+    """Mixed precision, on a GPU.
+
+    Attributes:
+        level: O1 casts the inputs of the operators that gain from 16 bits, O2 the weights too.
+        dtype: the 16-bit type.
+        scale_loss: factor of the loss that keeps small float16 gradients from vanishing.
+        use_dynamic_loss_scaling: let the factor follow what the gradients allow.
+        use_promote: let an operator with inputs of both kinds compute in float32.
+        use_fp16_test: evaluate in 16 bits too (O2 always does).
+    """
+
+    use_amp: bool = True
+    level: Literal["O1", "O2"] = "O1"
+    dtype: Literal["float16", "bfloat16"] = "float16"
+    scale_loss: Annotated[float, Field(gt=0)] = 1.0
+    use_dynamic_loss_scaling: bool = False
+    use_promote: bool = True
+    use_fp16_test: bool = False
+
+
+class EMAOptions(Options):
+    """Average the weights over the updates: average = decay * average + (1 - decay) * weights.
+
+    The average is what is evaluated and what `.pdparams` holds.
+    """
+
+    decay: Share = 0.9999
+
+
 class ArchOptions(Options):
-    """Which model."""
+    """Which model.
+
+    Attributes:
+        freeze: patterns over the names of parameters, such as `base.0.*`, that are not trained; a
+            frozen batch normalisation keeps its statistics.
+        use_sync_bn: batch normalisation over the batches of all GPUs.
+        grad_checkpointing: compute the maps within the blocks again in the backward pass, instead
+            of keeping them: less memory, more time (dense-connection families).
+    """
 
     name: str
     class_num: Count = 1000
     dropout: Share | None = None
     pretrained: bool | str = False
     use_ssld: bool = False
+    freeze: list[str] = []
+    use_sync_bn: bool = False
+    grad_checkpointing: bool = False
 
     @field_validator("name")
     @classmethod
@@ -102,6 +172,8 @@ class Config(Options):
     """A whole configuration. Sections that a command needs and lacks are named by that command."""
 
     Global: GlobalOptions = GlobalOptions()
+    AMP: AMPOptions | None = None
+    EMA: EMAOptions | None = None
     Arch: ArchOptions
     Loss: LossOptions = LossOptions()
     Optimizer: OptimizerOptions | None = None

@@ -6,6 +6,7 @@ what processes cost: no copies between address spaces, and nothing left behind b
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,14 +60,14 @@ class Loader:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
-    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch.
+    def epoch(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch but for the first `skip`.
 
         Raises:
             ImageError: a sample cannot be decoded.
             DataError: the images of a batch have different sizes.
         """
-        draws = self.sampler.draws(epoch)
+        draws = itertools.islice(self.sampler.draws(epoch), skip, None)
         if self._pool is None:
             for draw in draws:
                 yield self._prepare(draw, epoch)

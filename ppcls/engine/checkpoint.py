@@ -1,162 +1,232 @@
-"""A run's state on disk: several files that are one checkpoint, whole at any instant.
+"""Checkpoints on disk: several files that are one, whole at any instant.
 
 `<prefix>.pdparams` are the weights, `.pdopt` the optimizer's accumulators under the parameters'
-structured names, `.pdstates` where the run stands, and `.json` the manifest: the checksums of the
-three. New files are written beside the old ones as `<prefix>.new.*`, the manifest is renamed into
-place, and only then are the files. Until the manifest is there the old checkpoint is whole; from
-then on the new one is, some of its files perhaps still under their new names.
+structured names, `.pdstates` where the run stands, `.pdema` the raw weights where `.pdparams` holds
+their average, and `.json` the manifest with the checksums of the others. New files are written
+beside the old ones as `<prefix>.new.*`, the manifest is renamed into place, and only then are the
+files. Until the manifest is there the old checkpoint is whole; from then on the new one is, some of
+its files perhaps still under their new names.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import paddle
-from paddle import nn
-
-from ppcls.arch.weights import read_pickle, save_weights
-from ppcls.errors import WeightsError
+from ppcls.arch.weights import read_pickle
+from ppcls.errors import RunError, WeightsError
 from ppcls.files import replacing, sha256
 
-__all__ = ["RunState", "checkpoint_weights", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "checkpoint_weights",
+    "copy_checkpoint",
+    "newest_checkpoint",
+    "open_checkpoint",
+    "remove_checkpoint",
+    "write_checkpoint",
+]
 
-_SUFFIXES = (".pdparams", ".pdopt", ".pdstates")
+SUFFIXES = (".pdparams", ".pdopt", ".pdstates", ".pdema")
 
 
 @dataclass(frozen=True)
-class RunState:
-    """Where a run stands.
+class Checkpoint:
+    """A checkpoint that is whole: its files are what the run has saved.
 
     Attributes:
-        epoch: how many are complete.
-        best_top1: of all evaluations; None where there was none.
-        watched: what `ReduceOnPlateau` watches, of each evaluation after the warm-up.
+        prefix: its path without suffix.
+        files: by suffix.
+        epoch: complete epochs.
+        step: updates of the epoch that follows.
+        names: other names, in the same folder, under which the run keeps the same state.
+        published: written by other code, which leaves no manifest.
     """
 
-    epoch: int
-    best_top1: float | None
-    watched: tuple[float, ...] = ()
+    prefix: Path
+    files: dict[str, Path]
+    epoch: int = 0
+    step: int = 0
+    names: tuple[str, ...] = ()
+    published: bool = False
 
 
 def _beside(prefix: Path, suffix: str) -> Path:
     return prefix.with_name(prefix.name + suffix)
 
 
-def _named(model: nn.Layer) -> Iterator[tuple[str, str]]:
-    """Yield (Paddle's generated name, structured name) of the parameters, longest first.
-
-    Generated names change when another model was built before, structured ones do not.
-    """
-    names = [(p.name, key) for key, p in model.named_parameters()]
-    yield from sorted(names, key=lambda pair: -len(pair[0]))
-
-
-def _optimizer_state(model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> dict[str, Any]:
-    """Return the accumulators by structured name: `{"base.0.conv.weight": {"velocity_0": …}}`."""
-    names = list(_named(model))
-    state: dict[str, Any] = {}
-    for key, value in optimizer.state_dict().items():
-        if not isinstance(value, paddle.Tensor):
-            continue
-        generated, structured = next(pair for pair in names if key.startswith(f"{pair[0]}_"))
-        state.setdefault(structured, {})[key[len(generated) + 1 :]] = value.numpy()
-    return state
+def _commit(prefix: Path, new: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:
+    with replacing(_beside(prefix, ".json")) as file:
+        file.write_text(json.dumps(manifest, indent=1))
+    try:
+        for suffix, path in new.items():
+            path.replace(_beside(prefix, suffix))
+    except OSError as error:
+        raise RunError(f"{prefix}: cannot write: {error.strerror or error}") from None
+    for suffix in set(SUFFIXES) - set(new):
+        _beside(prefix, suffix).unlink(missing_ok=True)
 
 
-def save_checkpoint(
-    prefix: Path, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, state: RunState
-) -> None:
+def _new_files(prefix: Path, suffixes: list[str]) -> dict[str, Path]:
+    return {suffix: _beside(prefix, f".new{suffix}") for suffix in suffixes}
+
+
+def write_checkpoint(
+    prefix: Path,
+    contents: Mapping[str, Any],
+    *,
+    epoch: int,
+    step: int,
+    names: tuple[str, ...] = (),
+) -> Checkpoint:
     """Write a checkpoint; a kill at any instant leaves the earlier one or this one whole.
+
+    Args:
+        prefix: its path without suffix.
+        contents: by suffix; `.pdparams` and `.pdema` are maps of names to arrays, the others plain
+            data with arrays.
+        epoch: complete epochs.
+        step: updates of the epoch that follows.
+        names: other names that the caller is about to give it with `copy_checkpoint`.
 
     Raises:
         RunError: the files cannot be written; the earlier checkpoint is as it was.
     """
-    new = {suffix: _beside(prefix, f".new{suffix}") for suffix in _SUFFIXES}
-    save_weights(model, new[".pdparams"])
-    for suffix, content in (
-        (".pdopt", _optimizer_state(model, optimizer)),
-        (".pdstates", {"optimizer": type(optimizer).__name__} | asdict(state)),
-    ):
-        with replacing(new[suffix]) as file:
-            file.write_bytes(pickle.dumps(content, protocol=4))
-    manifest = {"sha256": {suffix: sha256(path) for suffix, path in new.items()}}
-    with replacing(_beside(prefix, ".json")) as file:
-        file.write_text(json.dumps(manifest, indent=1))
-    for suffix, path in new.items():
-        path.replace(_beside(prefix, suffix))
-
-
-def _prefix(checkpoint: str | Path) -> Path:
-    return Path(str(checkpoint).removesuffix(".pdparams"))
-
-
-def _whole(prefix: Path) -> dict[str, Path]:
-    """Return the files of a checkpoint, by suffix, after holding them against the manifest."""
-    manifest = _beside(prefix, ".json")
+    new = _new_files(prefix, list(contents))
     try:
-        checksums = json.loads(manifest.read_text())["sha256"]
-    except FileNotFoundError:
-        raise WeightsError(
-            f"{prefix}: no checkpoint to resume: there is no {manifest.name}; weights alone are a "
-            "start for Global.pretrained_model"
-        ) from None
+        for suffix, content in contents.items():
+            with replacing(new[suffix]) as file, file.open("wb") as stream:
+                pickle.dump(content, stream, protocol=4)
+        checksums = {suffix: sha256(path) for suffix, path in new.items()}
+        manifest = {"epoch": epoch, "step": step, "names": list(names), "sha256": checksums}
+        _commit(prefix, new, manifest)
+    except OSError as error:
+        raise RunError(f"{prefix}: cannot write: {error.strerror or error}") from None
+    except RunError:
+        if not _is_committed(prefix, new):
+            for path in new.values():
+                with suppress(OSError):
+                    path.unlink()
+        raise
+    return Checkpoint(prefix, {s: _beside(prefix, s) for s in contents}, epoch, step, names)
+
+
+def _is_committed(prefix: Path, new: Mapping[str, Path]) -> bool:
+    """Whether the manifest is that of new files, which then are the checkpoint's own."""
+    try:
+        checksums = json.loads(_beside(prefix, ".json").read_text())["sha256"]
+        return any(p.exists() and sha256(p) == checksums.get(s) for s, p in new.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def copy_checkpoint(source: Checkpoint, prefix: Path) -> None:
+    """Give a checkpoint a second name, without writing its files again where links are possible.
+
+    Raises:
+        RunError: the files cannot be written; what had the name is as it was.
+    """
+    manifest = json.loads(_beside(source.prefix, ".json").read_text())
+    new = _new_files(prefix, list(source.files))
+    try:
+        for suffix, path in source.files.items():
+            new[suffix].unlink(missing_ok=True)
+            try:
+                os.link(path, new[suffix])
+            except OSError:
+                shutil.copy(path, new[suffix])
+    except OSError as error:
+        raise RunError(f"{prefix}: cannot write: {error.strerror or error}") from None
+    _commit(prefix, new, manifest)
+
+
+def remove_checkpoint(prefix: Path) -> None:
+    """Delete a checkpoint, its manifest first: what is left of a part of it is none."""
+    for suffix in (".json", *SUFFIXES):
+        _beside(prefix, suffix).unlink(missing_ok=True)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text())
+        return {"epoch": 0, "step": 0, "names": []} | manifest | {"sha256": manifest["sha256"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{manifest}: cannot read the manifest: {error}") from None
-    files = {}
-    for suffix in _SUFFIXES:
-        candidates = (_beside(prefix, suffix), _beside(prefix, f".new{suffix}"))
-        found = [p for p in candidates if p.is_file() and sha256(p) == checksums.get(suffix)]
-        if not found:
-            raise WeightsError(f"{candidates[0]}: missing, or not the file that the run has saved")
-        files[suffix] = found[0]
-    return files
+        raise WeightsError(f"{path}: cannot read the manifest: {error}") from None
 
 
-def load_checkpoint(
-    checkpoint: str | Path, model: nn.Layer, optimizer: paddle.optimizer.Optimizer
-) -> RunState:
-    """Put model and optimizer where the run of a checkpoint left them.
+def open_checkpoint(checkpoint: str | Path) -> Checkpoint:
+    """Find the files of a checkpoint and hold them against its manifest.
 
     Args:
         checkpoint: its path without suffix, such as `output/x/HarDNet39_ds/latest`.
-        model: with its weights loaded already (see `checkpoint_weights`).
-        optimizer: over the model's parameters.
-
-    Raises:
-        WeightsError: there is no whole checkpoint, or it is of another optimizer.
-    """
-    files = _whole(_prefix(checkpoint))
-    state = read_pickle(files[".pdstates"])
-    was, now = state.pop("optimizer", None), type(optimizer).__name__
-    if was != now:
-        raise WeightsError(
-            f"{files['.pdstates']}: of a run with the optimizer {was}, not {now}; to go on with "
-            "another, start from its weights with Global.pretrained_model"
-        )
-    saved = read_pickle(files[".pdopt"])
-    generated = {structured: name for name, structured in _named(model)}
-    unknown = [key for key in saved if key not in generated]
-    if unknown:
-        raise WeightsError(f"{files['.pdopt']}: of another model: {unknown[0]} is not in this one")
-    accumulated = {
-        f"{generated[key]}_{name}": paddle.to_tensor(np.asarray(value))
-        for key, accumulators in saved.items()
-        for name, value in accumulators.items()
-    }
-    optimizer.set_state_dict(accumulated)
-    return RunState(**state)
-
-
-def checkpoint_weights(checkpoint: str | Path) -> Path:
-    """Return the weights of a checkpoint.
 
     Raises:
         WeightsError: there is no whole checkpoint.
     """
-    return _whole(_prefix(checkpoint))[".pdparams"]
+    prefix = Path(str(checkpoint).removesuffix(".pdparams"))
+    path = _beside(prefix, ".json")
+    if not path.is_file():
+        return _published(prefix)
+    manifest = _read_manifest(path)
+    files = {}
+    for suffix, checksum in manifest["sha256"].items():
+        candidates = (_beside(prefix, suffix), _beside(prefix, f".new{suffix}"))
+        found = [p for p in candidates if p.is_file() and sha256(p) == checksum]
+        if not found:
+            raise WeightsError(f"{candidates[0]}: missing, or not the file that the run has saved")
+        files[suffix] = found[0]
+    place = {key: manifest[key] for key in ("epoch", "step")}
+    return Checkpoint(prefix, files, **place, names=tuple(manifest["names"]))
+
+
+def _published(prefix: Path) -> Checkpoint:
+    """Return a checkpoint of PaddleClas, which writes no manifest; ours is none without it."""
+    files = {s: _beside(prefix, s) for s in SUFFIXES if _beside(prefix, s).is_file()}
+    needed = {".pdparams", ".pdopt", ".pdstates"}
+    state = read_pickle(files[".pdstates"]) if needed <= set(files) else None
+    if not isinstance(state, dict) or "progress" in state or "epoch" not in state:
+        raise WeightsError(
+            f"{prefix}: no checkpoint to resume: there is no {prefix.name}.json; weights alone are "
+            "a start for Global.pretrained_model"
+        )
+    return Checkpoint(prefix, files, int(state["epoch"]), published=True)
+
+
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Return the checkpoint of a folder that is furthest in the run, and what to tell the user.
+
+    One that is damaged is passed over, and said.
+    """
+    found = []
+    notes = []
+    for path in folder.glob("*.json"):
+        if _beside(path.with_suffix(""), ".pdstates").exists() or path.stem == "latest":
+            try:
+                manifest = _read_manifest(path)
+            except WeightsError as error:
+                notes.append(f"passed over: {error}")
+                continue
+            place = (manifest["epoch"], manifest["step"], path.stem == "latest")
+            found.append((place, path.with_suffix("")))
+    for _, prefix in sorted(found, reverse=True):
+        try:
+            return open_checkpoint(prefix), notes
+        except WeightsError as error:
+            notes.append(f"passed over: {error}")
+    return None, notes
+
+
+def checkpoint_weights(checkpoint: str | Path) -> Path:
+    """Return the weights of a checkpoint that one would deploy.
+
+    Raises:
+        WeightsError: there is no whole checkpoint.
+    """
+    return open_checkpoint(checkpoint).files[".pdparams"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,11 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+import paddle
 from tqdm import tqdm
 
 from ppcls.data.loader import Batch
+from ppcls.files import replacing
 
-__all__ = ["RunLog", "Speed", "StepTimer"]
+__all__ = ["RunLog", "Speed", "StepTimer", "Update", "peak_memory"]
 
 
 class Speed(NamedTuple):
@@ -28,11 +32,24 @@ class Speed(NamedTuple):
     eta: float
 
 
-class StepTimer:
-    """Times steps and the wait for their batches."""
+class Update(NamedTuple):
+    """The batches whose gradients make up one update, and how many samples they have together."""
 
-    def __init__(self, total_steps: int):
+    batches: list[Batch]
+    samples: int
+
+
+class StepTimer:
+    """Times steps and the wait for their batches.
+
+    Args:
+        total_steps: that the run has left.
+        processes: that do the same at the same time.
+    """
+
+    def __init__(self, total_steps: int, processes: int = 1):
         self._left = total_steps
+        self._processes = processes
         self._done = 0
         self._start = time.perf_counter()
         self._begin_window()
@@ -41,19 +58,23 @@ class StepTimer:
         self._window_start = time.perf_counter()
         self._steps, self._samples, self._reading = 0, 0, 0.0
 
-    def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield the batches, timing how long each is waited for."""
+    def updates(self, batches: Iterable[Batch], batches_each: int) -> Iterator[Update]:
+        """Yield the batches, so many at a time, timing how long they are waited for.
+
+        The last update of an epoch may have fewer.
+        """
         self._begin_window()
         iterator = iter(batches)
         while True:
             asked = time.perf_counter()
-            batch = next(iterator, None)
-            if batch is None:
+            update = list(itertools.islice(iterator, batches_each))
+            if not update:
                 return
             self._reading += time.perf_counter() - asked
+            samples = sum(len(batch.labels) for batch in update)
             self._steps += 1
-            self._samples += len(batch.labels)
-            yield batch
+            self._samples += samples * self._processes
+            yield Update(update, samples)
 
     def report(self) -> Speed:
         """Return the speed since the last report and begin to measure anew."""
@@ -71,12 +92,32 @@ class StepTimer:
         return speed
 
 
-def _epoch(line: str) -> float:
-    """Return the epoch of a record; a line that a killed run has not finished has none."""
+def peak_memory() -> dict[str, float]:
+    """Return the most memory that the process has used so far, in MiB.
+
+    On a GPU `max_mem_reserved` and `max_mem_allocated` of the device; else `max_mem_resident`.
+    """
+    if paddle.device.get_device().startswith("gpu"):
+        cuda = paddle.device.cuda
+        return {
+            "max_mem_reserved": cuda.max_memory_reserved() / 2**20,
+            "max_mem_allocated": cuda.max_memory_allocated() / 2**20,
+        }
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"max_mem_resident": kibibytes / 1024}
+
+
+def _is_before(line: str, epoch: int, step: int) -> bool:
+    """Whether a record is of the first `epoch` epochs or the `step` steps after them.
+
+    A line that a killed run has not finished is not.
+    """
     try:
-        return json.loads(line)["epoch"]
+        record = json.loads(line)
     except ValueError:
-        return math.inf
+        return False
+    place = record["epoch"], record.get("step", math.inf)
+    return place[0] <= epoch or (place[0] == epoch + 1 and place[1] < step)
 
 
 class RunLog:
@@ -85,29 +126,41 @@ class RunLog:
     On a terminal a progress bar stands for the lines of the steps, which go to `train.log` alone.
     """
 
-    def __init__(self, folder: Path, done: int = 0, use_visualdl: bool = False):
-        """Open the files; those of a resumed run go on after the `done` epochs.
+    def __init__(
+        self,
+        folder: Path,
+        epoch: int = 0,
+        step: int = 0,
+        use_visualdl: bool = False,
+        writes: bool = True,
+    ):
+        """Open the files; those of a resumed run go on after `epoch` epochs and `step` steps.
 
         With `use_visualdl`, the numbers of `metrics.jsonl` go to `folder/vdl` too, for
-        `visualdl --logdir`.
+        `visualdl --logdir`. Of several processes one `writes`, the others say nothing.
         """
+        self._terminal = writes and sys.stderr.isatty()
+        self._bar: tqdm | None = None
+        self._writes = writes
+        self._scalars = None
+        self._records = 0
+        if not writes:
+            return
         self.metrics_path = folder / "metrics.jsonl"
+        resumed = epoch > 0 or step > 0
         kept = []
-        if done and self.metrics_path.is_file():
+        if resumed and self.metrics_path.is_file():
             lines = self.metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
             # What was trained after the checkpoint will be trained again.
-            kept = [line for line in lines if _epoch(line) <= done]
-        self._text = (folder / "train.log").open("a" if done else "w", encoding="utf-8")
-        self._metrics = self.metrics_path.open("w", encoding="utf-8")
-        self._metrics.writelines(kept)
-        self._scalars = None
+            kept = [line for line in lines if _is_before(line, epoch, step)]
+        with replacing(self.metrics_path) as file:
+            file.write_text("".join(kept), encoding="utf-8")
+        self._text = (folder / "train.log").open("a" if resumed else "w", encoding="utf-8")
+        self._metrics = self.metrics_path.open("a", encoding="utf-8")
         if use_visualdl:
             from visualdl import LogWriter  # half a second that other runs need not wait
 
             self._scalars = LogWriter(logdir=str(folder / "vdl"))
-        self._records = 0
-        self._terminal = sys.stderr.isatty()
-        self._bar: tqdm | None = None
 
     def __enter__(self) -> RunLog:
         return self
@@ -119,6 +172,8 @@ class RunLog:
         at: TracebackType | None,
     ) -> None:
         self.end_bar()
+        if not self._writes:
+            return
         if error is not None:
             self.line(f"stopped: {kind.__name__ if kind else ''}: {error}", console=False)
         self._text.close()
@@ -128,22 +183,26 @@ class RunLog:
 
     def line(self, text: str, console: bool = True) -> None:
         """Write a line to `train.log`, and to the console."""
+        if not self._writes:
+            return
         print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._text, flush=True)
         if console:
             tqdm.write(text, file=sys.stderr)
 
     def record(self, kind: str, **values: float) -> None:
         """Write one JSON object to `metrics.jsonl`, and its numbers to VisualDL."""
+        if not self._writes:
+            return
         print(json.dumps({"kind": kind, **values}), file=self._metrics, flush=True)
         self._records += 1
         if self._scalars:
             for name, value in values.items():
                 self._scalars.add_scalar(f"{kind}/{name}", value, self._records)
 
-    def begin_bar(self, epoch: int, epochs: int, steps: int) -> None:
+    def begin_bar(self, epoch: int, epochs: int, steps: int, done: int = 0) -> None:
         """Show an epoch's progress, on a terminal."""
         if self._terminal:
-            self._bar = tqdm(total=steps, desc=f"epoch {epoch}/{epochs}", leave=False)
+            self._bar = tqdm(total=steps, initial=done, desc=f"epoch {epoch}/{epochs}", leave=False)
 
     def advance_bar(self) -> None:
         """Count a step on the progress bar."""
@@ -156,13 +215,16 @@ class RunLog:
             self._bar.close()
             self._bar = None
 
-    def step(self, where: str, means: dict[str, float], speed: Speed) -> None:
-        """Report a step: where the run stands, the means of the epoch so far, and the speed."""
+    def step(
+        self, where: str, means: dict[str, float], speed: Speed, memory: dict[str, float]
+    ) -> None:
+        """Report a step: where the run stands, the means of the epoch so far, speed and memory."""
         values = ", ".join(f"{name}: {mean:.5f}" for name, mean in means.items())
         eta = timedelta(seconds=round(speed.eta))
         self.line(
             f"[Train]{where}, {values}, batch_cost: {speed.batch_cost:.5f}s, "
-            f"reader_cost: {speed.reader_cost:.5f}s, ips: {speed.ips:.5f} samples/s, eta: {eta}",
+            f"reader_cost: {speed.reader_cost:.5f}s, ips: {speed.ips:.5f} samples/s, eta: {eta}"
+            + "".join(f", {name}: {value:.0f} MB" for name, value in memory.items()),
             console=not self._terminal,
         )
         if self._bar is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import paddle
@@ -48,6 +49,15 @@ class Totals:
         sums = paddle.stack(parts)
         self._sums = sums if self._sums is None else self._sums + sums
         self.count += count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums as plain numbers; waits for the device."""
+        return {"count": self.count, "sums": [] if self._sums is None else self._sums.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the sums that `state_dict` returned."""
+        self.count = state["count"]
+        self._sums = paddle.to_tensor(state["sums"], "float64") if state["sums"] else None
 
     def means(self) -> dict[str, float]:
         """Return the mean loss and the share of top-k hits: `loss`, `top1`, … Waits for the device.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
@@ -22,7 +22,8 @@ from ppcls.data.loader import Loader
 from ppcls.data.sampler import DistributedEvalSampler
 from ppcls.data.transforms import Affine, Pipeline
 from ppcls.devices import gpu_count
-from ppcls.engine.checkpoint import checkpoint_weights
+from ppcls.engine.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint
+from ppcls.engine.folder import run_folder
 from ppcls.engine.sampling import build_sampler
 from ppcls.errors import ConfigError, RunError
 
@@ -30,11 +31,13 @@ __all__ = [
     "Normalize",
     "build_loader",
     "build_model",
+    "find_checkpoint",
     "find_weights",
     "load_trained_model",
     "require",
     "seed_everything",
     "select_device",
+    "start_weights",
 ]
 
 T = TypeVar("T")
@@ -131,6 +134,26 @@ def build_model(config: Config) -> ImageClassifier:
     return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout)
 
 
+def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
+    """Return the checkpoint that `Global.checkpoints` names, whole, and what to tell the user.
+
+    `auto` is the newest one in the run's own folder, if there is one.
+
+    Raises:
+        WeightsError: there is no whole checkpoint under that name.
+    """
+    asked = config.Global.checkpoints
+    if asked is None:
+        return None, []
+    if asked != "auto":
+        return open_checkpoint(asked), []
+    folder = run_folder(config)
+    found, notes = newest_checkpoint(folder)
+    if found is None:
+        notes.append(f"Global.checkpoints: auto: there is no checkpoint in {folder}: a fresh start")
+    return found, notes
+
+
 def find_weights(config: Config) -> tuple[Path | None, list[str]]:
     """Return the weights that a configuration names, fetched, and what to tell the user.
 
@@ -141,11 +164,18 @@ def find_weights(config: Config) -> tuple[Path | None, list[str]]:
         WeightsError: nothing is published under that name, no such file or checkpoint, or no way
             to fetch it.
     """
+    checkpoint, notes = find_checkpoint(config)
+    path, more = start_weights(config, checkpoint)
+    return path, notes + more
+
+
+def start_weights(config: Config, checkpoint: Checkpoint | None) -> tuple[Path | None, list[str]]:
+    """Return the weights to use, given the checkpoint that was found (see `find_weights`)."""
     options, arch = config.Global, config.Arch
     card = model_card(arch.name)
     arch_weights = "ssld" if arch.use_ssld else arch.pretrained
-    named: dict[str, bool | str | None] = {
-        "Global.checkpoints": options.checkpoints,
+    named: dict[str, Any] = {
+        "Global.checkpoints": checkpoint,
         "Global.pretrained_model": options.pretrained_model,
         "Arch.pretrained": arch_weights,
     }
@@ -153,8 +183,8 @@ def find_weights(config: Config) -> tuple[Path | None, list[str]]:
     if not chosen:
         return None, []
     notes = [f"{chosen[0]} wins over {key}" for key in chosen[1:]]
-    if options.checkpoints is not None:
-        return checkpoint_weights(options.checkpoints), notes
+    if checkpoint is not None:
+        return checkpoint.files[".pdparams"], notes
     return locate_weights(card, options.pretrained_model or arch_weights), notes
 
 

@@ -2,44 +2,63 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import Tensor
 
-from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
-from ppcls.data.lists import LABEL_LIST, class_names
-from ppcls.data.loader import Loader
+from ppcls.data.lists import class_names
+from ppcls.data.loader import Batch, Loader
 from ppcls.data.mix import CutmixOperator, MixupOperator
-from ppcls.engine.checkpoint import RunState, load_checkpoint, save_checkpoint
-from ppcls.engine.evaluate import eval_topk, evaluate_model
-from ppcls.engine.logs import RunLog, Speed, StepTimer
+from ppcls.engine import distributed
+from ppcls.engine.checkpoint import (
+    Checkpoint,
+    copy_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from ppcls.engine.ema import WeightAverage
+from ppcls.engine.evaluate import Evaluation, eval_topk, evaluate_model, topk_note
+from ppcls.engine.finite import LossWatch, Place, UpdateGuard
+from ppcls.engine.folder import claim_folder, locked, run_folder
+from ppcls.engine.logs import RunLog, StepTimer, Update, peak_memory
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import build_optimizer, learning_rate_schedule
+from ppcls.engine.precision import Precision
+from ppcls.engine.prepare import prepare_model, set_training
 from ppcls.engine.setup import (
     Normalize,
     build_loader,
     build_model,
-    find_weights,
+    find_checkpoint,
     require,
     seed_everything,
     select_device,
+    start_weights,
 )
-from ppcls.errors import ConfigError, RunError
-from ppcls.files import replacing
+from ppcls.engine.signals import Interrupted, Stopped, StopRequest
+from ppcls.engine.state import TrainState
+from ppcls.errors import ConfigError
 from ppcls.plots import training_curves
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["Supervised", "TrainResult", "Trainer", "train"]
+
+Objective = Callable[[Batch, tuple[int, ...]], tuple[Tensor, Tensor, Tensor]]
+"""How a batch becomes a loss (a scalar), logits (N, C) and labels (N,) to count hits with.
+
+The numbers are what its random draws must depend on alone.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,216 +78,396 @@ class TrainResult:
     seconds: float
 
 
-def _claim_folder(config: Config, labels: Sequence[str], overwrite: bool) -> Path:
-    """Return the run's folder, with the configuration and without an earlier run's results.
+class Supervised:
+    """The objective of labelled images: normalise, mix, compute the loss of the model's logits."""
 
-    A run that is resumed in its own folder finds it as it left it.
+    def __init__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        normalize: Normalize,
+        mixing: Sequence[MixupOperator | CutmixOperator],
+        class_num: int,
+    ):
+        self.model, self.loss, self.normalize = model, loss, normalize
+        self.mixing, self.class_num = mixing, class_num
 
-    The class names are copied there and the written configuration names the copy: weights and
-    names stay together, whatever becomes of the data set.
-
-    Raises:
-        ConfigError: an earlier run is there and may not be overwritten.
-        RunError: the folder cannot be written.
-    """
-    folder = Path(config.Global.output_dir) / config.Arch.name
-    names = ("config.yaml", "train.log", "metrics.jsonl", "*.pd*")
-    earlier = [path for name in names for path in folder.glob(name)]
-    resumed = config.Global.checkpoints
-    if resumed and Path(resumed).resolve().parent == folder.resolve():
-        return folder
-    if earlier and not overwrite:
-        raise ConfigError(
-            f"{folder} holds an earlier run ({earlier[0].name}); choose another folder "
-            "(-o Global.output_dir=DIR) or add --overwrite"
-        )
-    if config.Infer:
-        with replacing(folder / LABEL_LIST) as file:
-            lines = [f"{label} {name}\n" for label, name in enumerate(labels)]
-            file.write_text("".join(lines), encoding="utf-8")
-        post = config.Infer.PostProcess.model_copy(
-            update={"class_id_map_file": str(folder / LABEL_LIST)}
-        )
-        infer = config.Infer.model_copy(update={"PostProcess": post})
-        config = config.model_copy(update={"Infer": infer})
-    with replacing(folder / "config.yaml") as file:
-        file.write_text(dump_config(config), encoding="utf-8")
-    for path in folder.glob("*.pd*"):
-        path.unlink()
-        path.with_suffix(".json").unlink(missing_ok=True)
-    return folder
+    def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, the logits and the labels of a batch."""
+        images = self.normalize(paddle.to_tensor(batch.images))
+        labels = targets = paddle.to_tensor(batch.labels)
+        if self.mixing:
+            targets = F.one_hot(labels, self.class_num)
+        for i, mix in enumerate(self.mixing):
+            images, targets = mix(images, targets, np.random.default_rng((*entropy, i)))
+        logits = self.model(images)
+        return self.loss(logits, targets), logits, labels
 
 
-class _Run:
-    """One training run: what it needs, and where it stands."""
+class Trainer:
+    """One training run: the loop, and what happens at the ends of its steps and epochs."""
 
     def __init__(
         self,
         config: Config,
-        optimizer_options: OptimizerBase,
-        model: ImageClassifier,
+        schedule: OptimizerBase,
+        state: TrainState,
+        objective: Objective,
         loader: Loader,
-        mixing: Sequence[MixupOperator | CutmixOperator],
-        eval_loader: Loader | None,
+        evaluate: Callable[[], Evaluation] | None,
+        folder: Path,
+        log: RunLog,
+        stop: StopRequest,
     ):
-        options = config.Global
-        self.config, self.model, self.loader, self.eval_loader = config, model, loader, eval_loader
-        self.steps = len(loader)
-        self.optimizer = build_optimizer(optimizer_options, model)
-        self.schedule = optimizer_options.lr
-        # A run too short for its schedule must not end only when the first epoch begins.
-        learning_rate_schedule(self.schedule, options.epochs, self.steps)
-        self.loss = build_loss(config.Loss.Train)
-        self.eval_loss = build_loss(config.Loss.Eval)
-        self.normalize = Normalize(loader.dataset.pipeline.affine)
-        self.mixing = mixing
+        self.options, self.schedule = config.Global, schedule.lr
+        self.state, self.objective, self.loader = state, objective, loader
+        self.evaluate, self.folder, self.log, self.stop = evaluate, folder, log, stop
+        self.steps = -(-len(loader) // self.options.update_freq)
+        self.parameters = [p for p in state.model.parameters() if not p.stop_gradient]
         topk = [k for metric in config.Metric.Train for k in metric.topk]
         self.topk = clip_topk(topk, config.Arch.class_num)
-        self.state = RunState(epoch=0, best_top1=None)
+        self.loss_name = type(config.Loss.Train[0]).__name__ if len(config.Loss.Train) == 1 else ""
+        samples = loader.dataset.samples
+        self.watch = LossWatch(samples)
+        self.guard = None
+        if self.options.on_nan == "skip":
+            self.guard = UpdateGuard(state, samples, self.options.nan_limit)
+        self.saved_at = time.monotonic()
 
-    def train_epoch(self, epoch: int, timer: StepTimer, log: RunLog) -> None:
-        """Train for one epoch (counted from 1) and report every `print_batch_step` steps."""
-        self.model.train()
+    def run(self) -> None:
+        """Train for the epochs that are left, evaluating and saving after each.
+
+        Raises:
+            Stopped: a signal asked for it; the run is saved.
+            RunError: the loss is no longer finite, or a checkpoint cannot be written.
+        """
+        options, progress = self.options, self.state.progress
+        left = (options.epochs - progress.epoch) * self.steps - progress.step
+        timer = StepTimer(left, distributed.world_size())
+        while progress.epoch < options.epochs:
+            self.train_epoch(progress.epoch + 1, timer)
+            self.end_epoch(progress.epoch + 1)
+            if options.early_stop_patience and progress.stale >= options.early_stop_patience:
+                self.log.line(
+                    f"stopped early: no better top-1 in {progress.stale} evaluations "
+                    f"(Global.early_stop_patience)"
+                )
+                break
+
+    def train_epoch(self, epoch: int, timer: StepTimer) -> None:
+        """Train for one epoch (counted from 1), or what is left of it."""
+        options, state, progress = self.options, self.state, self.state.progress
+        rate = learning_rate_schedule(self.schedule, options.epochs, self.steps, progress.watched)
         totals = Totals(self.topk)
-        rate = learning_rate_schedule(
-            self.schedule, self.config.Global.epochs, self.steps, self.state.watched
-        )
-        log.begin_bar(epoch, self.config.Global.epochs, self.steps)
-        for step, batch in enumerate(timer.batches(self.loader.epoch(epoch))):
-            lr = rate((epoch - 1) * self.steps + step)
-            self.optimizer.set_lr(lr)
-            # Dropout depends on the place in the run alone, so that a resumed run draws the same.
-            seed_everything(self.config.Global.seed, epoch, step)
-            images = self.normalize(paddle.to_tensor(batch.images))
-            labels = targets = paddle.to_tensor(batch.labels)
-            if self.mixing:
-                targets = F.one_hot(labels, self.config.Arch.class_num)
-            for i, mix in enumerate(self.mixing):
-                rng = np.random.default_rng((self.config.Global.seed, epoch, step, i))
-                images, targets = mix(images, targets, rng)
-            logits = self.model(images)
-            loss = self.loss(logits, targets)
-            loss.backward()
-            self.optimizer.step()
-            self.optimizer.clear_grad()
-            totals.add(loss, logits, labels)
-            log.advance_bar()
-            if step % self.config.Global.print_batch_step == 0 or step == self.steps - 1:
-                self._report(epoch, step, lr, totals.means(), timer.report(), log)
-        log.end_bar()
+        if progress.totals and distributed.rank() == 0:
+            totals.load_state_dict(progress.totals)
+        set_training(state.model)
+        self.log.begin_bar(epoch, options.epochs, self.steps, progress.step)
+        batches = self.loader.epoch(epoch, skip=progress.step * options.update_freq)
+        for update in timer.updates(batches, options.update_freq):
+            place = Place(epoch, progress.step, rate((epoch - 1) * self.steps + progress.step))
+            state.optimizer.set_lr(place.lr)
+            # What is drawn depends on the place in the run alone: a resumed run draws the same.
+            entropy = (options.seed, epoch, progress.step, distributed.rank())
+            seed_everything(*entropy)
+            outputs = [
+                self.backward(batch, len(batch.labels) / update.samples, (*entropy, i))
+                for i, batch in enumerate(update.batches)
+            ]
+            distributed.sum_gradients(self.parameters)
+            if self.is_sound(place, update, [loss for loss, _, _ in outputs]):
+                state.precision.step(state.optimizer)
+                if state.average:
+                    state.average.update()
+                for output in outputs:
+                    totals.add(*output)
+            state.optimizer.clear_grad()
+            progress.step += 1
+            self.end_step(place, totals, timer)
+        self.log.end_bar()
 
-    def _report(
-        self, epoch: int, step: int, lr: float, means: dict[str, float], speed: Speed, log: RunLog
-    ) -> None:
-        if not math.isfinite(means["loss"]):
-            raise RunError(
-                f"the loss is {means['loss']} in epoch {epoch}, by step {step} (learning rate "
-                f"{lr:g}); usual remedies: a lower Optimizer.lr.learning_rate, larger images"
-            )
-        progress = f"[Epoch {epoch}/{self.config.Global.epochs}][Iter: {step}/{self.steps}]"
-        terms = self.config.Loss.Train
-        loss_of_term = {type(terms[0]).__name__: means["loss"]} if len(terms) == 1 else {}
+    def backward(
+        self, batch: Batch, share: float, entropy: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradients of a batch that is a share of its update; return loss, logits, labels.
+
+        The gradients of the batches of all processes add up to those of the mean over all samples.
+        """
+        with self.state.precision.training():
+            loss, logits, labels = self.objective(batch, entropy)
+        share /= distributed.world_size()
+        self.state.precision.backward(loss if share == 1 else loss * share)
+        return loss.detach(), logits.detach(), labels
+
+    def is_sound(self, place: Place, update: Update, losses: list[Tensor]) -> bool:
+        """Whether to make an update; unless asked to skip, the next look at the losses says it."""
+        if self.guard is None:
+            for loss, batch in zip(losses, update.batches, strict=True):
+                self.watch.add(place, loss, batch.indices)
+            return True
+        indices = np.concatenate([batch.indices for batch in update.batches])
+        reason = self.guard.admits(place, losses, indices)
+        if reason:
+            self.log.line(reason)
+        return not reason
+
+    def end_step(self, place: Place, totals: Totals, timer: StepTimer) -> None:
+        """Report, save and stop where that is due; nothing else waits for the device."""
+        self.log.advance_bar()
+        step, last = place.step, place.step == self.steps - 1
+        look = step % self.options.print_batch_step == 0 or last
+        if look:
+            self.watch.look()
+            self.report(place, totals, timer)
+        # Processes stop and save together, so they ask each other, at every look.
+        stop, save = self.stop.signal is not None, self.is_time_to_save()
+        if distributed.world_size() > 1:
+            stop, save = distributed.any_rank(stop, save) if look else (False, False)
+        if stop or save or self.is_step_to_save(place):
+            self.state.progress.totals = totals.state_dict()
+            self.save()
+        if stop:
+            self.raise_stopped()
+
+    def is_time_to_save(self) -> bool:
+        """Whether `save_minutes` have passed since the last checkpoint."""
+        minutes = self.options.save_minutes
+        passed = time.monotonic() - self.saved_at
+        return minutes is not None and distributed.rank() == 0 and passed >= 60 * minutes
+
+    def is_step_to_save(self, place: Place) -> bool:
+        """Whether a checkpoint is due after this step of the run."""
+        every = self.options.save_steps
+        done = (place.epoch - 1) * self.steps + place.step + 1
+        return every is not None and done % every == 0
+
+    def report(self, place: Place, totals: Totals, timer: StepTimer) -> None:
+        """Write the means of the epoch so far to the log."""
+        means, speed = totals.means(), timer.report()
+        epoch, step, lr = place
+        named = {self.loss_name: means["loss"]} if self.loss_name else {}
         hits = {name: mean for name, mean in means.items() if name != "loss"}
-        log.step(
-            f"{progress}lr({self.schedule.name}): {lr:.8f}",
-            hits | loss_of_term | {"loss": means["loss"]},
+        memory = peak_memory()
+        self.log.step(
+            f"[Epoch {epoch}/{self.options.epochs}][Iter: {step}/{self.steps}]"
+            f"lr({self.schedule.name}): {lr:.8f}",
+            hits | named | {"loss": means["loss"]},
             speed,
+            memory if self.options.print_mem_info else {},
         )
-        log.record(kind="train", epoch=epoch, step=step, lr=lr, **means, **speed._asdict())
+        place_of_record = {"epoch": epoch, "step": step, "lr": lr}
+        self.log.record("train", **place_of_record, **means, **speed._asdict(), **memory)
 
-    def evaluate_epoch(self, loader: Loader, epoch: int, log: RunLog) -> bool:
+    def end_epoch(self, epoch: int) -> None:
+        """Evaluate and save; the epoch is complete when both are done."""
+        options, progress = self.options, self.state.progress
+        names = []
+        if self.evaluate and self.is_evaluation_due(epoch) and self.evaluate_epoch(epoch):
+            names.append("best_model")
+        if epoch % options.save_interval == 0:
+            names.append(f"epoch_{epoch}")
+        progress.epoch, progress.step, progress.totals = epoch, 0, {}
+        self.save(names)
+        if any(distributed.any_rank(self.stop.signal is not None)) and epoch < options.epochs:
+            self.raise_stopped()
+
+    def is_evaluation_due(self, epoch: int) -> bool:
+        """Whether an epoch ends with an evaluation; the last one always does."""
+        options = self.options
+        due = epoch >= options.start_eval_epoch and epoch % options.eval_interval == 0
+        return due or epoch == options.epochs
+
+    def evaluate_epoch(self, epoch: int) -> bool:
         """Evaluate; return whether no earlier evaluation had a higher top-1."""
-        found = evaluate_model(self.model, loader, self.eval_loss, eval_topk(self.config))
-        top1, best = found.means["top1"], self.state.best_top1
+        assert self.evaluate is not None
+        state, progress = self.state, self.state.progress
+        # Every process evaluates the model that is saved.
+        distributed.broadcast(state.model.buffers())
+        weights = state.average.applied() if state.average else nullcontext()
+        try:
+            with weights, state.precision.evaluating(), self.stop.at_once():
+                found = self.evaluate()
+        except Interrupted:
+            self.save()
+            self.raise_stopped()
+        top1, best = found.means["top1"], progress.best_top1
         is_best = best is None or top1 >= best
-        watched = self.state.watched
+        progress.stale = 0 if best is None or top1 > best else progress.stale + 1
+        if is_best:
+            progress.best_top1, progress.best_epoch = top1, epoch
         if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
-            watched += (found.means["loss" if self.schedule.mode == "min" else "top1"],)
-        self.state = RunState(epoch, top1 if is_best else best, watched)
-        log.record(kind="eval", epoch=epoch, **found.means)
-        log.line(
-            f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {self.state.best_top1:.5f})"
+            progress.watched.append(found.means["loss" if self.schedule.mode == "min" else "top1"])
+        self.log.record("eval", epoch=epoch, **found.means)
+        self.log.line(
+            f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {progress.best_top1:.5f})"
         )
         return is_best
 
-    def train(self, folder: Path, log: RunLog) -> TrainResult:
-        """Train for the epochs that are left, evaluating and saving after each."""
-        options, first = self.config.Global, self.state.epoch + 1
-        start = time.perf_counter()
-        timer = StepTimer((options.epochs - first + 1) * self.steps)
-        for epoch in range(first, options.epochs + 1):
-            self.train_epoch(epoch, timer, log)
-            self.state = replace(self.state, epoch=epoch)
-            names = ["latest"]
-            if epoch % options.save_interval == 0:
-                names.append(f"epoch_{epoch}")
-            due = epoch % options.eval_interval == 0 or epoch == options.epochs
-            if self.eval_loader and due and self.evaluate_epoch(self.eval_loader, epoch, log):
-                names.append("best_model")
-            for name in names:
-                save_checkpoint(folder / name, self.model, self.optimizer, self.state)
-        chosen = "latest" if self.state.best_top1 is None else "best_model"
-        return TrainResult(
-            folder,
-            folder / f"{chosen}.pdparams",
-            self.state.best_top1,
-            time.perf_counter() - start,
+    def save(self, names: Sequence[str] = ()) -> None:
+        """Write the checkpoint `latest`, and let it have these names too."""
+        self.watch.look()
+        self.saved_at = time.monotonic()
+        if distributed.rank() != 0:
+            return
+        progress = self.state.progress
+        checkpoint = write_checkpoint(
+            self.folder / "latest",
+            self.state.state_dict(),
+            epoch=progress.epoch,
+            step=progress.step,
+            names=tuple(names),
+        )
+        self.name(checkpoint)
+
+    def name(self, checkpoint: Checkpoint) -> None:
+        """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
+        for name in checkpoint.names:
+            copy_checkpoint(checkpoint, self.folder / name)
+        if self.options.keep_last:
+            epochs = sorted(int(p.stem[6:]) for p in self.folder.glob("epoch_*.pdparams"))
+            for epoch in epochs[: -self.options.keep_last]:
+                remove_checkpoint(self.folder / f"epoch_{epoch}")
+
+    def raise_stopped(self) -> None:
+        """End the run, saved, because a signal asked for it."""
+        progress = self.state.progress
+        assert self.stop.signal is not None
+        raise Stopped(
+            f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
+            f"{self.folder / 'latest'}; go on with -o Global.checkpoints=auto",
+            self.stop.signal,
         )
 
 
 def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
 
-    The folder gets the checkpoints `latest`, `best_model` (highest top-1, of equals the latest) and
-    `epoch_N` every `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest),
-    `config.yaml`, `label_list.txt`, `train.log`, `metrics.jsonl` and `curves.png`.
+    The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
+    `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
+    `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
+    `label_list.txt`, `train.log`, `metrics.jsonl` and `curves.png`.
 
-    `Global.checkpoints` names a checkpoint to go on from, epoch by epoch as if the run had never
-    stopped.
+    `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
+    stopped; `auto` is the newest in the run's own folder, if there is one.
+
+    Started by `paddle.distributed.launch`, several processes train as one; the first writes.
 
     Raises:
-        ConfigError: a section is missing, or the folder holds an earlier run and `overwrite` is
-            false.
+        ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
+            or the run to go on with is finished.
         DataError: a list, a label, the class names or an image is wrong.
         WeightsError: the weights to start from cannot be had, or are made for another model.
-        RunError: the loss is no longer finite, no such device, or nowhere to write.
+        RunError: the loss is no longer finite, no such device, nowhere to write, or another process
+            of the run is gone.
+        Stopped: SIGINT or SIGTERM asked for it; the run is saved.
     """
+    select_device(config.Global.device)
+    distributed.init_processes()
+    with distributed.naming_lost_ranks():
+        return _train(config, overwrite)
+
+
+def _train(config: Config, overwrite: bool) -> TrainResult:
+    start = time.perf_counter()
     options, class_num = config.Global, config.Arch.class_num
+    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
+    distributed.check_same(digest, "the configuration")
     train_data = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
     optimizer_options = require(config.Optimizer, "Optimizer", "ppcls train")
     eval_data = None
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         eval_data = require(config.DataLoader.Eval, needed, "ppcls train")
+    if overwrite and options.checkpoints == "auto":
+        raise ConfigError(
+            "--overwrite replaces the run that Global.checkpoints=auto goes on with; leave one out"
+        )
     device = select_device(options.device)
+    precision = Precision(config.AMP, device)
     seed_everything(options.seed)
+    folder, is_first = run_folder(config), distributed.rank() == 0
+    ranks = distributed.rank(), distributed.world_size()
     with ExitStack() as stack:
-        loader = stack.enter_context(build_loader(train_data, class_num, options.seed))
+        stop = stack.enter_context(StopRequest())
+        loader = stack.enter_context(build_loader(train_data, class_num, options.seed, *ranks))
         eval_loader = None
         if eval_data:
-            eval_loader = stack.enter_context(build_loader(eval_data, class_num, options.seed))
+            eval_loader = stack.enter_context(
+                build_loader(eval_data, class_num, options.seed, *ranks)
+            )
         # Wrong class names would otherwise come to light when the trained model is exported.
         names_file = config.Infer and config.Infer.PostProcess.class_id_map_file
         labels = class_names(names_file or None, class_num)
-        model = build_model(config)
-        weights, notes = find_weights(config)
-        if weights:
-            resuming = options.checkpoints is not None
-            notes += load_weights(model, weights, adapt=not resuming, strict=options.strict)
-        # mypy takes a union for its members' base class where a type variable stands for it.
-        mixing = train_data.dataset.batch_transform_ops
-        run = _Run(config, optimizer_options, model, loader, mixing, eval_loader)  # type: ignore[arg-type]
-        if options.checkpoints is not None:
-            run.state = load_checkpoint(options.checkpoints, model, run.optimizer)
-            notes.append(f"resuming {options.checkpoints} after epoch {run.state.epoch}")
-        folder = _claim_folder(config, labels, overwrite)
-        log = stack.enter_context(RunLog(folder, run.state.epoch, options.use_visualdl))
-        log.line(
-            f"{config.Arch.name}, {class_num} classes, on {device}: {len(loader.dataset)} images, "
-            f"{len(loader)} steps an epoch, {options.epochs} epochs; writing to {folder}"
+        if is_first:
+            stack.enter_context(locked(folder))
+        checkpoint, notes = find_checkpoint(config)
+        resumes_here = (
+            checkpoint is not None and checkpoint.prefix.resolve().parent == folder.resolve()
         )
-        for note in notes:
+        if checkpoint and checkpoint.epoch >= options.epochs:
+            raise ConfigError(
+                f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
+                f"{options.epochs} epochs); raise Global.epochs to go on, or leave "
+                "Global.checkpoints out and add --overwrite to start again"
+            )
+        weights, more = start_weights(config, checkpoint)
+        model = build_model(config)
+        notes += more + prepare_model(model, config.Arch, device)
+        if weights and not checkpoint:
+            notes += load_weights(model, weights, adapt=True, strict=options.strict)
+        optimizer = build_optimizer(optimizer_options, model)
+        # A run too short for its schedule must not end only when the first epoch begins.
+        learning_rate_schedule(
+            optimizer_options.lr, options.epochs, -(-len(loader) // options.update_freq)
+        )
+        optimizer = precision.decorate(model, optimizer)
+        state = TrainState(model, optimizer, precision, None)
+        if checkpoint:
+            notes += state.load_model(checkpoint, options.strict)
+        if config.EMA:
+            state.average = WeightAverage(model, config.EMA.decay)
+        if checkpoint:
+            state.load(checkpoint)
+            step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
+            notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
+        distributed.broadcast(model.state_dict().values())
+        if not resumes_here and is_first:
+            claim_folder(folder, config, labels, overwrite)
+        progress = state.progress
+        log = stack.enter_context(
+            RunLog(folder, progress.epoch, progress.step, options.use_visualdl, is_first)
+        )
+        processes = distributed.world_size()
+        log.line(
+            f"{config.Arch.name}, {class_num} classes, on {device}"
+            f"{f' x {processes}' if processes > 1 else ''}: {len(loader.dataset)} images, "
+            f"{len(loader)} batches an epoch, {options.epochs} epochs; writing to {folder}"
+        )
+        for note in [*notes, *topk_note(config)]:
             log.line(note)
-        result = run.train(folder, log)
-    training_curves(log.metrics_path, folder / "curves.png")
-    return result
+        forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
+        objective = Supervised(
+            forward,
+            build_loss(config.Loss.Train),
+            Normalize(loader.dataset.pipeline.affine),
+            train_data.dataset.batch_transform_ops,  # type: ignore[arg-type]
+            class_num,
+        )
+        evaluate = None
+        if eval_loader is not None:
+            loss, topk, data = build_loss(config.Loss.Eval), eval_topk(config), eval_loader
+
+            def evaluate() -> Evaluation:
+                return evaluate_model(model, data, loss, topk)
+
+        trainer = Trainer(
+            config, optimizer_options, state, objective, loader, evaluate, folder, log, stop
+        )
+        if checkpoint and resumes_here and is_first:
+            trainer.name(checkpoint)
+        trainer.run()
+    if is_first:
+        training_curves(log.metrics_path, folder / "curves.png")
+    chosen = "latest" if progress.best_top1 is None else "best_model"
+    best = folder / f"{chosen}.pdparams"
+    return TrainResult(folder, best, progress.best_top1, time.perf_counter() - start)

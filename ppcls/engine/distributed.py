@@ -1,0 +1,185 @@
+"""Several processes as one: who they are, sums over them, and errors that name a rank.
+
+`python -m paddle.distributed.launch` starts the processes and sets what they need to find each
+other. In a single process every function here does nothing, at no cost.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import paddle
+import paddle.distributed as dist
+from paddle import Tensor
+
+from ppcls.errors import ConfigError, RunError
+
+__all__ = [
+    "any_rank",
+    "barrier",
+    "broadcast",
+    "check_same",
+    "gather",
+    "init_processes",
+    "naming_lost_ranks",
+    "rank",
+    "sum_gradients",
+    "sum_over_ranks",
+    "world_size",
+]
+
+T = TypeVar("T")
+
+
+class _Peer(NamedTuple):
+    host: str
+    pid: int
+
+
+_peers: list[_Peer] = []
+
+
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return dist.get_rank()
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size()
+
+
+def init_processes() -> None:
+    """Connect the processes that the launcher started; a single one has nothing to connect to.
+
+    Raises:
+        RunError: the others cannot be reached.
+    """
+    if world_size() == 1 or dist.is_initialized():
+        return
+    try:
+        dist.init_parallel_env()
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        master = os.environ.get("PADDLE_MASTER") or os.environ.get("MASTER_ADDR") or "the master"
+        raise RunError(
+            f"rank {rank()}: cannot meet the other {world_size() - 1} processes at {master}: "
+            f"{reason}; is the port in use (choose another with --master HOST:PORT), or closed by "
+            "a firewall?"
+        ) from None
+    _peers[:] = [_Peer(*peer) for peer in gather((socket.gethostname(), os.getpid()))]
+
+
+def gather(value: T) -> list[T]:
+    """Return what every process holds, by rank. Values are pickled: for small things."""
+    if world_size() == 1:
+        return [value]
+    values: list[T] = []
+    dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors with those of rank 0."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def sum_over_ranks(values: np.ndarray) -> np.ndarray:
+    """Return the sum over all processes of an array; float64 sums are float64."""
+    if world_size() == 1:
+        return values
+    total = paddle.to_tensor(values)
+    dist.all_reduce(total)
+    return total.numpy()
+
+
+def any_rank(*flags: bool) -> list[bool]:
+    """Say of each flag whether it is set in any process."""
+    return (sum_over_ranks(np.array(flags, np.int64)) > 0).tolist()
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+@paddle.no_grad()
+def sum_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace gradients by their sums over all processes, in one exchange for each type.
+
+    Called once an update, after the last `backward`: what is accumulated is exchanged once.
+    """
+    if world_size() == 1:
+        return
+    by_type: dict[Any, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+    for gradients in by_type.values():
+        flat = paddle.concat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        parts = paddle.split(flat, [gradient.size for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            paddle.assign(part.reshape(gradient.shape), gradient)
+
+
+def check_same(digest: str, what: str) -> None:
+    """Make sure that all processes hold the same.
+
+    Raises:
+        ConfigError: one holds something else than rank 0.
+    """
+    digests = gather(digest)
+    others = [r for r, other in enumerate(digests) if other != digests[0]]
+    if others:
+        named = ", ".join(str(r) for r in others)
+        raise ConfigError(
+            f"rank {named}: {what} is not that of rank 0; start every process with the same files "
+            "and the same -o"
+        )
+
+
+def _is_alive(peer: _Peer) -> bool:
+    if peer.host != socket.gethostname():
+        return True
+    try:
+        with open(f"/proc/{peer.pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+@contextmanager
+def naming_lost_ranks() -> Iterator[None]:
+    """Turn the failure of an exchange into an error that names the rank that is gone.
+
+    Raises:
+        RunError: an exchange between the processes failed.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        lost: list[int] = []
+        if _peers and world_size() > 1 and "gloo" in str(error) + repr(error):
+            # A process that has just been killed takes a moment to be gone.
+            for _ in range(20):
+                lost = [r for r, peer in enumerate(_peers) if not _is_alive(peer)]
+                if lost:
+                    break
+                time.sleep(0.1)
+            where = ", ".join(f"rank {r} (process {_peers[r].pid})" for r in lost)
+            nodes = ", ".join(sorted({peer.host for peer in _peers}))
+            what = f"{where} is gone" if lost else f"a process on one of {nodes} does not answer"
+            raise RunError(
+                f"rank {rank()}: {what}; its log says why: log/workerlog.N of rank N"
+            ) from None
+        raise

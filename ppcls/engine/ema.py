@@ -1,0 +1,63 @@
+"""The moving average of a model's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import paddle
+from paddle import nn
+
+__all__ = ["WeightAverage"]
+
+
+class WeightAverage:
+    """An exponential moving average of parameters and buffers, kept in float32.
+
+    After every update: average = decay * average + (1 - decay) * weights. It starts as the weights
+    that training starts from.
+
+    Args:
+        model: whose weights are averaged.
+        decay: the share of the average that stays, in [0, 1).
+    """
+
+    def __init__(self, model: nn.Layer, decay: float):
+        self.decay = decay
+        self._current = model.state_dict()
+        self.average = {k: v.astype("float32").clone() for k, v in self._current.items()}
+        # What does not change between updates needs no averaging either.
+        self._moving = [
+            (self.average[key], value)
+            for key, value in self._current.items()
+            if not (isinstance(value, paddle.base.framework.EagerParamBase) and value.stop_gradient)
+        ]
+
+    @paddle.no_grad()
+    def update(self) -> None:
+        """Take the current weights in."""
+        for average, value in self._moving:
+            average.lerp_(value.astype("float32"), 1 - self.decay)
+
+    @paddle.no_grad()
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        """Set the average, by structured name."""
+        for key, average in self.average.items():
+            average.set_value(arrays[key].astype(np.float32))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Let the model have the average for its weights, for as long as the context lasts."""
+        with paddle.no_grad():
+            raw = {key: value.clone() for key, value in self._current.items()}
+            self._assign(self.average)
+        try:
+            yield
+        finally:
+            with paddle.no_grad():
+                self._assign(raw)
+
+    def _assign(self, weights: dict[str, paddle.Tensor]) -> None:
+        for key, value in self._current.items():
+            paddle.assign(weights[key].astype(value.dtype), value)
