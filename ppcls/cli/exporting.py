@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ppcls.cli.parsing import Commands, add_config_options, config_of
@@ -61,20 +65,32 @@ def _describe(parity: Parity) -> list[str]:
     return lines
 
 
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: what was begun is removed on the way out."""
+    earlier = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
 def _export(args: argparse.Namespace) -> int:
     config = _config(args)
     from ppcls.exporter.export import export
 
-    result = export(
-        config,
-        allow_random=args.allow_random,
-        file_format=args.format,
-        input_size=args.input_size,
-        softmax=args.softmax,
-        uint8_input=args.uint8_input,
-        onnx=args.onnx,
-        check=not args.no_check,
-    )
+    with _ending_on_sigterm():
+        result = export(
+            config,
+            allow_random=args.allow_random,
+            file_format=args.format,
+            input_size=args.input_size,
+            softmax=args.softmax,
+            features=args.features,
+            uint8_input=args.uint8_input,
+            onnx=args.onnx,
+            check=not args.no_check,
+        )
     if args.json:
         record = {"folder": str(result.folder), "parity": result.spec.parity.model_dump()}
         print(json.dumps(record | {"files": result.spec.files}, indent=2, ensure_ascii=False))
@@ -128,6 +144,11 @@ def add_commands(commands: Commands) -> None:
     )
     export.add_argument(
         "--softmax", action="store_true", help="answer with probabilities instead of logits"
+    )
+    export.add_argument(
+        "--features",
+        action="store_true",
+        help="give the pooled last feature map as a second output",
     )
     export.add_argument(
         "--input-size",

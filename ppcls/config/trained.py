@@ -72,9 +72,7 @@ def trained_config(
         try:
             find_config(source)
         except ConfigError as error:
-            raise ConfigError(
-                f"neither a checkpoint nor an architecture, and {error}"
-            ) from None
+            raise ConfigError(f"neither a checkpoint nor an architecture, and {error}") from None
         return load_config(source, [*ours, *overrides])
     if weights is not None:
         raise ConfigError(

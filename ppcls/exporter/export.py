@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,6 @@ import paddle
 from filelock import FileLock, Timeout
 
 import ppcls
-from ppcls.arch.layers import ImageClassifier
 from ppcls.bundle import (
     GRAPH_FILE,
     OLDER_GRAPH_FILE,
@@ -36,12 +34,10 @@ from ppcls.data.lists import class_names
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
-from ppcls.exporter import parity
-from ppcls.exporter.images import Images, random_images, real_images, resized
+from ppcls.exporter.images import random_images, resized
 from ppcls.exporter.onnx import OPSET, require_onnx, write_onnx
+from ppcls.exporter.parity import Proof
 from ppcls.exporter.static_graph import INPUT_NAME, GraphFormat, GraphOptions, write_graph
-from ppcls.inference.backends import Backend
-from ppcls.inference.backends.eager import EagerBackend
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 
@@ -68,6 +64,7 @@ def export(
     file_format: GraphFormat = "json",
     input_size: int | tuple[int, int] | None = None,
     softmax: bool = False,
+    features: bool = False,
     uint8_input: bool = False,
     onnx: bool = False,
     check: bool = True,
@@ -86,6 +83,7 @@ def export(
         input_size: side, or (height, width), of the images to take instead; the transforms are
             scaled with it.
         softmax: answer with probabilities instead of logits.
+        features: give the pooled last feature map, (N, C), as a second output.
         uint8_input: take pixels, uint8 (N, H, W, 3), and normalise them in the graph.
         onnx: write `inference.onnx` too.
         check: False to leave out the comparison, and mark the bundle as unverified.
@@ -116,9 +114,12 @@ def export(
     channels, height, width = config.Global.image_shape
     affine = [values.tolist() for values in pipeline.affine]
     options = GraphOptions(
-        (channels, height, width), softmax, affine=(affine[0], affine[1]) if uint8_input else None
+        (channels, height, width),
+        softmax,
+        features,
+        affine=(affine[0], affine[1]) if uint8_input else None,
     )
-    proof = _Proof(config, model, pipeline, noise, options) if check else None
+    proof = Proof(config, model, pipeline, noise, options) if check else None
 
     folder = Path(config.Global.save_inference_dir)
     with _work_folder(folder) as work:
@@ -140,14 +141,18 @@ def export(
             files.append(ONNX_FILE)
             versions |= {"paddle2onnx": version("paddle2onnx"), "onnx_opset": str(OPSET)}
             if proof:
-                runtime = f"ONNX Runtime {version('onnxruntime')}"
+                runtime = f"ONNX Runtime {OnnxRuntimeBackend.capability().version}"
                 checks.append(proof.check(OnnxRuntimeBackend(work), ONNX_FILE, runtime))
         spec = {
             "Global": {"model_name": config.Arch.name},
             "card": model_card(config.Arch.name).to_dict(),
             "config_sha256": hashlib.sha256(dump_config(config).encode()).hexdigest(),
             "Input": _input_spec(config, pipeline, uint8_input),
-            "Output": {"classes": config.Arch.class_num, "softmax": softmax},
+            "Output": {
+                "classes": config.Arch.class_num,
+                "softmax": softmax,
+                "features": features,
+            },
             "PreProcess": {
                 "transform_ops": image_ops_of(infer.transforms, normalized=not uint8_input)
             },
@@ -215,95 +220,6 @@ def _input_spec(config: Config, pipeline: Pipeline, uint8_input: bool) -> dict[s
         "range": values,
         "decode": pipeline.image_ops[0],
     }
-
-
-class _Proof:
-    """What the model itself answers, to hold each graph against.
-
-    The model answers before it is traced: what is proven is that tracing changed nothing.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        model: ImageClassifier,
-        pipeline: Pipeline,
-        noise: Images,
-        options: GraphOptions,
-    ):
-        self._softmax, self._pixels = options.softmax, options.affine is not None
-        self._normalize, self._noise = pipeline.normalize, noise
-        # Random images go through one at a time, so that the graphs run with two batch sizes.
-        self._batches = {"images": config.Infer.batch_size if config.Infer else 1, "noise": 1}
-        found = real_images(config, pipeline)
-        self._images, self._source = found if found else (None, "random")
-        if not found and config.DataLoader.Eval:
-            dataset = config.DataLoader.Eval.dataset
-            print(
-                f"no {dataset.cls_label_path} here: the export is checked on random images alone",
-                file=sys.stderr,
-            )
-        eager = EagerBackend(model)
-        try:
-            self._expected_noise = self._answers(eager.run, noise, "noise", "model")
-        except (ValueError, RuntimeError, OSError) as error:
-            size = "x".join(str(side) for side in reversed(options.shape[1:]))
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise ConfigError(f"{model.name} cannot take {size} images: {reason}") from None
-        self._expected = None
-        if self._images:
-            self._expected = self._answers(eager.run, self._images, "images", "model")
-        for logits in (self._expected_noise, self._expected):
-            if logits is not None and not np.isfinite(logits).all():
-                raise RunError("the model itself answers with numbers that are not finite")
-
-    def _answers(self, run: Any, images: Images, kind: str, what: str) -> np.ndarray:
-        def run_pixels(pixels: np.ndarray) -> np.ndarray:
-            return run(self._normalize(pixels))
-
-        return parity.compute(run_pixels, images.pixels, self._batches[kind], what)
-
-    def _compare(
-        self, backend: Backend, images: Images, expected: np.ndarray, kind: str, graph: str
-    ) -> float:
-        if self._pixels:
-            found = parity.compute(backend.run, images.pixels, self._batches[kind], graph)
-        else:
-            found = self._answers(backend.run, images, kind, graph)
-        std = float(expected.std())
-        if self._softmax:
-            # Equal up to one number for each image, which softmax takes away.
-            found = parity.log_probabilities(found, softmax=True)
-            expected = parity.log_probabilities(expected, softmax=False)
-        return parity.compare_logits(expected, found, std).require(images.names, graph)
-
-    def check(self, backend: Backend, file: str, engine: str) -> dict[str, Any]:
-        """Compare a graph with the model and return the record of it.
-
-        Raises:
-            RunError: it answers differently.
-        """
-        record: dict[str, Any] = {"file": file, "engine": engine}
-        graph = f"{file}, run by {engine},"
-        if self._images is not None and self._expected is not None:
-            record["max_difference"] = self._compare(
-                backend, self._images, self._expected, "images", graph
-            )
-        record["max_difference_random"] = self._compare(
-            backend, self._noise, self._expected_noise, "noise", graph
-        )
-        return record
-
-    def record(self, checks: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the fields of `bundle.Parity`."""
-        return {
-            "verified": True,
-            "images": len(self._images.names) if self._images else 0,
-            "source": self._source,
-            "random_images": len(self._noise.names),
-            "tolerance": parity.TOLERANCE,
-            "checks": checks,
-        }
 
 
 @contextmanager

@@ -64,12 +64,13 @@ class _Graph(nn.Layer):
         if self.normalize is not None:
             x = self.normalize(x)
         last = self.model.forward_features(x)[-1]
+        # Before the head: Paddle Inference scales the map for dropout in place, even where it is
+        # read again later.
+        pooled = F.adaptive_avg_pool2d(last, 1).flatten(1) if self.features else None
         answer = self.model.forward_head(last)
         if self.softmax:
             answer = F.softmax(answer)
-        if self.features:
-            return answer, F.adaptive_avg_pool2d(last, 1).flatten(1)
-        return answer
+        return answer if pooled is None else (answer, pooled)
 
 
 def _trace(model: ImageClassifier, options: GraphOptions, prefix: Path) -> None:
