@@ -19,7 +19,8 @@ __all__ = [
 ]
 
 # No public spelling can be traced into the older export format (.pdmodel): Paddle 3.3 binds
-# F.sigmoid, nn.Sigmoid, paddle.exp and paddle.tanh to the newer one alone. This is the same operator.
+# F.sigmoid, nn.Sigmoid, paddle.exp and paddle.tanh to the newer one alone. This is the operator of
+# F.sigmoid.
 _sigmoid = generate_activation_fn("sigmoid")
 
 

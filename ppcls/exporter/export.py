@@ -30,7 +30,7 @@ from ppcls.bundle import (
 )
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
-from ppcls.data.lists import class_names
+from ppcls.config.classes import label_names
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
@@ -105,7 +105,7 @@ def export(
     config = _at_size(config, input_size)
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
-    labels = class_names(infer.PostProcess.class_id_map_file, config.Arch.class_num)
+    labels = label_names(config)
     pipeline = Pipeline(infer.transforms)
     if config.DataLoader.Eval:
         _check_same(pipeline, Pipeline(config.DataLoader.Eval.dataset.transform_ops))

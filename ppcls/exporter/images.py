@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from ppcls.config import Config
-from ppcls.data.lists import read_image_list
 from ppcls.data.transforms import Pipeline
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, ImageError
 
 __all__ = ["Images", "random_images", "real_images", "resized"]
 
@@ -53,25 +52,32 @@ def resized(ops: Sequence[Any], old: tuple[int, int], new: tuple[int, int]) -> l
 def real_images(config: Config, pipeline: Pipeline) -> tuple[Images, str] | None:
     """Return up to 64 images from all over the evaluation set, and what to call the set.
 
-    None where the configuration has no evaluation set, or there is no such list here.
+    None where the configuration has no evaluation set, or there is no such list or folder here.
+    Images that cannot be read are left out where the evaluation goes on without them (`on_error`).
 
     Raises:
         DataError: the list, a label or an image is wrong.
         ConfigError: the transforms give another size than `Global.image_shape`.
     """
     data = config.DataLoader.Eval and config.DataLoader.Eval.dataset
-    if not data or not Path(data.cls_label_path).exists():
+    if not data or not Path(data.source).exists():
         return None
-    samples = read_image_list(
-        data.cls_label_path, data.image_root, config.Arch.class_num, data.delimiter
-    )
+    samples = data.read(config.Arch.class_num)
     count = min(_REAL, len(samples))
-    names = [samples[i].path for i in np.linspace(0, len(samples) - 1, count).astype(int)]
     rng = np.random.default_rng(0)
-    images = [pipeline(name, rng) for name in names]
-    for image, name in zip(images, names, strict=True):
+    images, names = [], []
+    for i in np.linspace(0, len(samples) - 1, count).astype(int):
+        name = samples[i].path
+        try:
+            image = pipeline(name, rng)
+        except ImageError:
+            if data.on_error == "error":
+                raise
+            continue
         _check_shape(image, name, config)
-    return Images(np.stack(images), names), data.cls_label_path
+        images.append(image)
+        names.append(name)
+    return (Images(np.stack(images), names), data.source) if images else None
 
 
 def random_images(config: Config, pipeline: Pipeline) -> Images:

@@ -181,8 +181,8 @@ class Proof:
             batch_size = config.Infer.batch_size if config.Infer else 1
             self._real = self._ask(images, batch_size)
         elif config.DataLoader.Eval:
-            missing = config.DataLoader.Eval.dataset.cls_label_path
-            print(f"no {missing} here: checking on random images alone", file=sys.stderr)
+            missing = config.DataLoader.Eval.dataset.source
+            print(f"no images of {missing} here: checking on random ones alone", file=sys.stderr)
 
     def _ask(self, images: Images, batch_size: int) -> _Answers:
         @paddle.no_grad()
