@@ -215,10 +215,13 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
         if isinstance(op, (DecodeImage, NormalizeImage, ToCHWImage)):
             continue
         listed.append(op.model_dump(exclude_defaults=True, exclude_none=True))
-    normalize = [op for op in ops if isinstance(op, NormalizeImage)]
     if normalized:
-        # Theirs works on height first whatever its order says, and needs it said.
-        listed += [op.model_copy(update={"order": ""}).model_dump() for op in normalize]
+        for op in ops:
+            if isinstance(op, NormalizeImage):
+                # Theirs works on height first, and needs to be told so by an empty order.
+                said = {"scale": op.scale, "mean": op.mean, "std": op.std, "order": ""}
+                others = op.model_dump(exclude_defaults=True)["NormalizeImage"]
+                listed.append({"NormalizeImage": others | said})
         listed.append({"ToCHWImage": None})
     return listed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ppcls.bundle import GRAPH_FILE, WEIGHTS_FILE
 from ppcls.errors import MissingDependencyError
@@ -40,6 +41,17 @@ def write_onnx(source: Path, target: Path) -> None:
     )
 
 
+def _drop_unread(graph: Any) -> None:
+    """Remove constants and weights that nothing reads: ONNX Runtime warns about each."""
+    read = {name for node in graph.node for name in node.input}
+    read.update(output.name for output in graph.output)
+    nodes = [n for n in graph.node if n.op_type != "Constant" or not read.isdisjoint(n.output)]
+    weights = [weight for weight in graph.initializer if weight.name in read]
+    for field, kept in ((graph.node, nodes), (graph.initializer, weights)):
+        del field[:]
+        field.extend(kept)
+
+
 def _main() -> None:
     import onnx
     import paddle2onnx
@@ -56,12 +68,7 @@ def _main() -> None:
         optimize_tool="none",
     )
     model = onnx.load(target)
-    used = {name for node in model.graph.node for name in node.input}
-    used.update(output.name for output in model.graph.output)
-    kept = [weight for weight in model.graph.initializer if weight.name in used]
-    # ONNX Runtime warns about each weight that no node reads.
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    _drop_unread(model.graph)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     onnx.checker.check_model(model)
