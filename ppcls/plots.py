@@ -23,6 +23,7 @@ __all__ = [
     "confusion_picture",
     "prediction_grid",
     "reliability_diagram",
+    "sample_grid",
     "shorten",
     "training_curves",
 ]
@@ -113,6 +114,36 @@ def prediction_grid(tiles: Sequence[Tile], picture: str | Path, columns: int = 8
                 parse_math=False,
                 family=_fonts(),
             )
+    _save(figure, Path(picture))
+
+
+def sample_grid(
+    rows: Sequence[Sequence[Tile]], columns: Sequence[str], picture: str | Path
+) -> None:
+    """Draw a table of images with their captions below and a title over each column."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    lines = max(tile.caption.count("\n") + bool(tile.caption) for row in rows for tile in row)
+    figure = Figure(
+        figsize=(1.6 * len(columns) + 0.1, (1.6 + 0.14 * lines) * len(rows) + 0.3),
+        layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0),
+    )
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    for axes, title in zip(grid[0], columns, strict=True):
+        axes.set_title(title, fontsize=9, fontweight="bold")
+    for axes, tile in zip(grid.flat, (tile for row in rows for tile in row), strict=True):
+        axes.imshow(tile.image)
+        axes.set(xticks=[], yticks=[], anchor="N")
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(
+            tile.caption,
+            fontsize=8,
+            labelpad=2,
+            parse_math=False,
+            family=_fonts(),
+            color="red" if tile.wrong else "black",
+        )
     _save(figure, Path(picture))
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ppcls.cli.parsing import Commands, natural, share
+from ppcls.cli.parsing import (
+    Commands,
+    add_override_option,
+    config_of,
+    natural,
+    png_file,
+    positive,
+    share,
+)
 
 if TYPE_CHECKING:
     from ppcls.data.folders import Split
@@ -23,6 +31,14 @@ def _data_split(args: argparse.Namespace) -> int:
 
     counts = split_folder(args.folder, val=args.val, seed=args.seed, overwrite=args.overwrite)
     _print_lists(args.folder, counts)
+    return 0
+
+
+def _data_show(args: argparse.Namespace) -> int:
+    from ppcls.samples import show_samples
+
+    show_samples(config_of(args), args.out, count=args.count, epoch=args.epoch, epochs=args.epochs)
+    print(f"{args.out}: images as training sees them, from epoch {args.epoch} on")
     return 0
 
 
@@ -68,6 +84,25 @@ def add_commands(commands: Commands) -> None:
     split.add_argument("folder", metavar="DIR")
     split.add_argument("--val", type=share, metavar="SHARE", help="held out of each class (0.2)")
     split.add_argument("--seed", type=natural, default=0, help="of the choice (0)")
+    show = data.add(
+        "show",
+        _data_show,
+        "draw samples beside their augmented (and mixed) versions, with their labels",
+        """
+        ppcls data show quick_start/folder --data photos
+        ppcls data show my.yaml --count 12 --epoch 5 --out augmented.png
+        ppcls data show HarDNet68 --epochs 8 -o Global.seed=1
+        """,
+    )
+    show.add_argument("config", metavar="CONFIG", help="YAML file, or a shipped name")
+    add_override_option(show)
+    show.add_argument("--data", metavar="DIR", help="a folder that `ppcls data split` prepared")
+    show.add_argument(
+        "--out", type=png_file, default="samples.png", metavar="FILE.png", help="(samples.png)"
+    )
+    show.add_argument("--count", type=positive, default=8, help="how many samples (8)")
+    show.add_argument("--epoch", type=positive, default=1, help="the first epoch to show (1)")
+    show.add_argument("--epochs", type=positive, default=4, help="how many epochs (4)")
     for command in (digits, split):
         command.add_argument(
             "--overwrite", action="store_true", help="replace lists that are there and differ"
