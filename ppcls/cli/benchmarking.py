@@ -76,7 +76,8 @@ def _benchmark(args: argparse.Namespace) -> int:
                         file=sys.stderr,
                     )
                 else:
-                    found.left_out.append(one)
+                    if one not in found.left_out:
+                        found.left_out.append(one)
                     print(f"not measured: {one}", file=sys.stderr)
             found.rows.extend(rows)
             if args.tune:

@@ -112,6 +112,9 @@ def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) ->
     axes.set_ylabel(f"median latency, batch {smallest} (ms)")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     with replacing(picture) as file:
