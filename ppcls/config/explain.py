@@ -137,6 +137,8 @@ def explain(
     """
     messages: dict[tuple[str, str], list[str]] = {}
     for item in error.errors(include_url=False):
+        if item["type"] == "default_factory_not_called":
+            continue  # it would have followed from an option that is wrong, and named already
         # Pydantic's location also names the chosen union members, which are no keys of the file.
         key: Key = ()
         value = data
@@ -153,7 +155,8 @@ def explain(
         if item["type"] == "missing":
             key = (*key, item["loc"][-1])
         elif item["type"].startswith("union_tag"):
-            key = (*key, item["ctx"]["discriminator"].strip("'"))
+            by = item["ctx"]["discriminator"].strip("'")
+            key = (*key, "name" if by.endswith("()") else by)  # a function looks at the name too
         known = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in origins), None)
         origin = origins[known] if known else file
         if item["type"] == "value_error":
