@@ -99,6 +99,9 @@ def write_checkpoint(
     Raises:
         RunError: the files cannot be written; the earlier checkpoint is as it was.
     """
+    if not prefix.parent.is_dir():
+        # To make it again would hide that it was removed, or that its disk is no longer there.
+        raise RunError(f"{prefix}: cannot write: the folder {prefix.parent} is gone")
     new = _new_files(prefix, list(contents))
     try:
         for suffix, content in contents.items():

@@ -36,7 +36,7 @@ from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import build_optimizer, learning_rate_schedule
 from ppcls.engine.precision import Precision
-from ppcls.engine.prepare import prepare_model, set_training
+from ppcls.engine.prepare import prepare_model, set_training, statistics
 from ppcls.engine.setup import (
     Normalize,
     build_loader,
@@ -243,7 +243,10 @@ class Trainer:
 
     def report(self, place: Place, totals: Totals, timer: StepTimer) -> None:
         """Write the means of the epoch so far to the log."""
-        means, speed = totals.means(), timer.report()
+        speed = timer.report()
+        if not totals.state_dict()["count"]:
+            return  # all that there was so far has been skipped
+        means = totals.means()
         epoch, step, lr = place
         named = {self.loss_name: means["loss"]} if self.loss_name else {}
         hits = {name: mean for name, mean in means.items() if name != "loss"}
@@ -282,7 +285,7 @@ class Trainer:
         assert self.evaluate is not None
         state, progress = self.state, self.state.progress
         # Every process evaluates the model that is saved.
-        distributed.broadcast(state.model.buffers())
+        distributed.broadcast(statistics(state.model))
         weights = state.average.applied() if state.average else nullcontext()
         try:
             with weights, state.precision.evaluating(), self.stop.at_once():
