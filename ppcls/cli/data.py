@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ppcls.cli.parsing import Commands, natural, share
 
 if TYPE_CHECKING:
-    from ppcls.data.lists import Split
+    from ppcls.data.folders import Split
 
 
 def _data_digits(args: argparse.Namespace) -> int:
@@ -19,7 +19,7 @@ def _data_digits(args: argparse.Namespace) -> int:
 
 
 def _data_split(args: argparse.Namespace) -> int:
-    from ppcls.data.lists import split_folder
+    from ppcls.data.folders import split_folder
 
     counts = split_folder(args.folder, val=args.val, seed=args.seed, overwrite=args.overwrite)
     _print_lists(args.folder, counts)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppcls.cli.parsing import Commands, add_config_options, config_of, png_file, positive
+from ppcls.cli.parsing import Commands, add_config_options, config_of, png_file, positive, share
 from ppcls.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ _GRID_TILES = 48
 
 def _infer(args: argparse.Namespace) -> int:
     config = config_of(args)
-    from ppcls.data.lists import class_names
+    from ppcls.config.classes import label_names
     from ppcls.data.transforms import Pipeline
     from ppcls.engine.setup import load_trained_model, require, select_device
     from ppcls.inference.backends.eager import EagerBackend
@@ -32,7 +35,7 @@ def _infer(args: argparse.Namespace) -> int:
     if options.infer_imgs is None:
         raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")
     inputs = find_inputs([options.infer_imgs])
-    labels = class_names(options.PostProcess.class_id_map_file, config.Arch.class_num)
+    labels = label_names(config)
     select_device(config.Global.device)
     classifier = Classifier(
         EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
@@ -41,7 +44,7 @@ def _infer(args: argparse.Namespace) -> int:
         topk=options.PostProcess.topk,
         batch_size=options.batch_size,
     )
-    return _answer(classifier, inputs, args)
+    return answer(classifier, inputs, args)
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -49,19 +52,26 @@ def _predict(args: argparse.Namespace) -> int:
     from ppcls.inference.predictor import Predictor
 
     inputs = find_inputs(args.inputs)
-    predictor = Predictor(
+    with Predictor(
         args.bundle,
+        backend=args.backend,
         device=args.device,
+        precision=args.precision,
         threads=args.threads,
         topk=args.topk,
+        threshold=args.threshold,
         batch_size=args.batch_size,
-    )
-    return _answer(predictor, inputs, args)
+        allow_url=args.allow_url,
+    ) as predictor:
+        print(f"backend  {predictor.description}", file=sys.stderr)
+        return answer(predictor, inputs, args)
 
 
-def _answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
-    """Print the answers as they come, draw them if asked, and count what went wrong."""
+def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
+    """Print and write the answers as they come, draw them if asked, and count what went wrong."""
     from tqdm import tqdm
+
+    from ppcls.inference.writers import WRITERS
 
     for one in inputs:
         if one.label is not None and not 0 <= one.label < len(classifier.labels):
@@ -69,30 +79,89 @@ def _answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Name
                 f"{one.path}: its list gives it label {one.label}, and the model knows "
                 f"0..{len(classifier.labels) - 1}"
             )
-    table = args.format == "table" or (args.format == "auto" and sys.stdout.isatty())
-    answered: list[tuple[Input, Result]] = []
-    results = classifier.predict(one.path for one in inputs)
-    with tqdm(total=len(inputs), leave=False, disable=not sys.stderr.isatty()) as bar:
-        for one, result in zip(inputs, results, strict=True):
-            tqdm.write(_row(result) if table else json.dumps(result.to_dict(), ensure_ascii=False))
-            bar.update()
-            if result.error is None:
-                answered.append((one, result))
-    labelled = [(one, result) for one, result in answered if one.label is not None]
-    if labelled:
-        right = sum(result.class_ids[0] == one.label for one, result in labelled)
+    files = {kind: getattr(args, kind) for kind in WRITERS}
+    show = _shown(args.format, any(files.values()))
+    tally = _Tally()
+    sources = [one.path for one in inputs]
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(closing(WRITERS[kind](path)))
+            for kind, path in files.items()
+            if path
+        ]
+        # A bar is drawn where somebody looks, and where no table scrolls by.
+        bar = stack.enter_context(
+            tqdm(total=len(inputs), unit="image", leave=False, disable=not sys.stderr.isatty())
+        )
+        results = classifier.predict(sources, timing=args.timing)
+        try:
+            for one, result in zip(inputs, results, strict=True):
+                for writer in writers:
+                    writer.write(result)
+                if show is not None:
+                    tqdm.write(show(result))
+                tally.add(one, result, keep=bool(args.grid or args.save_images))
+                bar.update()
+        except KeyboardInterrupt:
+            bar.close()
+            print(f"{tally.count} of {len(inputs)} images are answered", file=sys.stderr)
+            for writer in writers:
+                print(f"kept     {writer.path}", file=sys.stderr)
+            raise
+    return _finish(tally, len(inputs), classifier, args)
+
+
+class _Tally:
+    """What the answers come to."""
+
+    def __init__(self) -> None:
+        self.count = self.failed = self.labelled = self.right = 0
+        self.answered: list[tuple[Input, Result]] = []
+
+    def add(self, one: Input, result: Result, keep: bool) -> None:
+        """Count an answer; `keep` it for pictures."""
+        self.count += 1
+        if result.error is not None:
+            self.failed += 1
+            return
+        if one.label is not None:
+            self.labelled += 1
+            self.right += result.class_ids[:1] == [one.label]
+        if keep:
+            self.answered.append((one, result))
+
+
+def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Namespace) -> int:
+    if tally.labelled:
         print(
-            f"top-1 {right / len(labelled):.5f}: {right} of {len(labelled)} images are of the "
-            "class that their list says",
+            f"top-1 {tally.right / tally.labelled:.5f}: {tally.right} of {tally.labelled} images "
+            "are of the class that their list says",
             file=sys.stderr,
         )
-    if args.grid and answered:
-        _draw(answered, classifier.labels, args.grid)
+    if args.grid and any(result.class_ids for _, result in tally.answered):
+        _draw(tally.answered, classifier.labels, args.grid)
         print(f"picture  {args.grid}", file=sys.stderr)
-    failed = len(inputs) - len(answered)
-    if failed:
-        print(f"{failed} of {len(inputs)} images could not be read", file=sys.stderr)
-    return 1 if failed else 0
+    if args.save_images and tally.answered:
+        from ppcls.inference.pictures import save_annotated
+
+        save_annotated(
+            [(one.path, result) for one, result in tally.answered], Path(args.save_images)
+        )
+        print(f"pictures {args.save_images}", file=sys.stderr)
+    if tally.failed:
+        print(f"{tally.failed} of {count} images could not be read", file=sys.stderr)
+    return 1 if tally.failed else 0
+
+
+def _shown(format_: str, has_files: bool) -> Callable[[Result], str] | None:
+    """Return what makes a line of an answer for the terminal or the pipe; None to print nothing."""
+    if format_ == "auto":
+        if has_files:
+            return None
+        format_ = "table" if sys.stdout.isatty() else "jsonl"
+    if format_ == "table":
+        return _row
+    return lambda result: json.dumps(result.to_dict(), ensure_ascii=False)
 
 
 def _row(result: Result) -> str:
@@ -107,9 +176,10 @@ def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], pictu
     from ppcls.data import image
     from ppcls.plots import Tile, prediction_grid
 
-    wrong = [a for a in answered if a[0].label not in (None, a[1].class_ids[0])]
+    named = [a for a in answered if a[1].class_ids]
+    wrong = [a for a in named if a[0].label not in (None, a[1].class_ids[0])]
     wrong = wrong[: _GRID_TILES // 2]
-    others = [a for a in answered if a[0].label in (None, a[1].class_ids[0])]
+    others = [a for a in named if a[0].label in (None, a[1].class_ids[0])]
     others = others[:: max(1, -(-len(others) // (_GRID_TILES - len(wrong))))]
     tiles = []
     for one, result in wrong + others:
@@ -125,11 +195,57 @@ def _add_answer_options(command: argparse.ArgumentParser) -> None:
         "--format",
         choices=("auto", "table", "jsonl"),
         default="auto",
-        help="auto is a table on a terminal, else one JSON object a line",
+        help="what is printed: auto is a table on a terminal, else one JSON object a line, and "
+        "nothing where a file is named",
+    )
+    files = "; complete after every answer, and replaced if it is there"
+    command.add_argument("--json", metavar="FILE", help="write a JSON list" + files)
+    command.add_argument("--jsonl", metavar="FILE", help="write one JSON object a line" + files)
+    command.add_argument("--csv", metavar="FILE", help="write a table" + files)
+    command.add_argument(
+        "--save-images", metavar="DIR", help="write every image with its classes under it"
+    )
+    command.add_argument(
+        "--timing", action="store_true", help="add what each image took to the records"
     )
     command.add_argument(
         "--grid", type=png_file, metavar="FILE.png", help="draw images with their best classes"
     )
+
+
+def add_backend_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say what runs the network."""
+    command.add_argument(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="what runs the network, as `ppcls backends` lists them (default: the fastest here)",
+    )
+    command.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    command.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    command.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
+    )
+
+
+def _backends(args: argparse.Namespace) -> int:
+    from ppcls.inference.backends import BACKENDS
+
+    found = {name: backend.capability() for name, backend in BACKENDS.items()}
+    if args.json:
+        print(json.dumps({name: asdict(can) for name, can in found.items()}, indent=2))
+        return 0
+    for name, can in found.items():
+        print(f"{name:<16} {can.version or 'not usable'}")
+        for device, precisions in can.precisions.items():
+            options = ", ".join(can.options.get(device, ()))
+            extra = f"; options: {options}" if options else ""
+            print(f"{'':<16}   {device}: {', '.join(precisions)}{extra}")
+        if can.reads:
+            print(f"{'':<16}   runs {' or '.join(can.reads)}")
+        if can.hint:
+            print(f"{'':<16}   {can.hint}")
+    return 0
 
 
 def add_commands(commands: Commands) -> None:
@@ -154,7 +270,8 @@ def add_commands(commands: Commands) -> None:
         """
         ppcls predict output/digits/inference digits/7/0017.png
         ppcls predict output/digits/inference digits/val_list.txt --grid predictions.png
-        ppcls predict output/digits/inference photos --format jsonl > answers.jsonl
+        ppcls predict output/digits/inference photos --csv answers.csv --save-images answers
+        ppcls predict output/digits/inference photos --threshold 0.5 | jq .label_names
         """,
     )
     predict.add_argument("bundle", metavar="BUNDLE", help="the folder that `ppcls export` wrote")
@@ -162,12 +279,29 @@ def add_commands(commands: Commands) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="an image, a folder, a glob pattern, or a .txt list of images, with or without labels",
+        help="an image, a folder, a glob pattern, a .txt list of images, with or without labels, "
+        "or a URL (with --allow-url)",
     )
     predict.add_argument("--topk", type=positive, metavar="K", help="classes in an answer")
-    predict.add_argument("--batch-size", type=positive, default=32, metavar="N")
-    predict.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     predict.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
+        "--threshold",
+        type=share,
+        default=0.0,
+        metavar="SCORE",
+        help="leave out classes with a lower score",
     )
+    predict.add_argument("--batch-size", type=positive, default=32, metavar="N")
+    predict.add_argument("--allow-url", action="store_true", help="fetch inputs that are URLs")
+    add_backend_options(predict)
     _add_answer_options(predict)
+
+    backends = commands.add(
+        "backends",
+        _backends,
+        "print what can run exported models on this machine, and how",
+        """
+        ppcls backends
+        ppcls backends --json
+        """,
+    )
+    backends.add_argument("--json", action="store_true", help="print a JSON object")

@@ -30,11 +30,12 @@ def _train(args: argparse.Namespace) -> int:
 
 def _eval(args: argparse.Namespace) -> int:
     config = config_of(args)
-    from ppcls.engine.evaluate import eval_names, evaluate
+    from ppcls.config.classes import label_names
+    from ppcls.engine.evaluate import evaluate
     from ppcls.engine.report import class_rows, class_table, report_data
 
     found = evaluate(config, allow_random=args.allow_random, report=args.report)
-    names = eval_names(config)
+    names = label_names(config)
     if args.json:
         print(json.dumps(report_data(found, names), ensure_ascii=False))
         return 0

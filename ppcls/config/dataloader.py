@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.config.sampler import EvalSampler, SamplerOptions
-from ppcls.config.types import PathText
+from ppcls.config.types import PathText, Share
+from ppcls.data.folders import folder_classes, read_image_folder
+from ppcls.data.lists import Sample, raise_problems, scan_image_list
 from ppcls.data.mix import MixOp
 from ppcls.data.transforms import Pipeline, TransformOp
 from ppcls.errors import ConfigError
@@ -31,17 +34,150 @@ def check_pipeline(ops: list) -> list:
     return ops
 
 
-class ImageNetDataset(Options):
-    """Images named by a list file: `path<delimiter>label` on each line."""
+class DatasetBase(Options):
+    """What all data sets have.
 
-    name: Literal["ImageNetDataset"] = "ImageNetDataset"
+    `on_error` says what becomes of a sample that cannot be read. `error` stops; in training, `skip`
+    leaves it out of its batch, and stops when more than `max_skipped` of the data set (0.01) have
+    been skipped in an epoch; in evaluation, `wrong` counts it as answered wrongly.
+
+    `in_memory` keeps the files' bytes once they are read, as they are: the sum of the file sizes.
+    It spares a slow disk or network, and not the decoding.
+    """
+
+    name: str
     image_root: PathText
-    cls_label_path: PathText
-    delimiter: Annotated[str, Field(min_length=1)] = " "
     transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
     batch_transform_ops: list[MixOp] = []
+    on_error: Literal["error", "skip", "wrong"] = "error"
+    max_skipped: Share | None = None
+    in_memory: bool = False
 
     _pipeline = field_validator("transform_ops")(check_pipeline)
+
+    @model_validator(mode="after")
+    def _limits_what_is_skipped(self) -> DatasetBase:
+        if self.max_skipped is not None and self.on_error != "skip":
+            raise ValueError("max_skipped has nothing to limit: set on_error: skip")
+        return self
+
+    @property
+    def source(self) -> str:
+        """The list or folder that names the samples."""
+        return self.image_root
+
+    def read(self, class_num: int) -> list[Sample]:
+        """Return the samples.
+
+        Raises:
+            DataError: the list or folder is wrong; the first ten problems are named.
+        """
+        samples, problems = self.scan(class_num)
+        raise_problems(problems)
+        return samples
+
+    def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
+        """Return the samples that are right, and what is wrong with the others, one line each.
+
+        Raises:
+            DataError: the list or folder as a whole cannot be used.
+        """
+        raise NotImplementedError
+
+
+class _ListDataset(DatasetBase):
+    cls_label_path: PathText
+    delimiter: Annotated[str, Field(min_length=1)] | None = None
+
+    _multi_label: ClassVar[bool] = False
+    _default_delimiter: ClassVar[str] = " "
+
+    @model_validator(mode="after")
+    def _delimits_something(self) -> _ListDataset:
+        if self.delimiter is not None and self.cls_label_path.lower().endswith((".csv", ".jsonl")):
+            raise ValueError("delimiter is for .txt lists; .csv and .jsonl say it themselves")
+        return self
+
+    @property
+    def source(self) -> str:
+        return self.cls_label_path
+
+    def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
+        return scan_image_list(
+            self.cls_label_path,
+            self.image_root,
+            class_num,
+            delimiter=self.delimiter or self._default_delimiter,
+            multi_label=self._multi_label,
+        )
+
+
+class ImageNetDataset(_ListDataset):
+    """Images named by a list, one class each.
+
+    The list is a `.txt` file of `path<delimiter>label` lines (the delimiter is a space unless it is
+    set), a `.csv` file with the columns `path` and `label`, or a `.jsonl` file of
+    `{"path": …, "label": …}` lines; UTF-8, with paths relative to `image_root`.
+    """
+
+    name: Literal["ImageNetDataset"] = "ImageNetDataset"
+
+
+class MultiLabelDataset(_ListDataset):
+    """Images named by a list, with 0 or 1 for each class: `path<delimiter>0,1,0`.
+
+    The list has the forms of `ImageNetDataset`'s. In `.txt` the delimiter is a tab unless it is
+    set; in `.jsonl` the label is a list.
+    """
+
+    name: Literal["MultiLabelDataset"]
+
+    _multi_label: ClassVar[bool] = True
+    _default_delimiter: ClassVar[str] = "\t"
+
+
+class ImageFolder(DatasetBase):
+    """A folder with one sub-folder of images per class.
+
+    `classes` names the sub-folders in the order of their labels. Without it they are all taken,
+    sorted by name, and a training run writes what they came to into its configuration.
+    """
+
+    name: Literal["ImageFolder"]
+    classes: Annotated[list[str], Field(min_length=2)] | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _differ(cls, classes: list[str] | None) -> list[str] | None:
+        twice = [name for name, count in Counter(classes or []).items() if count > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return classes
+
+    def found_classes(self) -> list[str]:
+        """Return `classes`, or without it those of the folder.
+
+        Raises:
+            DataError: no such folder, or not one of class folders.
+        """
+        return self.classes or folder_classes(self.image_root)
+
+    def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
+        """Return the images of the class folders."""
+        return read_image_folder(self.image_root, class_num, self.classes), []
+
+
+def _dataset_name(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return ImageNetDataset.__name__ if name is None else str(name)
+
+
+DatasetOptions = Annotated[
+    Annotated[ImageNetDataset, Tag("ImageNetDataset")]
+    | Annotated[MultiLabelDataset, Tag("MultiLabelDataset")]
+    | Annotated[ImageFolder, Tag("ImageFolder")],
+    Discriminator(_dataset_name),
+]
 
 
 class LoaderOptions(Options):
@@ -57,7 +193,7 @@ class LoaderOptions(Options):
 class TrainData(Options):
     """What is trained on, in which batches, prepared by how many workers."""
 
-    dataset: ImageNetDataset
+    dataset: DatasetOptions
     sampler: SamplerOptions
     loader: LoaderOptions = LoaderOptions()
 
@@ -65,7 +201,7 @@ class TrainData(Options):
 class EvalData(Options):
     """What is evaluated on: all of it, once."""
 
-    dataset: ImageNetDataset
+    dataset: DatasetOptions
     sampler: EvalSampler
     loader: LoaderOptions = LoaderOptions()
 
@@ -85,4 +221,8 @@ class DataLoaders(Options):
             refuse_random(self.Eval.dataset.transform_ops, "DataLoader.Eval")
             if self.Eval.dataset.batch_transform_ops:
                 raise ValueError("Eval.dataset.batch_transform_ops: mixing is for training alone")
+            if self.Eval.dataset.on_error == "skip":
+                raise ValueError("Eval.dataset.on_error: an evaluation skips nothing: error, wrong")
+        if self.Train and self.Train.dataset.on_error == "wrong":
+            raise ValueError("Train.dataset.on_error: wrong is for evaluation: error, skip")
         return self

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Split, split_folder
+from ppcls.data.folders import Split, split_folder
+from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST
 from ppcls.errors import DataError, MissingDependencyError
 
 __all__ = ["write_digits"]

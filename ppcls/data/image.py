@@ -19,7 +19,7 @@ import zlib
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -27,7 +27,7 @@ from PIL import ExifTags, Image
 
 from ppcls.errors import DataError, ImageError
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "find_images", "read"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Header", "find_images", "read", "read_header"]
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -461,6 +461,41 @@ def _band_to_rgb(band: Image.Image, tone: _Tone, background: tuple[int, int, int
     out = Image.new("RGB", band.size, background)
     out.paste(colour, mask=alpha)
     return out
+
+
+class Header(NamedTuple):
+    """What the header of an image file says. `width` and `height` are as stored, before EXIF."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+
+
+def read_header(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:
+    """Return what the header of a file says, without decoding the image.
+
+    Raises:
+        ImageError: the file is absent, empty, or not an image, or has too many pixels. One that
+            passes may still be damaged.
+    """
+    _silence_pillow()
+    name = os.fspath(path)
+    try:
+        with Image.open(name, formats=_FORMATS) as opened:
+            header = Header(opened.format or "", opened.mode, *opened.size)
+    except Image.UnidentifiedImageError:
+        data = Path(name).read_bytes()
+        if not data:
+            raise ImageError("the image file is empty", name) from None
+        reason = "not an image that can be decoded"
+        raise ImageError(reason, name, _recognise(data)) from None
+    except OSError as error:
+        raise ImageError(f"cannot read the image: {error.strerror or error}", name) from None
+    except Exception as error:  # decoders of hostile data raise nearly every built-in type
+        raise ImageError(f"not an image that can be decoded: {error}", name) from None
+    _check_size(header.width, header.height, max_pixels, name, header.format)
+    return header
 
 
 def find_images(folder: Path) -> list[Path]:

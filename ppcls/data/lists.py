@@ -1,43 +1,46 @@
-"""Image lists and label lists: reading them with all that can be wrong, and making them."""
+"""Image lists and label lists: reading them, and naming all that can be wrong in them."""
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from ppcls.data.image import IMAGE_SUFFIXES, find_images
 from ppcls.errors import DataError
-from ppcls.files import replacing
 
 __all__ = [
     "LABEL_LIST",
     "TRAIN_LIST",
     "VAL_LIST",
+    "Label",
     "Sample",
-    "Split",
     "class_names",
+    "raise_problems",
     "read_image_list",
     "read_label_names",
     "read_lines",
-    "split_folder",
+    "scan_image_list",
 ]
 
 # Where PaddleClas keeps the names of the ImageNet classes, and what its configurations name.
 _PUBLISHED_IMAGENET = "ppcls/utils/imagenet1k_label_list.txt"
 TRAIN_LIST, VAL_LIST, LABEL_LIST = "train_list.txt", "val_list.txt", "label_list.txt"
 
+_NAMED_PROBLEMS = 10
+
+Label = int | tuple[int, ...]
+"""A class; of a multi-label sample, 0 or 1 for each class."""
+
 
 class Sample(NamedTuple):
-    """An image file and its class."""
+    """An image file and its label, in every kind of data set."""
 
     path: str
-    label: int
+    label: Label
 
 
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
@@ -69,50 +72,155 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     return lines
 
 
-def _raise_first(path: Path, problems: Sequence[tuple[int, str]]) -> None:
+def raise_problems(problems: Sequence[str]) -> None:
+    """Raise a DataError with the first ten problems, one a line, if there is any."""
     if problems:
-        line, problem = problems[0]
-        more = f" (and {len(problems) - 1} more such lines)" if len(problems) > 1 else ""
-        raise DataError(f"{path}:{line}: {problem}{more}")
+        shown = list(problems[:_NAMED_PROBLEMS])
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown)} more problems")
+        raise DataError("\n".join(shown))
+
+
+# Image lists --------------------------------------------------------------------------------------
+
+
+class _Malformed(Exception):
+    """A line of a list that does not say what it should."""
+
+
+def _text_record(line: str, delimiter: str) -> tuple[str, str]:
+    name, found, label = line.rpartition(delimiter)
+    if not found:
+        raise _Malformed(f"expected 'path{delimiter}label', found {line!r}")
+    return name, label
+
+
+def _json_record(line: str) -> tuple[str, Any]:
+    try:
+        record = json.loads(line)
+        name, label = record["path"], record["label"]
+    except (ValueError, TypeError, KeyError):
+        name = label = None
+    if not isinstance(name, str):
+        raise _Malformed(f'expected {{"path": "…", "label": …}}, found {line!r}')
+    return name, label
+
+
+def _csv_records(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[int, str, str]]:
+    rows = csv.reader(line for _, line in lines)
+    header = [name.strip() for name in next(rows)]
+    if not {"path", "label"} <= set(header):
+        found = ", ".join(header)
+        raise DataError(f"{path}:1: expected a header with the columns path, label, found {found}")
+    name, label = header.index("path"), header.index("label")
+    for row in rows:
+        number = lines[rows.line_num - 1][0]
+        fields = row + [""] * (len(header) - len(row))
+        yield number, fields[name], fields[label].strip()
+
+
+def _parse_class(label: Any, class_num: int) -> int:
+    if isinstance(label, str) and re.fullmatch("-?[0-9]+", label):
+        label = int(label)
+    if type(label) is not int:
+        raise _Malformed(f"expected a whole number for a label, found {label!r}")
+    if not 0 <= label < class_num:
+        raise _Malformed(
+            f"label {label} is not in 0..{class_num - 1}; set Arch.class_num (now {class_num}) or "
+            "mend the list"
+        )
+    return label
+
+
+_FLAGS = {"0": 0, "1": 1, 0: 0, 1: 1}
+
+
+def _parse_flags(label: Any, class_num: int) -> tuple[int, ...]:
+    flags = label.split(",") if isinstance(label, str) else label
+    try:
+        parsed = tuple(_FLAGS[flag] for flag in flags)
+    except (KeyError, TypeError):
+        raise _Malformed(f"expected 0 or 1 for each class, found {label!r}") from None
+    if len(parsed) != class_num:
+        raise _Malformed(
+            f"{len(parsed)} labels for {class_num} classes; set Arch.class_num or mend the list"
+        )
+    return parsed
+
+
+def scan_image_list(
+    list_path: str | Path,
+    image_root: str | Path,
+    class_num: int,
+    *,
+    delimiter: str = " ",
+    multi_label: bool = False,
+) -> tuple[list[Sample], list[str]]:
+    """Return the samples of an image list whose lines are right, and what is wrong with the others.
+
+    The suffix says the format; all are UTF-8, with paths relative to `image_root`:
+
+    - `.csv`: a header with the columns `path` and `label`, then a row for each image;
+    - `.jsonl`: an object `{"path": "…", "label": …}` on each line;
+    - any other: `path<delimiter>label` on each line. The label is what follows the last delimiter,
+      so paths may contain it.
+
+    A label is a whole number in [0, class_num); with `multi_label`, 0 or 1 for each class: `0,1,0`,
+    or a list in `.jsonl`.
+
+    Raises:
+        DataError: the list is missing, not UTF-8, empty, or a `.csv` without the header.
+    """
+    path, root = Path(list_path), os.fspath(image_root)
+    lines = read_lines(path, "image list")
+    kind = path.suffix.lower()
+    parse = _parse_flags if multi_label else _parse_class
+    samples: list[Sample] = []
+    problems: list[str] = []
+    rows = _csv_records(path, lines) if kind == ".csv" else None
+    hint = f"; is image_root ({root}) the right folder?"
+    for number, *record in rows or lines:
+        try:
+            if rows is not None:
+                name, label = record
+            elif kind == ".jsonl":
+                name, label = _json_record(record[0])
+            else:
+                name, label = _text_record(record[0], delimiter)
+            sample = Sample(os.path.join(root, name), parse(label, class_num))
+        except _Malformed as error:
+            problems.append(f"{path}:{number}: {error}")
+            continue
+        if os.path.isfile(sample.path):
+            samples.append(sample)
+        else:
+            problems.append(f"{path}:{number}: no such image: {sample.path}{hint}")
+            hint = ""
+    return samples, problems
 
 
 def read_image_list(
-    list_path: str | Path, image_root: str | Path, class_num: int, delimiter: str = " "
+    list_path: str | Path,
+    image_root: str | Path,
+    class_num: int,
+    *,
+    delimiter: str = " ",
+    multi_label: bool = False,
 ) -> list[Sample]:
-    """Read an image list: `path<delimiter>label` on each line, paths relative to `image_root`.
-
-    The label is what follows the last delimiter, so paths may contain it.
+    """Return the samples of an image list (see `scan_image_list`).
 
     Raises:
-        DataError: the list is missing or empty, or a line has no label, a label that is not an
-            integer in [0, class_num), or names a file that does not exist. Each kind is reported
-            with the first line that has it and the number of others.
+        DataError: the list cannot be read, or a line is malformed, has a label out of range, or
+            names a file that does not exist. The first ten of these are named.
     """
-    path, root = Path(list_path), os.fspath(image_root)
-    samples: list[Sample] = []
-    malformed, out_of_range, missing = [], [], []
-    for number, line in read_lines(path, "image list"):
-        name, found, label = line.rpartition(delimiter)
-        if not found or not re.fullmatch("-?[0-9]+", label):
-            malformed.append((number, f"expected 'path{delimiter}label', found {line!r}"))
-            continue
-        sample = Sample(os.path.join(root, name), int(label))
-        if not 0 <= sample.label < class_num:
-            out_of_range.append(
-                (
-                    number,
-                    f"label {sample.label} is not in 0..{class_num - 1}; "
-                    f"set Arch.class_num (now {class_num}) or mend the list",
-                )
-            )
-        if not os.path.isfile(sample.path):
-            missing.append(
-                (number, f"no such image: {sample.path}; is image_root ({root}) the right folder?")
-            )
-        samples.append(sample)
-    for problems in (malformed, out_of_range, missing):
-        _raise_first(path, problems)
+    samples, problems = scan_image_list(
+        list_path, image_root, class_num, delimiter=delimiter, multi_label=multi_label
+    )
+    raise_problems(problems)
     return samples
+
+
+# Label lists --------------------------------------------------------------------------------------
 
 
 def read_label_names(path: str | Path) -> list[str]:
@@ -131,12 +239,12 @@ def read_label_names(path: str | Path) -> list[str]:
     for number, line in read_lines(path, "label list"):
         label, _, name = line.partition(" ")
         if not label.isdecimal() or not name.strip():
-            problems.append((number, f"expected 'label name', found {line!r}"))
+            problems.append(f"{path}:{number}: expected 'label name', found {line!r}")
         elif int(label) in names:
-            problems.append((number, f"label {label} is there twice"))
+            problems.append(f"{path}:{number}: label {label} is there twice")
         else:
             names[int(label)] = name.strip()
-    _raise_first(path, problems)
+    raise_problems(problems)
     gaps = sorted(set(range(len(names))) - set(names))
     if gaps:
         raise DataError(f"{path}: label {gaps[0]} is missing (labels must be 0..{len(names) - 1})")
@@ -155,123 +263,3 @@ def class_names(path: str | Path | None, class_num: int) -> list[str]:
     if len(names) != class_num:
         raise DataError(f"{path}: {len(names)} class names for a model with {class_num} classes")
     return names
-
-
-class Split(NamedTuple):
-    """What `split_folder` has written: numbers of images and classes, and what it left out.
-
-    Attributes:
-        left_out: number of files by suffix, and of folders by name, that are in no list.
-    """
-
-    train: int
-    val: int
-    classes: int
-    left_out: dict[str, int]
-
-
-_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev"}
-
-
-def _classes(folder: Path, left_out: Counter[str]) -> dict[str, list[Path]]:
-    """Return the images of each sub-folder of `folder`, by the sub-folder's name, sorted."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith(".")]
-    stray = [e for e in entries if e.is_file() and e.suffix.lower() in IMAGE_SUFFIXES]
-    if stray:
-        raise DataError(f"{stray[0]}: an image outside the class folders ({len(stray)} in all)")
-    folders = [e for e in entries if e.is_dir()]
-    if len(folders) < 2:
-        found = f"only {folders[0].name}" if folders else "no folder"
-        raise DataError(f"{folder}: expected a folder of images for each class, found {found}")
-    classes = {}
-    for each in folders:
-        if each.name.lower() in _SPLIT_NAMES:
-            raise DataError(
-                f"{each}: the name of a split, where a class is expected; a data set that is split "
-                f"already holds the class folders in {folder / 'train'} and {folder / 'val'}"
-            )
-        if next(each.rglob("metrics.jsonl"), None):
-            raise DataError(f"{each}: holds a training run, not a class; move it elsewhere")
-        classes[each.name] = find_images(each)
-        if not classes[each.name]:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise DataError(f"{each}: no images in this class folder (looked for {kinds})")
-        files = [p for p in each.rglob("*") if p.is_file() and not p.name.startswith(".")]
-        left_out.update(
-            p.suffix.lower() or "no suffix" for p in files if p.suffix.lower() not in IMAGE_SUFFIXES
-        )
-    return classes
-
-
-def split_folder(
-    folder: str | Path, val: float | None = None, seed: int = 0, overwrite: bool = False
-) -> Split:
-    """Write `train_list.txt`, `val_list.txt` and `label_list.txt` for a folder of class folders.
-
-    Where `folder` holds `train/` and `val/`, each with the class folders, those are the two
-    lists. Otherwise its sub-folders are the classes, and a share `val` of each class (None is a
-    fifth) is held out, the same images for the same seed. Classes are numbered in the order of
-    their sorted names; names that begin with a dot are passed over.
-
-    Raises:
-        DataError: no folder, fewer than two classes, an empty class or one too small to split,
-            folders that are no classes, a share for a set that is split already, a name that is
-            not UTF-8, or lists that exist with other content.
-    """
-    root = Path(folder)
-    left_out: Counter[str] = Counter()
-    if (root / "train").is_dir() and (root / "val").is_dir():
-        if val is not None:
-            raise DataError(f"{root}: holds train/ and val/, so there is no share to choose")
-        train, held_out = _classes(root / "train", left_out), _classes(root / "val", left_out)
-        if train.keys() != held_out.keys():
-            odd = ", ".join(sorted(train.keys() ^ held_out.keys()))
-            raise DataError(f"{root}: these classes are in only one of train/ and val/: {odd}")
-        others = [e for e in root.iterdir() if e.is_dir() and e.name not in ("train", "val")]
-        left_out.update(f"the folder {e.name}" for e in others if not e.name.startswith("."))
-    else:
-        train, held_out = {}, {}
-        rng = np.random.default_rng(seed)
-        for name, images in _classes(root, left_out).items():
-            if len(images) < 2:
-                raise DataError(f"{root / name}: one image is too few to train on and to hold out")
-            share = 0.2 if val is None else val
-            count = min(len(images) - 1, max(1, round(len(images) * share)))
-            chosen = set(rng.permutation(len(images))[:count].tolist())
-            train[name] = [p for i, p in enumerate(images) if i not in chosen]
-            held_out[name] = [p for i, p in enumerate(images) if i in chosen]
-    names = list(train)
-    lists = {
-        file: [
-            f"{path.relative_to(root).as_posix()} {label}"
-            for label, name in enumerate(names)
-            for path in part[name]
-        ]
-        for file, part in ((TRAIN_LIST, train), (VAL_LIST, held_out))
-    }
-    lists[LABEL_LIST] = [f"{label} {name}" for label, name in enumerate(names)]
-    for file, lines in lists.items():
-        _check_list(root / file, lines, overwrite)
-    for file, lines in lists.items():
-        with replacing(root / file) as new:
-            new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-    return Split(len(lists[TRAIN_LIST]), len(lists[VAL_LIST]), len(names), dict(left_out))
-
-
-def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:
-    for line in lines:
-        try:
-            line.encode()
-        except UnicodeEncodeError:
-            shown = line.encode(errors="backslashreplace").decode()
-            raise DataError(f"{shown}: a file name that is not UTF-8; rename it") from None
-    if overwrite or not path.exists():
-        return
-    try:
-        same = path.read_text(encoding="utf-8") == "".join(f"{line}\n" for line in lines)
-    except (OSError, UnicodeDecodeError):
-        same = False
-    if not same:
-        raise DataError(f"{path} exists and differs; add --overwrite to replace it")

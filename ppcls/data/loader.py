@@ -1,15 +1,15 @@
 """Batches of decoded images, prepared ahead of the model by threads.
 
-OpenCV decodes and resizes without holding Python's global lock, so threads use all cores without
-what processes cost: no copies between address spaces, and nothing left behind by a killed run.
+Decoding and resizing do not hold Python's global lock, so threads use all cores without what
+processes cost: no copies between address spaces, and nothing left behind by a killed run.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
 
@@ -17,32 +17,54 @@ import numpy as np
 
 from ppcls.data.dataset import ImageDataset
 from ppcls.data.sampler import BatchSampler, Draw
-from ppcls.errors import DataError
+from ppcls.errors import DataError, ImageError
 
-__all__ = ["Batch", "Loader"]
+__all__ = ["Batch", "Loader", "Unreadable"]
+
+
+class Unreadable(NamedTuple):
+    """A sample that cannot be read, by its number in the data set, and why."""
+
+    number: int
+    error: ImageError
 
 
 class Batch(NamedTuple):
-    """Images uint8 (N, H, W, 3), labels int64 (N,), and their indices in the data set (N,)."""
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        labels: classes int64 (N,), or of a multi-label data set float32 (N, C).
+        indices: which samples of the data set they are, int64 (N,).
+        unreadable: the samples of this batch that are not among them.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     indices: np.ndarray
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class Loader:
     """Iterate over the batches of an epoch, in the sampler's order.
 
+    What a data set that goes on after errors leaves out makes its batch smaller, and changes no
+    other batch.
+
     Args:
         dataset: where samples come from.
         sampler: which of them make a batch.
         num_workers: threads that prepare batches; 0 prepares each when it is asked for.
+
+    Attributes:
+        unreadable: the samples that the running epoch has left out, or the last one.
     """
 
     def __init__(self, dataset: ImageDataset, sampler: BatchSampler, num_workers: int = 2):
         self.dataset = dataset
         self.sampler = sampler
         self.num_workers = num_workers
+        self.unreadable: list[Unreadable] = []
         self._pool = ThreadPoolExecutor(num_workers, "ppcls-loader") if num_workers else None
 
     def __len__(self) -> int:
@@ -64,10 +86,18 @@ class Loader:
         """Yield the batches of an epoch but for the first `skip`.
 
         Raises:
-            ImageError: a sample cannot be decoded.
-            DataError: the images of a batch have different sizes.
+            ImageError: a sample cannot be decoded, and the data set does not go on after errors.
+            DataError: the images of a batch have different sizes, a transform fails, or more is
+                left out than may be: all of a training batch, or too much of the epoch.
         """
-        draws = itertools.islice(self.sampler.draws(epoch), skip, None)
+        self.unreadable = []
+        for batch in self._batches(islice(self.sampler.draws(epoch), skip, None), epoch):
+            self.unreadable += batch.unreadable
+            if self.dataset.on_error == "skip":
+                self._check_skipped(batch)
+            yield batch
+
+    def _batches(self, draws: Iterable[Draw], epoch: int) -> Iterator[Batch]:
         if self._pool is None:
             for draw in draws:
                 yield self._prepare(draw, epoch)
@@ -85,17 +115,51 @@ class Loader:
                 future.cancel()
 
     def _prepare(self, draw: Draw, epoch: int) -> Batch:
-        samples, indices = self.dataset.samples, draw.indices
-        images = [
-            self.dataset.load(int(i), epoch, int(copy)) for i, copy in zip(*draw, strict=True)
-        ]
-        for image, index in zip(images, indices, strict=True):
+        images: list[np.ndarray] = []
+        read: list[int] = []
+        unreadable = []
+        for index, copy in zip(draw.indices.tolist(), draw.copies.tolist(), strict=True):
+            try:
+                images.append(self.dataset.load(index, epoch, copy))
+                read.append(index)
+            except ImageError as error:
+                if self.dataset.on_error == "error":
+                    raise
+                unreadable.append(Unreadable(index, error))
+        samples = self.dataset.samples
+        for image, index in zip(images, read, strict=True):
             if image.shape != images[0].shape:
                 raise DataError(
                     f"{samples[index].path}: its size after the transforms is "
-                    f"{image.shape[1]}x{image.shape[0]}, while {samples[indices[0]].path} has "
+                    f"{image.shape[1]}x{image.shape[0]}, while {samples[read[0]].path} has "
                     f"{images[0].shape[1]}x{images[0].shape[0]}; end the image operations with a "
                     "fixed size (CropImage, or ResizeImage with size)"
                 )
-        labels = np.array([samples[i].label for i in indices], np.int64)
-        return Batch(np.stack(images), labels, indices)
+        return Batch(
+            np.stack(images) if images else np.empty((0, 0, 0, 3), np.uint8),
+            self.dataset.labels(read),
+            np.array(read, np.int64),
+            tuple(unreadable),
+        )
+
+    def skipped(self) -> str:
+        """Return what the epoch has left out as a line for its log."""
+        return (
+            f"skipped {len(self.unreadable)} of {len(self.dataset)} images, which cannot be read; "
+            f"the last: {self.unreadable[-1].error}"
+        )
+
+    def _check_skipped(self, batch: Batch) -> None:
+        skipped = len({each.number for each in self.unreadable})
+        limit = self.dataset.max_skipped
+        if skipped > limit * len(self.dataset):
+            problem = (
+                f"{skipped} of {len(self.dataset)} images cannot be read, more than the share of "
+                f"{limit:g} that dataset.max_skipped allows"
+            )
+        elif not len(batch.indices):
+            problem = "no image of a batch can be read"
+        else:
+            return
+        examples = [str(each.error) for each in self.unreadable[-10:]]
+        raise DataError("\n".join([problem, *examples]))

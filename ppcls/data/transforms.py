@@ -1,9 +1,10 @@
 """Image transforms: each class is its own option list and its own implementation.
 
 A configuration's `transform_ops` is a list of these. The same list runs in evaluation, is written
-into an exported bundle and runs in the predictor. Images are uint8 (H, W, 3) RGB throughout:
-`NormalizeImage` and `ToCHWImage` end a list and are folded into one affine map per channel,
-applied to a whole batch (`Pipeline.affine`).
+into an exported bundle and runs in the predictor. Images are uint8 (H, W, 3) RGB: `NormalizeImage`
+and `ToCHWImage` end a list and are folded into one affine map per channel, applied to a whole batch
+(`Pipeline.affine`). Only where augmentations that hide parts of an image follow `NormalizeImage`,
+as in some published lists, is it applied in its place, and images are float32 from there on.
 """
 
 from __future__ import annotations
@@ -14,11 +15,22 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import cv2
 import numpy as np
-from pydantic import Field, model_validator
+from PIL import Image
+from pydantic import Field, field_validator, model_validator
 
 from ppcls.data import image as image_reader
+from ppcls.data.augment import ColorJitter, Pad, RandomGrayscale, RandomRotation
+from ppcls.data.autoaugment import (
+    AugMix,
+    AutoAugment,
+    RandAugment,
+    RandAugmentV2,
+    TimmAutoAugment,
+)
+from ppcls.data.base import Pixels, Range, Size, Transform
+from ppcls.data.erase import Cutout, GridMask, HideAndSeek, RandomErasing
 from ppcls.errors import ConfigError
-from ppcls.options import Fraction, OneKey, one_of
+from ppcls.options import Fraction, one_of
 
 __all__ = [
     "Affine",
@@ -33,31 +45,57 @@ __all__ = [
     "TransformOp",
 ]
 
-_INTERPOLATION = {
+_CV2 = {
     "nearest": cv2.INTER_NEAREST,
     "bilinear": cv2.INTER_LINEAR,
     "bicubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
-Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
-Pixels = Annotated[int, Field(gt=0, le=16384)]
-Size = Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)]
-Range = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+_PILLOW = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "lanczos": Image.Resampling.LANCZOS,
+    "hamming": Image.Resampling.HAMMING,
+}
+Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "box", "lanczos", "hamming"]
 
 
 def _width_height(size: int | list[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-class Transform(OneKey):
-    """An image operation, with the options it takes.
+class _Resizing(Transform):
+    """What resizes: with OpenCV (bilinear unless said), or Pillow (bicubic unless said).
 
-    Attributes:
-        random: whether it draws random numbers, which only training may.
+    Pillow smooths what it makes smaller; OpenCV does so with `area` alone.
     """
 
-    random: ClassVar[bool] = False
+    interpolation: Interpolation | None = None
+    backend: Literal["cv2", "pil"] = "cv2"
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _any_case(cls, backend: Any) -> Any:
+        return backend.lower() if isinstance(backend, str) else backend
+
+    @model_validator(mode="after")
+    def _known(self) -> _Resizing:
+        known = _CV2 if self.backend == "cv2" else _PILLOW
+        if self.interpolation and self.interpolation not in known:
+            raise ValueError(
+                f"backend {self.backend} interpolates by {', '.join(known)}; not by "
+                f"{self.interpolation}"
+            )
+        return self
+
+    def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        if self.backend == "cv2":
+            return cv2.resize(image, size, interpolation=_CV2[self.interpolation or "bilinear"])
+        resample = _PILLOW[self.interpolation or "bicubic"]
+        return np.array(Image.fromarray(image).resize(size, resample))
 
 
 class DecodeImage(Transform):
@@ -65,6 +103,10 @@ class DecodeImage(Transform):
 
     `to_np` told two kinds of images apart; images always are arrays here, and it is not kept.
     """
+
+    refused: ClassVar[dict[str, str]] = {
+        "backend": "there is one decoder (docs/images.md) whatever it says; leave it out"
+    }
 
     to_rgb: Literal[True] = True
     to_np: Annotated[bool, Field(exclude=True)] = True
@@ -75,12 +117,15 @@ class DecodeImage(Transform):
         return image_reader.read(source)
 
 
-class ResizeImage(Transform):
-    """Resize to `size` (a side, or [width, height]), or the short side to `resize_short`."""
+class ResizeImage(_Resizing):
+    """Resize to `size` (a side, or [width, height]), or the short side to `resize_short`.
+
+    `interpolation` is bilinear with the backend `cv2` and bicubic with `pil` unless it is set.
+    """
 
     size: Size | None = None
     resize_short: Pixels | None = None
-    interpolation: Interpolation = "bilinear"
+    return_numpy: Literal[True] = True
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> ResizeImage:
@@ -96,7 +141,7 @@ class ResizeImage(Transform):
             height, width = image.shape[:2]
             ratio = self.resize_short / min(height, width)  # type: ignore[operator]
             size = (round(width * ratio), round(height * ratio))
-        return cv2.resize(image, size, interpolation=_INTERPOLATION[self.interpolation])
+        return self._resize(image, size)
 
 
 class CropImage(Transform):
@@ -121,12 +166,11 @@ class CropImage(Transform):
         return image[top : top + height, left : left + width]
 
 
-class RandCropImage(Transform):
+class RandCropImage(_Resizing):
     """Crop a random part, `scale` of the area and `ratio` wide to high, and resize it to `size`.
 
-    The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the aspect
-    ratio is the square of a uniform draw between the square roots of `ratio`'s ends, and the area
-    is limited to what fits, so that no draw is ever rejected.
+    The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the area and
+    the ratio evenly, and the area limited to what fits, so that no draw is ever rejected.
     """
 
     random: ClassVar[bool] = True
@@ -134,7 +178,6 @@ class RandCropImage(Transform):
     size: Size
     scale: Range = [0.08, 1.0]
     ratio: Range = [3 / 4, 4 / 3]
-    interpolation: Interpolation = "bilinear"
 
     @model_validator(mode="after")
     def _ordered(self) -> RandCropImage:
@@ -147,7 +190,7 @@ class RandCropImage(Transform):
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a random part of the image, resized."""
         height, width = image.shape[:2]
-        aspect = rng.uniform(math.sqrt(self.ratio[0]), math.sqrt(self.ratio[1]))
+        aspect = math.sqrt(rng.uniform(self.ratio[0], self.ratio[1]))
         fits = min(width / height / aspect**2, height / width * aspect**2)
         area = rng.uniform(min(self.scale[0], fits), min(self.scale[1], fits))
         side = math.sqrt(area * width * height)
@@ -155,11 +198,8 @@ class RandCropImage(Transform):
         crop_height = min(height, max(1, int(side / aspect)))
         left = int(rng.integers(0, width - crop_width, endpoint=True))
         top = int(rng.integers(0, height - crop_height, endpoint=True))
-        return cv2.resize(
-            image[top : top + crop_height, left : left + crop_width],
-            _width_height(self.size),
-            interpolation=_INTERPOLATION[self.interpolation],
-        )
+        crop = image[top : top + crop_height, left : left + crop_width]
+        return self._resize(crop, _width_height(self.size))
 
 
 class RandFlipImage(Transform):
@@ -175,7 +215,10 @@ class RandFlipImage(Transform):
 
 
 class NormalizeImage(Transform):
-    """`(image * scale - mean) / std` for each channel. Ends a list, before `ToCHWImage`."""
+    """`(image * scale - mean) / std` for each channel, wherever they are (`order`).
+
+    Ends a list, before or after `ToCHWImage`; only what hides parts of an image may follow.
+    """
 
     scale: Fraction = 1 / 255
     mean: Annotated[list[float], Field(min_length=3, max_length=3)] = [0.485, 0.456, 0.406]
@@ -185,10 +228,21 @@ class NormalizeImage(Transform):
         0.225,
     ]
     order: Literal["", "hwc", "chw"] = "chw"
+    channel_num: Literal[3] = 3
+    output_fp16: Literal[False] = False
+
+    @property
+    def affine(self) -> Affine:
+        """What it comes to."""
+        std = np.asarray(self.std)
+        return Affine(
+            (self.scale / std).astype(np.float32),
+            (-np.asarray(self.mean) / std).astype(np.float32),
+        )
 
 
 class ToCHWImage(Transform):
-    """Put the channels first. May end a list; batches are channels first either way."""
+    """Put the channels first. Batches are channels first either way."""
 
 
 TransformOp = one_of(
@@ -197,6 +251,19 @@ TransformOp = one_of(
     CropImage,
     RandCropImage,
     RandFlipImage,
+    RandomRotation,
+    ColorJitter,
+    RandomGrayscale,
+    Pad,
+    AutoAugment,
+    RandAugment,
+    RandAugmentV2,
+    TimmAutoAugment,
+    AugMix,
+    RandomErasing,
+    Cutout,
+    GridMask,
+    HideAndSeek,
     NormalizeImage,
     ToCHWImage,
 )
@@ -210,46 +277,72 @@ class Affine(NamedTuple):
     bias: np.ndarray
 
 
+NO_CHANGE = Affine(np.ones(3, np.float32), np.zeros(3, np.float32))
+
+
 class Pipeline:
     """A list of transforms, split into what works on one image and what works on a batch.
 
     Args:
         ops: transforms as in a configuration: `DecodeImage` first, then image operations, then
-            optionally `NormalizeImage` and `ToCHWImage`.
+            optionally `NormalizeImage` and `ToCHWImage`, then what hides parts of images.
+
+    Attributes:
+        image_ops: the operations on uint8 images.
+        normalize_op: `NormalizeImage`, where the list has it.
+        float_ops: the operations on normalised images.
+        affine: what is left to do with a batch: `NormalizeImage`, unless `float_ops` need it done.
 
     Raises:
-        ConfigError: the list does not begin with `DecodeImage`, or normalises in the middle.
+        ConfigError: the list does not begin with `DecodeImage`, or an operation is in a place where
+            it cannot work.
     """
 
     def __init__(self, ops: Sequence[Any]):
         if not ops or not isinstance(ops[0], DecodeImage):
             raise ConfigError("transform_ops must begin with DecodeImage")
-        end = next((i for i, op in enumerate(ops) if isinstance(op, NormalizeImage)), len(ops))
-        tail = [op for op in ops[end + 1 :] if not isinstance(op, ToCHWImage)]
-        if tail or any(isinstance(op, ToCHWImage) for op in ops[:end][:-1]):
-            raise ConfigError(
-                "transform_ops: NormalizeImage, then ToCHWImage, must be the last operations"
-            )
-        self.image_ops = [op for op in ops[:end] if not isinstance(op, ToCHWImage)]
-        if end < len(ops):
-            normalize = ops[end]
-            std = np.asarray(normalize.std)
-            self.affine = Affine(
-                (normalize.scale / std).astype(np.float32),
-                (-np.asarray(normalize.mean) / std).astype(np.float32),
-            )
-        else:
-            self.affine = Affine(np.ones(3, np.float32), np.zeros(3, np.float32))
+        self.image_ops: list[Transform] = []
+        self.float_ops: list[Transform] = []
+        self.normalize_op: NormalizeImage | None = None
+        last: Transform | None = None
+        for op in ops:
+            name = type(op).__name__
+            if isinstance(op, (NormalizeImage, ToCHWImage)):
+                if any(other is not op and type(other) is type(op) for other in ops):
+                    raise ConfigError(f"transform_ops: {name} is there twice")
+                last = op
+                if isinstance(op, NormalizeImage):
+                    self.normalize_op = op
+            elif last and not op.after_normalize:
+                raise ConfigError(
+                    f"transform_ops: {name} cannot follow {type(last).__name__}; NormalizeImage "
+                    "and ToCHWImage must be the last operations, before those that hide parts"
+                )
+            else:
+                op.check_place(normalized=self.normalize_op is not None)
+                (self.float_ops if self.normalize_op else self.image_ops).append(op)
+        folded = self.normalize_op if not self.float_ops else None
+        self.affine = folded.affine if folded else NO_CHANGE
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
-        """Return the transformed image, uint8 (H, W, 3), not yet normalised."""
+        """Return the transformed image (H, W, 3): uint8, or float32 where there are `float_ops`."""
         for op in self.image_ops:
             source = op(source, rng)
+        if self.normalize_op and self.float_ops:
+            source = source * self.normalize_op.affine.scale + self.normalize_op.affine.bias
+            for op in self.float_ops:
+                source = op(source, rng)
         return source
 
     def normalize(self, images: np.ndarray) -> np.ndarray:
-        """Map uint8 (N, H, W, 3) to the model's input, float32 (N, 3, H, W)."""
+        """Map transformed images (N, H, W, 3) to the model's input, float32 (N, 3, H, W)."""
         batch = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")
         batch *= self.affine.scale[:, None, None]
         batch += self.affine.bias[:, None, None]
         return batch
+
+    def to_pixels(self, images: np.ndarray) -> np.ndarray:
+        """Map model inputs (N, 3, H, W), such as mixed ones, back to uint8 (N, H, W, 3), to see."""
+        scale, bias = self.normalize_op.affine if self.normalize_op else NO_CHANGE
+        pixels = (images.transpose(0, 2, 3, 1) - bias) / scale
+        return np.rint(np.clip(pixels, 0, 255)).astype(np.uint8)

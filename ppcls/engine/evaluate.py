@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 from tqdm import tqdm
 
 from ppcls.config import Config
-from ppcls.data.lists import class_names
+from ppcls.config.classes import label_names
 from ppcls.data.loader import Loader
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import AnswerLog, Answers, clip_topk
@@ -26,9 +26,9 @@ from ppcls.engine.setup import (
     require,
     select_device,
 )
-from ppcls.errors import RunError
+from ppcls.errors import DataError, RunError
 
-__all__ = ["Evaluation", "eval_names", "eval_topk", "evaluate", "evaluate_model", "topk_note"]
+__all__ = ["Evaluation", "eval_topk", "evaluate", "evaluate_model", "topk_note"]
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,25 @@ class Evaluation:
         means: `loss` and the share of top-k hits, `top1`, `top5` …, each the mean over images.
         answers: what the model said of each image.
         seconds: how long it took.
+        unreadable: number of images that could not be read: counted as wrong, and in no loss.
     """
 
     means: dict[str, float]
     answers: Answers
     seconds: float
+    unreadable: int = 0
 
     @property
     def count(self) -> int:
         """How many images there were."""
-        return len(self.answers.index)
+        return len(self.answers.index) + self.unreadable
 
     def summary(self) -> str:
         """Return the means as one line of text."""
-        return ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+        text = ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+        if self.unreadable:
+            text += f"; {self.unreadable} that cannot be read are counted as wrong"
+        return text
 
 
 def eval_topk(config: Config) -> list[int]:
@@ -73,16 +78,6 @@ def topk_note(config: Config) -> list[str]:
     return [f"there are {classes} classes: {names} of Metric is counted as top{classes}"]
 
 
-def eval_names(config: Config) -> list[str]:
-    """Return the names of the classes: those of `Infer.PostProcess`, or else their numbers.
-
-    Raises:
-        DataError: the label list is wrong, or holds another number of classes.
-    """
-    file = config.Infer and config.Infer.PostProcess.class_id_map_file
-    return class_names(file or None, config.Arch.class_num)
-
-
 @paddle.no_grad()
 def evaluate_model(
     model: nn.Layer,
@@ -93,30 +88,37 @@ def evaluate_model(
     """Evaluate a model on every sample of a loader; the model comes back in the mode it was in.
 
     Raises:
-        ImageError: a sample cannot be decoded.
+        ImageError: a sample cannot be decoded, and the data set does not count it as wrong.
+        DataError: none can be decoded.
         RunError: the loss is not finite.
     """
     was_training, start = model.training, time.perf_counter()
     model.eval()
     normalize = Normalize(loader.dataset.pipeline.affine)
-    log = AnswerLog()
+    log, answered = AnswerLog(), 0
     for batch in tqdm(
         loader.epoch(), "eval", total=len(loader), leave=False, disable=not sys.stderr.isatty()
     ):
+        if not len(batch.indices):
+            continue
+        answered += len(batch.indices)
         logits = model(normalize(paddle.to_tensor(batch.images)))
         labels = paddle.to_tensor(batch.labels)
         log.add(loss(logits, labels), logits, labels, batch.indices)
     if was_training:
         model.train()
+    unreadable = len(loader.unreadable)
+    if unreadable and not answered:
+        raise DataError(f"none of the {unreadable} images to evaluate on can be read")
     answers = log.answers()
-    means = {"loss": log.loss_sum() / len(answers.index)}
-    means |= {f"top{k}": answers.topk(k) for k in topk}
+    means = {"loss": log.loss_sum() / answered}
+    means |= {f"top{k}": answers.topk(k) * (answered / (answered + unreadable)) for k in topk}
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
             "or give answers that are not"
         )
-    return Evaluation(means, answers, time.perf_counter() - start)
+    return Evaluation(means, answers, time.perf_counter() - start, unreadable)
 
 
 def evaluate(
@@ -138,7 +140,7 @@ def evaluate(
     """
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     select_device(config.Global.device)
-    names = eval_names(config)
+    names = label_names(config)
     with build_loader(data, config.Arch.class_num, config.Global.seed) as loader:
         model = load_trained_model(config, "ppcls eval", allow_random)
         for note in topk_note(config):

@@ -17,7 +17,6 @@ from ppcls.cards import model_card
 from ppcls.config import Config
 from ppcls.config.dataloader import DataOptions
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.lists import read_image_list
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import DistributedEvalSampler
 from ppcls.data.transforms import Affine, Pipeline
@@ -88,7 +87,7 @@ class Normalize(nn.Layer):
 def build_loader(
     options: DataOptions, class_num: int, seed: int, rank: int = 0, world_size: int = 1
 ) -> Loader:
-    """Read the image list of a `DataLoader` section and return the loader over it.
+    """Read the samples of a `DataLoader` section and return the loader over them.
 
     Args:
         options: the section.
@@ -98,26 +97,31 @@ def build_loader(
         world_size: how many processes share the work.
 
     Raises:
-        DataError: the list, a label or a file is wrong.
+        DataError: the list or folder, a label or a file is wrong.
         ConfigError: the sampler and the list do not go together, such as a list too short for one
             full batch where the rest is dropped.
     """
     dataset = options.dataset
-    samples = read_image_list(
-        dataset.cls_label_path, dataset.image_root, class_num, dataset.delimiter
-    )
-    labels = [sample.label for sample in samples]
+    samples = dataset.read(class_num)
+    labels: list[Any] = [sample.label for sample in samples]  # some samplers take classes alone
     sampler = build_sampler(options.sampler, labels, seed, rank, world_size)
     if not len(sampler) and not isinstance(sampler, DistributedEvalSampler):
         joint = f"{world_size} processes of " if world_size > 1 else ""
         raise ConfigError(
-            f"{dataset.cls_label_path}: {sampler.total} images do not fill one batch of "
+            f"{dataset.source}: {sampler.total} images do not fill one batch of "
             f"{joint}{sampler.batch_size}, and sampler.drop_last drops the rest; "
             "-o DataLoader.Train.sampler.batch_size="
             f"{max(1, sampler.total // world_size // 2)} is one that fits"
         )
     return Loader(
-        ImageDataset(samples, Pipeline(dataset.transform_ops), seed),
+        ImageDataset(
+            samples,
+            Pipeline(dataset.transform_ops),
+            seed,
+            on_error=dataset.on_error,
+            max_skipped=0.01 if dataset.max_skipped is None else dataset.max_skipped,
+            in_memory=dataset.in_memory,
+        ),
         sampler,
         options.loader.num_workers,
     )

@@ -16,8 +16,9 @@ from paddle import Tensor
 
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
+from ppcls.config.classes import label_names, resolve_classes
 from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
-from ppcls.data.lists import class_names
+from ppcls.data.doctor import quick_check
 from ppcls.data.loader import Batch, Loader
 from ppcls.data.mix import CutmixOperator, MixupOperator
 from ppcls.engine import distributed
@@ -185,6 +186,8 @@ class Trainer:
             progress.step += 1
             self.end_step(place, totals, timer)
         self.log.end_bar()
+        if self.loader.unreadable:
+            self.log.line(self.loader.skipped())
 
     def backward(
         self, batch: Batch, share: float, entropy: tuple[int, ...]
@@ -373,6 +376,7 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
 def _train(config: Config, overwrite: bool) -> TrainResult:
     start = time.perf_counter()
     options, class_num = config.Global, config.Arch.class_num
+    config = resolve_classes(config)
     digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
     distributed.check_same(digest, "the configuration")
     train_data = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
@@ -385,6 +389,8 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         raise ConfigError(
             "--overwrite replaces the run that Global.checkpoints=auto goes on with; leave one out"
         )
+    parts = {"Train": train_data.dataset} | ({"Eval": eval_data.dataset} if eval_data else {})
+    quick_check(parts, class_num)
     device = select_device(options.device)
     precision = Precision(config.AMP, device)
     seed_everything(options.seed)
@@ -399,8 +405,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
                 build_loader(eval_data, class_num, options.seed, *ranks)
             )
         # Wrong class names would otherwise come to light when the trained model is exported.
-        names_file = config.Infer and config.Infer.PostProcess.class_id_map_file
-        labels = class_names(names_file or None, class_num)
+        labels = label_names(config)
         if is_first:
             stack.enter_context(locked(folder))
         checkpoint, notes = find_checkpoint(config)

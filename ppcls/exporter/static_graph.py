@@ -23,7 +23,7 @@ from ppcls.bundle import (
 )
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
-from ppcls.data.lists import class_names, read_image_list
+from ppcls.config.classes import label_names
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
@@ -51,13 +51,11 @@ def _parity_images(config: Config, pipeline: Pipeline) -> tuple[np.ndarray, list
     rng = np.random.default_rng(0)
     data = config.DataLoader.Eval and config.DataLoader.Eval.dataset
     if data:
-        samples = read_image_list(
-            data.cls_label_path, data.image_root, config.Arch.class_num, data.delimiter
-        )
+        samples = data.read(config.Arch.class_num)
         count = min(_PARITY_IMAGES, len(samples))
         chosen = [samples[i].path for i in np.linspace(0, len(samples) - 1, count).astype(int)]
         images = [pipeline(path, rng) for path in chosen]
-        source = data.cls_label_path
+        source = data.source
     else:
         chosen = [f"random image {i}" for i in range(8)]
         images = [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in chosen]
@@ -102,7 +100,7 @@ def export(config: Config, *, allow_random: bool = False) -> ExportResult:
     """
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
-    labels = class_names(infer.PostProcess.class_id_map_file, config.Arch.class_num)
+    labels = label_names(config)
     model = load_trained_model(config, "ppcls export", allow_random)
     pipeline = Pipeline(infer.transforms)
     if config.DataLoader.Eval:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ from ppcls.inference.backends import Backend, Device, EngineBackend, Precision, 
 from ppcls.inference.inputs import is_url, sources_of
 from ppcls.inference.readahead import Prepared, ReadAhead, prepare
 from ppcls.inference.results import Result, Timing, best_classes, softmax
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Classifier", "Predictor"]
 
@@ -116,7 +119,7 @@ class Classifier:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> Classifier:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -1,0 +1,49 @@
+"""What image transforms have in common: their base class and the types of their options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ppcls.options import Fraction, OneKey
+
+__all__ = ["Colour", "Pixels", "Probability", "Range", "Size", "Transform"]
+
+Pixels = Annotated[int, Field(gt=0, le=16384)]
+Size = Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)]
+Range = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+Probability = Annotated[Fraction, Field(ge=0, le=1)]
+Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+"""Red, green and blue, 0 to 255."""
+
+
+class Transform(OneKey):
+    """An image operation, with the options it takes.
+
+    Attributes:
+        random: whether it draws random numbers, which only training may.
+        after_normalize: whether it may follow `NormalizeImage`, on float images.
+        refused: published options that would have no effect here, and why.
+    """
+
+    random: ClassVar[bool] = False
+    after_normalize: ClassVar[bool] = False
+    refused: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, value: Any) -> Any:
+        options = value.get(cls.__name__, value) if isinstance(value, dict) else None
+        for name in options if isinstance(options, dict) else ():
+            if name in cls.refused:
+                raise ValueError(f"{name}: {cls.refused[name]}")
+        return value
+
+    def check_place(self, normalized: bool) -> None:
+        """Raise a ConfigError if its options fit only on the other side of `NormalizeImage`."""
+
+    def __call__(self, image: Any, rng: np.random.Generator) -> np.ndarray:
+        """Return the image after the operation; the one given is left as it is."""
+        raise NotImplementedError

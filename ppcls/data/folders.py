@@ -1,0 +1,185 @@
+"""A folder with one sub-folder of images per class: its samples, and lists of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ppcls.data.image import IMAGE_SUFFIXES
+from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Sample
+from ppcls.errors import DataError, did_you_mean
+from ppcls.files import replacing
+
+__all__ = ["Split", "folder_classes", "read_image_folder", "split_folder"]
+
+
+class Split(NamedTuple):
+    """What `split_folder` has written: numbers of images and classes, and what it left out.
+
+    Attributes:
+        left_out: number of files by suffix, and of folders by name, that are in no list.
+    """
+
+    train: int
+    val: int
+    classes: int
+    left_out: dict[str, int]
+
+
+_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev"}
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """Return the sub-folders of `folder`, sorted by name, or say why they cannot be classes."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith(".")]
+    stray = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file()]
+    if stray:
+        raise DataError(f"{stray[0]}: an image outside the class folders ({len(stray)} in all)")
+    folders = [e for e in entries if e.is_dir()]
+    if len(folders) < 2:
+        found = f"only {folders[0].name}" if folders else "no folder"
+        raise DataError(f"{folder}: expected a folder of images for each class, found {found}")
+    for each in folders:
+        if each.name.lower() in _SPLIT_NAMES:
+            raise DataError(
+                f"{each}: the name of a split, where a class is expected; a data set that is split "
+                f"already holds the class folders in {folder / 'train'} and {folder / 'val'}"
+            )
+    return folders
+
+
+def _images(folder: Path, left_out: Counter[str]) -> list[str]:
+    """Return the images anywhere under a class folder, sorted; count other files by suffix."""
+    images = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in IMAGE_SUFFIXES:
+                images.append(os.path.join(parent, name))
+            elif name == "metrics.jsonl":
+                raise DataError(f"{folder}: holds a training run, not a class; move it elsewhere")
+            elif not name.startswith("."):
+                left_out[suffix or "no suffix"] += 1
+    if not images:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"{folder}: no images in this class folder (looked for {kinds})")
+    return sorted(images, key=lambda path: path.split(os.sep))  # as Path objects sort
+
+
+def _classes(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:
+    return {each.name: _images(each, left_out) for each in _class_folders(folder)}
+
+
+def folder_classes(folder: str | Path) -> list[str]:
+    """Return the names of the classes of a folder, in the order of their labels: sorted.
+
+    Raises:
+        DataError: no folder, or not one of class folders.
+    """
+    return [each.name for each in _class_folders(Path(folder))]
+
+
+def read_image_folder(
+    folder: str | Path, class_num: int, classes: Sequence[str] | None = None
+) -> list[Sample]:
+    """Return the images of a folder with one sub-folder per class, class by class, sorted by path.
+
+    Args:
+        folder: the folder.
+        class_num: number of classes of the model.
+        classes: names of the sub-folders, in the order of their labels; of these, some may be
+            absent. None takes all there are, sorted by name.
+
+    Raises:
+        DataError: folders that are no classes or hold no image, or another number of classes.
+    """
+    root = Path(folder)
+    found = _classes(root, Counter())
+    names = list(classes or found)
+    if len(names) != class_num:
+        what = "names in `classes`" if classes else "class folders"
+        raise DataError(f"{root}: {len(names)} {what} for Arch.class_num {class_num}")
+    unknown = sorted(found.keys() - set(names))
+    if unknown:
+        hint = did_you_mean(unknown[0], names)
+        raise DataError(f"{root / unknown[0]}: not one of the {len(names)} classes{hint}")
+    return [Sample(path, label) for label, name in enumerate(names) for path in found.get(name, [])]
+
+
+def split_folder(
+    folder: str | Path, val: float | None = None, seed: int = 0, overwrite: bool = False
+) -> Split:
+    """Write `train_list.txt`, `val_list.txt` and `label_list.txt` for a folder of class folders.
+
+    Where `folder` holds `train/` and `val/`, each with the class folders, those are the two
+    lists. Otherwise its sub-folders are the classes, and a share `val` of each class (None is a
+    fifth) is held out, the same images for the same seed. Classes are numbered in the order of
+    their sorted names; names that begin with a dot are passed over.
+
+    Raises:
+        DataError: no folder, fewer than two classes, an empty class or one too small to split,
+            folders that are no classes, a share for a set that is split already, a name that is
+            not UTF-8, or lists that exist with other content.
+    """
+    root = Path(folder)
+    left_out: Counter[str] = Counter()
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        if val is not None:
+            raise DataError(f"{root}: holds train/ and val/, so there is no share to choose")
+        train, held_out = _classes(root / "train", left_out), _classes(root / "val", left_out)
+        if train.keys() != held_out.keys():
+            odd = ", ".join(sorted(train.keys() ^ held_out.keys()))
+            raise DataError(f"{root}: these classes are in only one of train/ and val/: {odd}")
+        others = [e for e in root.iterdir() if e.is_dir() and e.name not in ("train", "val")]
+        left_out.update(f"the folder {e.name}" for e in others if not e.name.startswith("."))
+    else:
+        train, held_out = {}, {}
+        rng = np.random.default_rng(seed)
+        for name, images in _classes(root, left_out).items():
+            if len(images) < 2:
+                raise DataError(f"{root / name}: one image is too few to train on and to hold out")
+            share = 0.2 if val is None else val
+            count = min(len(images) - 1, max(1, round(len(images) * share)))
+            chosen = set(rng.permutation(len(images))[:count].tolist())
+            train[name] = [p for i, p in enumerate(images) if i not in chosen]
+            held_out[name] = [p for i, p in enumerate(images) if i in chosen]
+    names = list(train)
+    lists = {
+        file: [
+            f"{Path(path).relative_to(root).as_posix()} {label}"
+            for label, name in enumerate(names)
+            for path in part[name]
+        ]
+        for file, part in ((TRAIN_LIST, train), (VAL_LIST, held_out))
+    }
+    lists[LABEL_LIST] = [f"{label} {name}" for label, name in enumerate(names)]
+    for file, lines in lists.items():
+        _check_list(root / file, lines, overwrite)
+    for file, lines in lists.items():
+        with replacing(root / file) as new:
+            new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    return Split(len(lists[TRAIN_LIST]), len(lists[VAL_LIST]), len(names), dict(left_out))
+
+
+def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:
+    for line in lines:
+        try:
+            line.encode()
+        except UnicodeEncodeError:
+            shown = line.encode(errors="backslashreplace").decode()
+            raise DataError(f"{shown}: a file name that is not UTF-8; rename it") from None
+    if overwrite or not path.exists():
+        return
+    try:
+        same = path.read_text(encoding="utf-8") == "".join(f"{line}\n" for line in lines)
+    except (OSError, UnicodeDecodeError):
+        same = False
+    if not same:
+        raise DataError(f"{path} exists and differs; add --overwrite to replace it")

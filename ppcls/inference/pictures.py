@@ -1,0 +1,80 @@
+"""Images with their answers written under them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ppcls.data import image as image_reader
+from ppcls.files import replacing
+from ppcls.inference.results import Result
+
+__all__ = ["annotate", "save_annotated"]
+
+_SIDE = 640
+_NARROWEST = 320
+_SIZE = 18
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from matplotlib.font_manager import FontProperties, fontManager
+
+    from ppcls.plots import _fonts
+
+    return ImageFont.truetype(fontManager.findfont(FontProperties(family=_fonts()[0])), _SIZE)
+
+
+def annotate(source: Any, result: Result) -> Image.Image:
+    """Return an image, at most 640 pixels a side, above its classes and scores.
+
+    Raises:
+        ImageError: the image cannot be read.
+    """
+    picture = Image.fromarray(image_reader.read(source))
+    picture.thumbnail((_SIDE, _SIDE))
+    lines = [
+        f"{score:.3f}  {name}"
+        for name, score in zip(result.label_names, result.scores, strict=True)
+    ] or ["nothing above the threshold"]
+    font = _font()
+    width, step = max(picture.width, _NARROWEST), _SIZE + 6
+    height = picture.height + step * len(lines) + 10
+    out = Image.new("RGB", (width, height), "white")
+    out.paste(picture)
+    draw = ImageDraw.Draw(out)
+    for i, line in enumerate(lines):
+        at = (8, picture.height + 5 + i * step)
+        draw.text(
+            at, _fitting(line, font, width - 16), fill="black" if i == 0 else "dimgray", font=font
+        )
+    return out
+
+
+def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + "…") > width:
+        line = line[:-1]
+    return line + "…"
+
+
+def save_annotated(answered: Sequence[tuple[Any, Result]], folder: Path) -> None:
+    """Write annotated images as PNG files, each under the name of its own file.
+
+    Of several with one name the second is called `name-2.png`, and so on.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    used: dict[str, int] = {}
+    for source, result in answered:
+        stem = Path(result.source).stem or "image"
+        used[stem] = used.get(stem, 0) + 1
+        name = f"{stem}-{used[stem]}" if used[stem] > 1 else stem
+        with replacing(folder / f"{name}.png") as file:
+            annotate(source, result).save(file, "PNG")
