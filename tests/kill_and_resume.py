@@ -102,7 +102,7 @@ def start(config: Path, output: Path, *more: str) -> subprocess.Popen:
 def results(output: Path) -> dict[str, object]:
     """Return everything about a finished run that must not depend on its having been killed."""
     folder = output / "HarDNet39_ds"
-    files = [folder / f"{n}{s}" for n in ("latest", "best_model", "epoch_4") for s in SUFFIXES]
+    files = [folder / f"{n}{s}" for n in ("latest", "best_model", "epoch_2") for s in SUFFIXES]
     found: dict[str, object] = {path.name: path.read_bytes() for path in files}
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     found["metrics.jsonl"] = [
@@ -170,11 +170,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=5)
     args = parser.parse_args(arguments)
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = write_data(folder)
+        config.write_text(config.read_text().replace("epochs: 5", f"epochs: {args.epochs}"))
         begun = time.monotonic()
         assert start(config, folder / "whole").wait() == 0, (folder / "whole.txt").read_text()
         seconds = time.monotonic() - begun

@@ -68,7 +68,7 @@ def _by_structured_name(
     found: dict[str, dict[str, np.ndarray]] = {}
     masters = state.get("master_weights") or {}
     for key, value in state.items():
-        if key in ("master_weights", "LR_Scheduler"):
+        if key in ("master_weights", "LR_Scheduler", _NAME_TABLE):
             continue
         pair = next((pair for pair in names if key.startswith(f"{pair[0]}_")), None)
         if pair is None:
