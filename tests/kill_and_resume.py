@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -104,6 +105,9 @@ def results(output: Path) -> dict[str, object]:
     folder = output / "HarDNet39_ds"
     files = [folder / f"{n}{s}" for n in ("latest", "best_model", "epoch_2") for s in SUFFIXES]
     found: dict[str, object] = {path.name: path.read_bytes() for path in files}
+    for path in files:
+        if path.suffix == ".pdstates":
+            found[path.name] = pickle.loads(found[path.name])  # plain values, easy to read
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     found["metrics.jsonl"] = [
         {k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines
@@ -161,7 +165,8 @@ def trial(config: Path, output: Path, whole: dict, seconds: float, rng: random.R
             raise AssertionError((output.parent / f"{output.name}.txt").read_text()[-2000:])
     found = results(output)
     differing = [name for name in whole if whole[name] != found[name]]
-    assert not differing, f"{differing} differ after: {happened}"
+    states = {n: (whole[n], found[n]) for n in differing if n.endswith(".pdstates")}
+    assert not differing, f"{differing} differ after: {happened} {states}"
     return ", ".join(happened)
 
 

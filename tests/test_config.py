@@ -49,7 +49,10 @@ MISTAKES = [
     ("Global.epochs='3'", "Global.epochs: expected an integer, not '3'"),
     ("Global.epochs=0", "Global.epochs: expected greater than 0, not 0"),
     ("Global.eval_during_train=yes", "expected true or false, not 'yes'"),
-    ("Global.device=cuda", "Global.device: expected 'auto', 'cpu' or 'gpu', not 'cuda'"),
+    (
+        "Global.device=cuda",
+        "Global.device: expected 'auto', 'cpu', 'gpu', 'xpu', 'npu', 'mlu' or 'gcu', not 'cuda'",
+    ),
     ("Arch.name=HardNet39_ds", "no such architecture; did you mean 'HarDNet39_ds'?"),
     ("Arch=HarDNet39_ds", "Arch: expected a map of options, not 'HarDNet39_ds'"),
     ("Arch.dropout=1", "Arch.dropout: expected less than 1, not 1"),

@@ -65,7 +65,15 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
         for name in ("latest", "best_model", "epoch_8")
         for suffix in ("pdparams", "pdopt", "pdstates", "json")
     }
-    others = {".lock", "config.yaml", "curves.png", "label_list.txt", "metrics.jsonl", "train.log"}
+    others = {
+        ".lock",
+        "config.yaml",
+        "curves.png",
+        "label_list.txt",
+        "metrics.jsonl",
+        "runs.jsonl",
+        "train.log",
+    }
     assert {p.name for p in result.folder.iterdir()} == checkpoints | others
     names = f"Infer.PostProcess.class_id_map_file={result.folder / 'label_list.txt'}"
     assert load_config(result.folder / "config.yaml") == load_config(config_file, [*asked, names])

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import paddle
 import pytest
 from conftest import ROOT
 
-from ppcls.config import dump_config, load_config
+from ppcls.arch.weights import read_weights
+from ppcls.config import data_overrides, dump_config, load_config
 from ppcls.config.show import show_config
-from ppcls.errors import ConfigError
+from ppcls.engine.evaluate import evaluate
+from ppcls.engine.optim import build_optimizer
+from ppcls.engine.setup import build_model
+from ppcls.engine.train import train
+from ppcls.errors import ConfigError, WeightsError
 
 FLAT = """\
 mode: 'train'
@@ -234,3 +241,98 @@ def test_names_and_paths_find_it() -> None:
     assert load_config("HarDNet68").Global.log_format == "sectioned"
     assert (ROOT / "configs" / "HarDNet").is_dir()
     assert json.dumps(load_config("HarDNet/HarDNet68").model_dump())
+
+
+@pytest.fixture
+def flat_run(tmp_path: Path, colours: Path) -> tuple[Path, list[str]]:
+    path = tmp_path / "flat.yaml"
+    path.write_text(FLAT, encoding="utf-8")
+    overrides = [
+        *data_overrides(colours, flat=True),
+        f"model_save_dir={tmp_path / 'output'}",
+        f"vdl_dir={tmp_path / 'vdl'}",
+        "epochs=2",
+        "use_mix=False",
+        "print_interval=2",
+        "topk=2",
+        "ARCHITECTURE.name=SqueezeNet1_1",
+        "LEARNING_RATE={function: Cosine, params: {lr: 0.01}}",
+    ]
+    return path, overrides
+
+
+STEP = (
+    r"epoch:{epoch}  , train step:{step}   , top1: 0\.\d{{5}}, top2: [01]\.\d{{5}}, "
+    r"loss: \d+\.\d{{5}}, lr: 0\.0\d{{5}}, batch_cost: \d+\.\d{{5}} s, "
+    r"reader_cost: \d+\.\d{{5}} s, ips: \d+\.\d{{5}} images/sec\.$"
+)
+
+
+def test_a_run_logs_and_saves_as_its_users_know_it(
+    flat_run: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    path, overrides = flat_run
+    config = load_config(path, [*overrides, "total_images=1281167"])
+    result = train(config)
+    folder = tmp_path / "output" / "SqueezeNet1_1"
+    assert result.folder == folder
+    assert result.best == folder / "best_model" / "ppcls.pdparams"
+    for name in ("0", "1", "latest", "best_model"):
+        files = {file.name for file in (folder / name).iterdir()}
+        assert files == {f"ppcls.{suffix}" for suffix in ("pdparams", "pdopt", "pdstates", "json")}
+    log = (folder / "train.log").read_text(encoding="utf-8")
+    lines = [line.partition("] ")[2] for line in log.splitlines()]
+    for epoch in range(2):
+        assert any(re.match(STEP.format(epoch=epoch, step=2), line) for line in lines)
+        end = (
+            rf"END epoch:{epoch}   valid top1: [01]\.\d{{5}}, top2: 1?0?\.?\d+, loss: \d+\.\d{{5}}"
+        )
+        assert any(re.match(end, line) for line in lines)
+    assert "Global.total_images is 1281167; the list has 27 images, and they count" in lines
+    assert list((tmp_path / "vdl").iterdir())
+
+    best = str(folder / "best_model" / "ppcls")
+    found = evaluate(load_config(path, [*overrides, f"pretrained_model={best}"]))
+    assert found.means["top1"] == result.best_top1
+
+    with pytest.raises(ConfigError, match=r"holds an earlier run"):
+        train(config)
+    again = load_config(path, [*overrides, f"checkpoints={folder / '0' / 'ppcls'}", "last_epoch=7"])
+    with pytest.raises(ConfigError, match=r"last_epoch is 7, and the last complete epoch .* is 0"):
+        train(again)
+
+
+def test_a_run_resumes_from_its_folders(flat_run: tuple[Path, list[str]], tmp_path: Path) -> None:
+    path, overrides = flat_run
+    whole = train(load_config(path, overrides))
+    expected = read_weights(whole.best.parents[1] / "latest" / "ppcls.pdparams")
+    first = str(whole.folder / "0" / "ppcls")
+    resumed = train(load_config(path, [*overrides, f"checkpoints={first}", "last_epoch=0"]))
+    found = read_weights(resumed.folder / "latest" / "ppcls.pdparams")
+    assert all((found[key] == value).all() for key, value in expected.items())
+    with pytest.raises(ConfigError, match="this run is finished"):
+        train(load_config(path, [*overrides, "checkpoints=auto"]))
+    record = [json.loads(x) for x in (resumed.folder / "runs.jsonl").read_text().splitlines()]
+    assert len(record) == 2
+    assert record[0]["packages"]["paddle"]
+    assert set(record[0]["git"]) == {"commit", "changed"}
+
+
+def test_a_checkpoint_of_2_0_goes_on_with_last_epoch(
+    flat_run: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    path, overrides = flat_run
+    config = load_config(path, overrides)
+    model = build_model(config)
+    optimizer = build_optimizer(config.Optimizer, model)
+    model(paddle.randn([2, 3, 32, 32])).sum().backward()
+    optimizer.step()
+    (tmp_path / "old").mkdir()
+    paddle.save(model.state_dict(), str(tmp_path / "old" / "ppcls.pdparams"))
+    paddle.save(optimizer.state_dict(), str(tmp_path / "old" / "ppcls.pdopt"))
+    resume = [*overrides, f"checkpoints={tmp_path / 'old' / 'ppcls'}"]
+    with pytest.raises(WeightsError, match="no checkpoint to resume"):
+        train(load_config(path, resume))
+    result = train(load_config(path, [*resume, "last_epoch=0"]))
+    lines = (result.folder / "metrics.jsonl").read_text().splitlines()
+    assert {json.loads(line)["epoch"] for line in lines} == {2}

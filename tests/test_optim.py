@@ -16,7 +16,7 @@ from ppcls.config.loss import CELoss, FocalLoss
 from ppcls.config.optimizer import OptimizerOptions, Schedule
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals
-from ppcls.engine.optim import build_optimizer, learning_rate_schedule
+from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.train import train
 from ppcls.errors import ConfigError, WeightsError
 
@@ -509,3 +509,34 @@ def test_several_losses_train_and_no_metric_is_needed(
     assert "lr(OneCycle): 0.00000400, loss: " in log
     assert "CELoss" not in log
     assert result.best_top1 is not None
+
+
+@pytest.mark.parametrize("batch", [64, 512])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "Cosine", "learning_rate": 0.1, "eta_min": 0.01},
+        {"name": "Piecewise", "decay_epochs": [2], "values": [0.1, 0.02], "warmup_epoch": 1},
+        {"name": "OneCycle", "max_learning_rate": 0.1},
+        {"name": "Cyclic", "base_learning_rate": 0.1, "max_learning_rate": 0.2, "step_size_up": 3},
+        {"name": "Linear", "learning_rate": 0.2, "end_lr": 0.1, "warmup_epoch": 1}
+        | {"warmup_start_lr": 0.05},
+    ],
+)
+def test_auto_scale_multiplies_every_rate_of_the_run(options: dict, batch: int) -> None:
+    adapter = TypeAdapter(Schedule)
+    plain = adapter.validate_python(options | {"reference_batch": 256})
+    assert fit_to_batch(plain, 256) == (plain, None)
+    same, warning = fit_to_batch(plain, batch)
+    assert same is plain
+    assert f"steps of {batch} images, and reference_batch is 256" in warning
+    asked = adapter.validate_python(options | {"reference_batch": 256, "auto_scale": True})
+    scaled, said = fit_to_batch(asked, batch)
+    assert said.startswith(f"learning rates times {batch / 256:g}: ")
+    before, after = (learning_rate_schedule(s, 4, 5) for s in (plain, scaled))
+    # OneCycle ends at a rate that is as good as none.
+    assert [after(i) for i in range(20)] == pytest.approx(
+        [before(i) * batch / 256 for i in range(20)], rel=1e-6, abs=1e-9
+    )
+    if "learning_rate" in options:
+        assert f"Optimizer.lr.learning_rate={options['learning_rate'] * batch / 256:g}" in warning

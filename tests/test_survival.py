@@ -88,13 +88,16 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
     assert open_checkpoint(prefix).epoch == 1
 
 
-def test_a_folder_that_vanishes_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    shutil.rmtree(folder)
-    with pytest.raises(RunError, match=r"run/latest: cannot write: the folder .*run is gone"):
-        write_checkpoint(folder / "latest", {".pdparams": {}}, epoch=1, step=0)
-    assert not folder.exists()
+def test_a_folder_that_vanishes_is_named(small: Path, tmp_path: Path) -> None:
+    run = kill_and_resume.start(small, tmp_path / "out")
+    wait_for(tmp_path / "out/HarDNet39_ds/epoch_1.json")
+    shutil.rmtree(tmp_path / "out")
+    assert run.wait(60) == 1
+    assert (
+        "out/HarDNet39_ds: cannot save: the folder of the run is gone"
+        in (tmp_path / "out.txt").read_text()
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -32,12 +32,24 @@ class ScheduleOptions(Options):
     For `warmup_epoch` epochs the rate rises from `warmup_start_lr` to the schedule's first rate;
     then the schedule begins, and epochs that it names count from there. With `by_epoch` both move
     once an epoch, else at every step.
+
+    The rates are meant for `reference_batch` images a step, over all devices. A run whose steps are
+    of another size says so, and with `auto_scale` multiplies all rates by the quotient
+    (https://arxiv.org/abs/1706.02677).
     """
 
     name: str
     warmup_epoch: Annotated[int, Field(ge=0)] = 0
     warmup_start_lr: NotNegative = 0.0
     by_epoch: bool = False
+    reference_batch: Count | None = None
+    auto_scale: bool = False
+
+    @model_validator(mode="after")
+    def _scale_from_what(self) -> ScheduleOptions:
+        if self.auto_scale and self.reference_batch is None:
+            raise ValueError("auto_scale needs reference_batch, the images a step of these rates")
+        return self
 
 
 class Constant(ScheduleOptions):

@@ -41,9 +41,15 @@ class GlobalOptions(Options):
         print_mem_info: show the peak memory on the log line.
         vdl_gradients: histograms of the gradients for VisualDL, once an epoch.
         to_static: train the model as a static graph.
+        vdl_dir: where `use_visualdl` writes to; null is `vdl` in the run's folder.
+        log_format: the lines of the log as PaddleClas 2.x writes them, or 2.0 (`flat`).
+        checkpoint_layout: `best_model.pdparams`, or `best_model/ppcls.pdparams` (`flat`), where
+            `epoch_1` is `0/ppcls`.
+        total_images: how many images the training list should have; another number is said.
+        last_epoch: the last complete epoch, from 0, of a `checkpoints` that does not say it.
     """
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
+    device: Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     output_dir: PathText = "./output"
     checkpoints: PathText | None = None
@@ -64,9 +70,9 @@ class GlobalOptions(Options):
     print_batch_step: Count = 10
     print_mem_info: bool = False
     use_visualdl: bool = False
+    vdl_dir: PathText | None = None
     vdl_gradients: bool = False
     to_static: bool = False
-    vdl_dir: PathText | None = None
     log_format: Literal["sectioned", "flat"] = "sectioned"
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
     total_images: Count | None = None

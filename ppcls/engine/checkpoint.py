@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ppcls.arch.weights import read_pickle
-from ppcls.errors import RunError, WeightsError
+from ppcls.errors import ConfigError, RunError, WeightsError
 from ppcls.files import replacing, sha256
 
 __all__ = [
@@ -99,9 +99,6 @@ def write_checkpoint(
     Raises:
         RunError: the files cannot be written; the earlier checkpoint is as it was.
     """
-    if not prefix.parent.is_dir():
-        # To make it again would hide that it was removed, or that its disk is no longer there.
-        raise RunError(f"{prefix}: cannot write: the folder {prefix.parent} is gone")
     new = _new_files(prefix, list(contents))
     try:
         for suffix, content in contents.items():
@@ -139,6 +136,7 @@ def copy_checkpoint(source: Checkpoint, prefix: Path) -> None:
     manifest = json.loads(_beside(source.prefix, ".json").read_text())
     new = _new_files(prefix, list(source.files))
     try:
+        prefix.parent.mkdir(parents=True, exist_ok=True)
         for suffix, path in source.files.items():
             new[suffix].unlink(missing_ok=True)
             try:
@@ -154,6 +152,7 @@ def remove_checkpoint(prefix: Path) -> None:
     """Delete a checkpoint, its manifest first: what is left of a part of it is none."""
     for suffix in (".json", *SUFFIXES):
         _beside(prefix, suffix).unlink(missing_ok=True)
+        _beside(prefix, f".new{suffix}").unlink(missing_ok=True)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -164,19 +163,31 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: cannot read the manifest: {error}") from None
 
 
-def open_checkpoint(checkpoint: str | Path) -> Checkpoint:
+def open_checkpoint(checkpoint: str | Path, last_epoch: int | None = None) -> Checkpoint:
     """Find the files of a checkpoint and hold them against its manifest.
 
     Args:
         checkpoint: its path without suffix, such as `output/x/HarDNet39_ds/latest`.
+        last_epoch: the last complete epoch, counted from 0, for one that does not say it itself.
 
     Raises:
+        ConfigError: the checkpoint says that its last epoch is another one.
         WeightsError: there is no whole checkpoint.
     """
+    found = _open(checkpoint, last_epoch)
+    if last_epoch is not None and found.epoch != last_epoch + 1:
+        raise ConfigError(
+            f"Global.last_epoch is {last_epoch}, and the last complete epoch of {found.prefix}, "
+            f"counted from 0, is {found.epoch - 1}; leave Global.last_epoch out"
+        )
+    return found
+
+
+def _open(checkpoint: str | Path, last_epoch: int | None) -> Checkpoint:
     prefix = Path(str(checkpoint).removesuffix(".pdparams"))
     path = _beside(prefix, ".json")
     if not path.is_file():
-        return _published(prefix)
+        return _published(prefix, last_epoch)
     manifest = _read_manifest(path)
     files = {}
     for suffix, checksum in manifest["sha256"].items():
@@ -189,17 +200,23 @@ def open_checkpoint(checkpoint: str | Path) -> Checkpoint:
     return Checkpoint(prefix, files, **place, names=tuple(manifest["names"]))
 
 
-def _published(prefix: Path) -> Checkpoint:
-    """Return a checkpoint of PaddleClas, which writes no manifest; ours is none without it."""
+def _published(prefix: Path, last_epoch: int | None) -> Checkpoint:
+    """Return a checkpoint of PaddleClas, which writes no manifest; ours is none without it.
+
+    That of 2.0 has no `.pdstates` and leaves it to its user to know the epoch.
+    """
     files = {s: _beside(prefix, s) for s in SUFFIXES if _beside(prefix, s).is_file()}
-    needed = {".pdparams", ".pdopt", ".pdstates"}
-    state = read_pickle(files[".pdstates"]) if needed <= set(files) else None
-    if not isinstance(state, dict) or "progress" in state or "epoch" not in state:
-        raise WeightsError(
-            f"{prefix}: no checkpoint to resume: there is no {prefix.name}.json; weights alone are "
-            "a start for Global.pretrained_model"
-        )
-    return Checkpoint(prefix, files, int(state["epoch"]), published=True)
+    if {".pdparams", ".pdopt"} <= set(files):
+        if ".pdstates" in files:
+            state = read_pickle(files[".pdstates"])
+            if isinstance(state, dict) and "progress" not in state and "epoch" in state:
+                return Checkpoint(prefix, files, int(state["epoch"]), published=True)
+        elif last_epoch is not None:
+            return Checkpoint(prefix, files, last_epoch + 1, published=True)
+    raise WeightsError(
+        f"{prefix}: no checkpoint to resume: there is no {prefix.name}.json; weights alone are "
+        "a start for Global.pretrained_model"
+    )
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -209,14 +226,15 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """
     found = []
     notes = []
-    for path in folder.glob("*.json"):
-        if _beside(path.with_suffix(""), ".pdstates").exists() or path.stem == "latest":
+    for path in [*folder.glob("*.json"), *folder.glob("*/ppcls.json")]:
+        is_latest = "latest" in (path.stem, path.parent.name)
+        if _beside(path.with_suffix(""), ".pdstates").exists() or is_latest:
             try:
                 manifest = _read_manifest(path)
             except WeightsError as error:
                 notes.append(f"passed over: {error}")
                 continue
-            place = (manifest["epoch"], manifest["step"], path.stem == "latest")
+            place = (manifest["epoch"], manifest["step"], is_latest)
             found.append((place, path.with_suffix("")))
     for _, prefix in sorted(found, reverse=True):
         try:

@@ -8,20 +8,61 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from ppcls.config import Config, dump_config
 from ppcls.data.lists import LABEL_LIST
+from ppcls.engine.checkpoint import remove_checkpoint
 from ppcls.errors import ConfigError, RunError
 from ppcls.files import replacing
 
-__all__ = ["claim_folder", "locked", "run_folder"]
+__all__ = ["RunFolder", "claim_folder", "locked", "run_folder"]
 
 
-def run_folder(config: Config) -> Path:
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, and what its checkpoints are called there.
+
+    A checkpoint `best_model` is `best_model.pdparams` … in the sectioned layout and
+    `best_model/ppcls.pdparams` … in the flat one, whose `epoch_1` is `0/ppcls`.
+    """
+
+    path: Path
+    layout: Literal["sectioned", "flat"] = "sectioned"
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the path without suffix of the checkpoint `latest`, `best_model` or `epoch_N`."""
+        if self.layout == "sectioned":
+            return self.path / name
+        epoch = name.removeprefix("epoch_")
+        return self.path / (name if epoch == name else str(int(epoch) - 1)) / "ppcls"
+
+    def kept_epochs(self) -> list[int]:
+        """Return the N of every checkpoint `epoch_N` that is there, in order."""
+        if self.layout == "sectioned":
+            found = [p.stem.removeprefix("epoch_") for p in self.path.glob("epoch_*.pdparams")]
+            return sorted(int(n) for n in found if n.isdecimal())
+        folders = [p.parent.name for p in self.path.glob("*/ppcls.pdparams")]
+        return sorted(int(n) + 1 for n in folders if n.isdecimal())
+
+    def holds(self, prefix: Path) -> bool:
+        """Whether a checkpoint is one of this folder's own."""
+        folder = self.path.resolve()
+        return folder in (prefix.resolve().parent, prefix.resolve().parent.parent)
+
+    def prefixes(self) -> list[Path]:
+        """Return the paths without suffix of all checkpoints here, in either layout."""
+        files = [*self.path.glob("*.pd*"), *self.path.glob("*/ppcls.pd*")]
+        return sorted({file.with_name(file.name.split(".")[0]) for file in files})
+
+
+def run_folder(config: Config) -> RunFolder:
     """Return the folder that a run of this configuration writes to: `output_dir/<Arch>`."""
-    return Path(config.Global.output_dir) / config.Arch.name
+    path = Path(config.Global.output_dir) / config.Arch.name
+    return RunFolder(path, config.Global.checkpoint_layout)
 
 
 @contextmanager
@@ -74,7 +115,7 @@ def _owner(text: str) -> str:
         return "it has just begun"
 
 
-def claim_folder(folder: Path, config: Config, labels: Sequence[str], overwrite: bool) -> None:
+def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrite: bool) -> None:
     """Prepare the folder of a new run: its configuration, and no results of an earlier run.
 
     The class names are copied there and the written configuration names the copy: weights and
@@ -84,11 +125,13 @@ def claim_folder(folder: Path, config: Config, labels: Sequence[str], overwrite:
         ConfigError: an earlier run is there and may not be overwritten.
         RunError: the folder cannot be written.
     """
-    names = ("config.yaml", "train.log", "metrics.jsonl", "*.pd*")
-    earlier = [path for name in names for path in folder.glob(name)]
+    folder, prefixes = run.path, run.prefixes()
+    names = ("config.yaml", "train.log", "metrics.jsonl")
+    earlier = [folder / name for name in names if (folder / name).exists()] + prefixes
     if earlier and not overwrite:
+        found = earlier[0].relative_to(folder)
         raise ConfigError(
-            f"{folder} holds an earlier run ({earlier[0].name}); choose another folder "
+            f"{folder} holds an earlier run ({found}); choose another folder "
             "(-o Global.output_dir=DIR), go on with it (-o Global.checkpoints=auto) or add "
             "--overwrite"
         )
@@ -103,6 +146,5 @@ def claim_folder(folder: Path, config: Config, labels: Sequence[str], overwrite:
         config = config.model_copy(update={"Infer": infer})
     with replacing(folder / "config.yaml") as file:
         file.write_text(dump_config(config), encoding="utf-8")
-    for path in folder.glob("*.pd*"):
-        path.unlink()
-        path.with_suffix(".json").unlink(missing_ok=True)
+    for prefix in prefixes:
+        remove_checkpoint(prefix)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import paddle
 from tqdm import tqdm
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ppcls.data.loader import Batch
 from ppcls.files import replacing
 
-__all__ = ["RunLog", "Speed", "StepTimer", "Update", "peak_memory"]
+__all__ = ["RunLog", "Speed", "StepReport", "StepTimer", "Update", "peak_memory"]
 
 
 class Speed(NamedTuple):
@@ -92,6 +92,52 @@ class StepTimer:
         return speed
 
 
+class StepReport(NamedTuple):
+    """What is said of a step: of which epoch (from 1) it is, means, learning rate, speed, memory.
+
+    `means` are the epoch's so far: top-k hits, single losses, and the whole `loss` last.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    schedule: str
+    lr: float
+    means: dict[str, float]
+    speed: Speed
+    memory: dict[str, float]
+
+
+def _values(means: dict[str, float]) -> str:
+    return ", ".join(f"{name}: {mean:.5f}" for name, mean in means.items())
+
+
+def _sectioned_step(report: StepReport) -> str:
+    speed = report.speed
+    memory = "".join(f", {name}: {value:.0f} MB" for name, value in report.memory.items())
+    return (
+        f"[Train][Epoch {report.epoch}/{report.epochs}][Iter: {report.step}/{report.steps}]"
+        f"lr({report.schedule}): {report.lr:.8f}, {_values(report.means)}, "
+        f"batch_cost: {speed.batch_cost:.5f}s, reader_cost: {speed.reader_cost:.5f}s, "
+        f"ips: {speed.ips:.5f} samples/s, eta: {timedelta(seconds=round(speed.eta))}{memory}"
+    )
+
+
+def _flat_step(report: StepReport) -> str:
+    speed = report.speed
+    values = {name: mean for name, mean in report.means.items() if not name.endswith("Loss")}
+    memory = "".join(f", {name}: {value:.0f} MB" for name, value in report.memory.items())
+    return (
+        f"epoch:{report.epoch - 1:<3d}, train step:{report.step:<4d}, {_values(values)}, "
+        f"lr: {report.lr:.6f}, batch_cost: {speed.batch_cost:.5f} s, "
+        f"reader_cost: {speed.reader_cost:.5f} s, ips: {speed.ips:.5f} images/sec.{memory}"
+    )
+
+
+_STEP_LINES = {"sectioned": _sectioned_step, "flat": _flat_step}
+
+
 def peak_memory() -> dict[str, float]:
     """Return the most memory that the process has used so far, in MiB.
 
@@ -131,14 +177,17 @@ class RunLog:
         folder: Path,
         epoch: int = 0,
         step: int = 0,
-        use_visualdl: bool = False,
+        visualdl: Path | None = None,
+        log_format: Literal["sectioned", "flat"] = "sectioned",
         writes: bool = True,
     ):
         """Open the files; those of a resumed run go on after `epoch` epochs and `step` steps.
 
-        With `use_visualdl`, the numbers of `metrics.jsonl` go to `folder/vdl` too, for
-        `visualdl --logdir`. Of several processes one `writes`, the others say nothing.
+        The numbers of `metrics.jsonl` go to the folder `visualdl` too, for `visualdl --logdir`.
+        The lines are in the format of the sectioned or of the flat dialect. Of several processes
+        one `writes`, the others say nothing.
         """
+        self._format = log_format
         self._terminal = writes and sys.stderr.isatty()
         self._bar: tqdm | None = None
         self._writes = writes
@@ -157,10 +206,10 @@ class RunLog:
             file.write_text("".join(kept), encoding="utf-8")
         self._text = (folder / "train.log").open("a" if resumed else "w", encoding="utf-8")
         self._metrics = self.metrics_path.open("a", encoding="utf-8")
-        if use_visualdl:
+        if visualdl:
             from visualdl import LogWriter  # half a second that other runs need not wait
 
-            self._scalars = LogWriter(logdir=str(folder / "vdl"))
+            self._scalars = LogWriter(logdir=str(visualdl))
 
     def __enter__(self) -> RunLog:
         return self
@@ -215,17 +264,19 @@ class RunLog:
             self._bar.close()
             self._bar = None
 
-    def step(
-        self, where: str, means: dict[str, float], speed: Speed, memory: dict[str, float]
-    ) -> None:
+    def step(self, report: StepReport) -> None:
         """Report a step: where the run stands, the means of the epoch so far, speed and memory."""
-        values = ", ".join(f"{name}: {mean:.5f}" for name, mean in means.items())
-        eta = timedelta(seconds=round(speed.eta))
-        self.line(
-            f"[Train]{where}, {values}, batch_cost: {speed.batch_cost:.5f}s, "
-            f"reader_cost: {speed.reader_cost:.5f}s, ips: {speed.ips:.5f} samples/s, eta: {eta}"
-            + "".join(f", {name}: {value:.0f} MB" for name, value in memory.items()),
-            console=not self._terminal,
-        )
+        self.line(_STEP_LINES[self._format](report), console=not self._terminal)
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{values}, whole run done in {eta}")
+            left = timedelta(seconds=round(report.speed.eta))
+            self._bar.set_postfix_str(f"{_values(report.means)}, whole run done in {left}")
+
+    def evaluation(self, epoch: int, means: dict[str, float], best_top1: float) -> None:
+        """Report an evaluation after an epoch (counted from 1)."""
+        if self._format == "flat":
+            hits = {name: mean for name, mean in means.items() if name != "loss"}
+            values = _values(hits | {"loss": means["loss"]})
+            self.line(f"END epoch:{epoch - 1:<3d} valid {values}, best top1: {best_top1:.5f}")
+        else:
+            values = _values(means)
+            self.line(f"[Eval][Epoch {epoch}][Avg]{values} (best top1: {best_top1:.5f})")

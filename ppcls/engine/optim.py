@@ -31,7 +31,7 @@ from ppcls.config.optimizer import (
 )
 from ppcls.errors import ConfigError, did_you_mean
 
-__all__ = ["build_optimizer", "learning_rate_schedule"]
+__all__ = ["build_optimizer", "fit_to_batch", "learning_rate_schedule"]
 
 Curve = Callable[[int], float]
 
@@ -226,4 +226,46 @@ def build_optimizer(options: OptimizerBase, model: nn.Layer) -> paddle.optimizer
         weight_decay=options.weight_decay or 0.0,
         apply_decay_param_fun=decaying.__contains__,
         **common,
+    )
+
+
+_RATES = (
+    "learning_rate",
+    "warmup_start_lr",
+    "end_lr",
+    "eta_min",
+    "min_lr",
+    "base_learning_rate",
+    "max_learning_rate",
+    "end_learning_rate",
+)
+
+
+def fit_to_batch(schedule: ScheduleOptions, batch: int) -> tuple[ScheduleOptions, str | None]:
+    """Return a schedule for steps of `batch` images over all devices, and what to say about it.
+
+    The schedule changes with `auto_scale` alone; without it, a batch other than its
+    `reference_batch` is a warning.
+    """
+    if schedule.reference_batch in (None, batch):
+        return schedule, None
+    factor = batch / schedule.reference_batch  # type: ignore[operator]
+    options = schedule.model_dump()
+    rates: dict[str, Any] = {
+        key: options[key] * factor for key in _RATES if options.get(key) is not None
+    }
+    if options.get("values"):
+        rates["values"] = [rate * factor for rate in options["values"]]
+    steps = f"steps of {batch} images, and reference_batch is {schedule.reference_batch}"
+    if schedule.auto_scale:
+        return schedule.model_copy(update=rates), f"learning rates times {factor:g}: {steps}"
+    first = {name: rate for name, rate in rates.items() if rate}
+    numbers = ", ".join(
+        f"Optimizer.lr.{name}="
+        + (f"[{', '.join(f'{r:g}' for r in rate)}]" if isinstance(rate, list) else f"{rate:g}")
+        for name, rate in first.items()
+    )
+    return schedule, (
+        f"warning: the learning rates are not made for this batch: {steps}. "
+        f"Optimizer.lr.auto_scale=true scales them, as does {numbers}"
     )

@@ -54,11 +54,20 @@ def require(section: T | None, name: str, command: str) -> T:
 
 
 def select_device(name: str) -> str:
-    """Make `auto`, `cpu` or `gpu` Paddle's current device and return what it came to.
+    """Make `auto`, `cpu`, `gpu` or another kind Paddle's current device; return what it came to.
 
     Raises:
-        RunError: a GPU is asked for and there is none, or this Paddle cannot use one.
+        RunError: there is no such device, or this Paddle cannot use one.
     """
+    others = _other_devices()
+    if name not in ("auto", "cpu", "gpu", *others):
+        raise RunError(
+            f"Global.device is {name}, which the installed PaddlePaddle {paddle.__version__} "
+            f"cannot use; it can use {', '.join(_usable_devices(others))}"
+        )
+    if name in others:
+        paddle.device.set_device(name)
+        return name
     gpus = gpu_count()
     if name == "gpu" and not gpus:
         build = "finds none" if paddle.is_compiled_with_cuda() else "is the CPU build"
@@ -69,6 +78,17 @@ def select_device(name: str) -> str:
     device = "gpu" if gpus and name != "cpu" else "cpu"
     paddle.device.set_device(device)
     return device
+
+
+def _other_devices() -> list[str]:
+    """Return the kinds of devices beside CPU and GPU that this Paddle is made for."""
+    return ["xpu"] * paddle.is_compiled_with_xpu() + list(
+        paddle.device.get_all_custom_device_type() or []
+    )
+
+
+def _usable_devices(others: list[str]) -> list[str]:
+    return ["cpu", *["gpu"] * (gpu_count() > 0), *others]
 
 
 class Normalize(nn.Layer):
@@ -150,8 +170,8 @@ def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
     if asked is None:
         return None, []
     if asked != "auto":
-        return open_checkpoint(asked), []
-    folder = run_folder(config)
+        return open_checkpoint(asked, config.Global.last_epoch), []
+    folder = run_folder(config).path
     found, notes = newest_checkpoint(folder)
     if found is None:
         notes.append(f"Global.checkpoints: auto: there is no checkpoint in {folder}: a fresh start")

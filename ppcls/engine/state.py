@@ -148,11 +148,11 @@ class TrainState:
                 f"{checkpoint.prefix}: of a run with averaged weights, and the configuration lacks "
                 "the section EMA; add it (-o EMA.decay=0.9999)"
             )
-        state = read_pickle(files[".pdstates"])
+        state = read_pickle(files[".pdstates"]) if ".pdstates" in files else {}
         if checkpoint.published:
             metric = state.get("metric")
             self.progress = Progress(
-                epoch=int(state["epoch"]), best_top1=float(metric) if metric else None
+                epoch=checkpoint.epoch, best_top1=float(metric) if metric else None
             )
             accumulators = self._translated(checkpoint)
         else:

@@ -31,13 +31,14 @@ from ppcls.engine.checkpoint import (
 from ppcls.engine.ema import WeightAverage
 from ppcls.engine.evaluate import Evaluation, eval_topk, evaluate_model, topk_note
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
-from ppcls.engine.folder import claim_folder, locked, run_folder
-from ppcls.engine.logs import RunLog, StepTimer, Update, peak_memory
+from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
+from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
-from ppcls.engine.optim import build_optimizer, learning_rate_schedule
+from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
 from ppcls.engine.prepare import prepare_model, set_training, statistics
+from ppcls.engine.record import record_start
 from ppcls.engine.setup import (
     Normalize,
     build_loader,
@@ -50,7 +51,7 @@ from ppcls.engine.setup import (
 )
 from ppcls.engine.signals import Interrupted, Stopped, StopRequest
 from ppcls.engine.state import TrainState
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, RunError
 from ppcls.plots import training_curves
 
 __all__ = ["Supervised", "TrainResult", "Trainer", "train"]
@@ -116,7 +117,7 @@ class Trainer:
         objective: Objective,
         loader: Loader,
         evaluate: Callable[[], Evaluation] | None,
-        folder: Path,
+        folder: RunFolder,
         log: RunLog,
         stop: StopRequest,
     ):
@@ -255,11 +256,17 @@ class Trainer:
         hits = {name: mean for name, mean in means.items() if name != "loss"}
         memory = peak_memory()
         self.log.step(
-            f"[Epoch {epoch}/{self.options.epochs}][Iter: {step}/{self.steps}]"
-            f"lr({self.schedule.name}): {lr:.8f}",
-            hits | named | {"loss": means["loss"]},
-            speed,
-            memory if self.options.print_mem_info else {},
+            StepReport(
+                epoch,
+                self.options.epochs,
+                step,
+                self.steps,
+                self.schedule.name,
+                lr,
+                hits | named | {"loss": means["loss"]},
+                speed,
+                memory if self.options.print_mem_info else {},
+            )
         )
         place_of_record = {"epoch": epoch, "step": step, "lr": lr}
         self.log.record("train", **place_of_record, **means, **speed._asdict(), **memory)
@@ -304,9 +311,7 @@ class Trainer:
         if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
             progress.watched.append(found.means["loss" if self.schedule.mode == "min" else "top1"])
         self.log.record("eval", epoch=epoch, **found.means)
-        self.log.line(
-            f"[Eval][Epoch {epoch}][Avg]{found.summary()} (best top1: {progress.best_top1:.5f})"
-        )
+        self.log.evaluation(epoch, found.means, progress.best_top1 or 0.0)
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
@@ -315,9 +320,12 @@ class Trainer:
         self.saved_at = time.monotonic()
         if distributed.rank() != 0:
             return
+        if not self.folder.path.is_dir():
+            # To make it again would hide that it was removed, or that its disk is not there.
+            raise RunError(f"{self.folder.path}: cannot save: the folder of the run is gone")
         progress = self.state.progress
         checkpoint = write_checkpoint(
-            self.folder / "latest",
+            self.folder.checkpoint("latest"),
             self.state.state_dict(),
             epoch=progress.epoch,
             step=progress.step,
@@ -328,11 +336,10 @@ class Trainer:
     def name(self, checkpoint: Checkpoint) -> None:
         """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
         for name in checkpoint.names:
-            copy_checkpoint(checkpoint, self.folder / name)
+            copy_checkpoint(checkpoint, self.folder.checkpoint(name))
         if self.options.keep_last:
-            epochs = sorted(int(p.stem[6:]) for p in self.folder.glob("epoch_*.pdparams"))
-            for epoch in epochs[: -self.options.keep_last]:
-                remove_checkpoint(self.folder / f"epoch_{epoch}")
+            for epoch in self.folder.kept_epochs()[: -self.options.keep_last]:
+                remove_checkpoint(self.folder.checkpoint(f"epoch_{epoch}"))
 
     def raise_stopped(self) -> None:
         """End the run, saved, because a signal asked for it."""
@@ -340,7 +347,7 @@ class Trainer:
         assert self.stop.signal is not None
         raise Stopped(
             f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
-            f"{self.folder / 'latest'}; go on with -o Global.checkpoints=auto",
+            f"{self.folder.checkpoint('latest')}; go on with -o Global.checkpoints=auto",
             self.stop.signal,
         )
 
@@ -351,7 +358,7 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
     `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
     `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
-    `label_list.txt`, `train.log`, `metrics.jsonl` and `curves.png`.
+    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl` and `curves.png`.
 
     `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
     stopped; `auto` is the newest in the run's own folder, if there is one.
@@ -394,7 +401,8 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
     device = select_device(options.device)
     precision = Precision(config.AMP, device)
     seed_everything(options.seed)
-    folder, is_first = run_folder(config), distributed.rank() == 0
+    run, is_first = run_folder(config), distributed.rank() == 0
+    folder = run.path
     ranks = distributed.rank(), distributed.world_size()
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
@@ -409,9 +417,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         if is_first:
             stack.enter_context(locked(folder))
         checkpoint, notes = find_checkpoint(config)
-        resumes_here = (
-            checkpoint is not None and checkpoint.prefix.resolve().parent == folder.resolve()
-        )
+        resumes_here = checkpoint is not None and run.holds(checkpoint.prefix)
         if checkpoint and checkpoint.epoch >= options.epochs:
             raise ConfigError(
                 f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
@@ -423,6 +429,18 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         notes += more + prepare_model(model, config.Arch, device)
         if weights and not checkpoint:
             notes += load_weights(model, weights, adapt=True, strict=options.strict)
+        processes = distributed.world_size()
+        schedule, fit = fit_to_batch(
+            optimizer_options.lr, loader.sampler.batch_size * processes * options.update_freq
+        )
+        optimizer_options = optimizer_options.model_copy(update={"lr": schedule})
+        notes += [fit] if fit else []
+        images = len(loader.dataset)
+        if options.total_images not in (None, images):
+            notes.append(
+                f"Global.total_images is {options.total_images}; the list has {images} images, "
+                "and they count"
+            )
         optimizer = build_optimizer(optimizer_options, model)
         # A run too short for its schedule must not end only when the first epoch begins.
         learning_rate_schedule(
@@ -440,12 +458,20 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
             notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
         distributed.broadcast(model.state_dict().values())
         if not resumes_here and is_first:
-            claim_folder(folder, config, labels, overwrite)
+            claim_folder(run, config, labels, overwrite)
+        if is_first:
+            record_start(folder, device, processes)
         progress = state.progress
         log = stack.enter_context(
-            RunLog(folder, progress.epoch, progress.step, options.use_visualdl, is_first)
+            RunLog(
+                folder,
+                progress.epoch,
+                progress.step,
+                Path(options.vdl_dir or folder / "vdl") if options.use_visualdl else None,
+                options.log_format,
+                is_first,
+            )
         )
-        processes = distributed.world_size()
         log.line(
             f"{config.Arch.name}, {class_num} classes, on {device}"
             f"{f' x {processes}' if processes > 1 else ''}: {len(loader.dataset)} images, "
@@ -469,7 +495,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
                 return evaluate_model(model, data, loss, topk)
 
         trainer = Trainer(
-            config, optimizer_options, state, objective, loader, evaluate, folder, log, stop
+            config, optimizer_options, state, objective, loader, evaluate, run, log, stop
         )
         if checkpoint and resumes_here and is_first:
             trainer.name(checkpoint)
@@ -477,5 +503,5 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
     if is_first:
         training_curves(log.metrics_path, folder / "curves.png")
     chosen = "latest" if progress.best_top1 is None else "best_model"
-    best = folder / f"{chosen}.pdparams"
+    best = Path(f"{run.checkpoint(chosen)}.pdparams")
     return TrainResult(folder, best, progress.best_top1, time.perf_counter() - start)

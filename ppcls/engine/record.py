@@ -1,0 +1,75 @@
+"""What made a run: its command, its packages and the state of the code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+import ppcls
+from ppcls.devices import cpu_name
+from ppcls.errors import RunError
+
+__all__ = ["record_start"]
+
+_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pydantic", "simplejpeg", "visualdl")
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of the repository around the working directory; None without one."""
+    try:
+        found = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"ppcls": ppcls.__version__, "paddle": paddle.__version__}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def record_start(folder: Path, device: str, processes: int = 1) -> None:
+    """Append to `runs.jsonl` what is being started: one JSON object for each start of a run.
+
+    It has the command line, the working directory, the versions of Python and of the packages, the
+    machine, and the commit of the code with the files that differ from it, where git knows one.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    changed = _git("status", "--porcelain")
+    record: dict[str, Any] = {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "directory": os.getcwd(),
+        "host": platform.node(),
+        "cpu": cpu_name(),
+        "device": device,
+        "processes": processes,
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "git": {"commit": _git("rev-parse", "HEAD"), "changed": (changed or "").splitlines()},
+    }
+    path = folder / "runs.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
