@@ -31,9 +31,11 @@ EXACT = [
 def launch(config: Path, output: Path, *more: str, command: str = "train") -> subprocess.Popen:
     """Start two processes by Paddle's launcher; their logs go to `output/../log`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-        + ["--log_dir", str(output.parent / "log"), str(ROOT / f"tools/{command}.py")]
-        + ["-c", str(config), "-o", f"Global.output_dir={output}", *more],
+        [
+            *(sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"),
+            *("--log_dir", str(output.parent / "log"), str(ROOT / f"tools/{command}.py")),
+            *("-c", str(config), "-o", f"Global.output_dir={output}", *more),
+        ],
         stdout=(output.parent / "launch.txt").open("a"),
         stderr=subprocess.STDOUT,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -97,7 +99,7 @@ def workers(run: subprocess.Popen) -> list[int]:
             continue
         pid = int(path.parent.name)
         rank = [v for v in variables if v.startswith(b"PADDLE_TRAINER_ID=")]
-        if rank and os.getsid(pid) == run.pid:
+        if rank and f"\nPPid:\t{run.pid}\n" in (path.parent / "status").read_text():
             found[int(rank[0].partition(b"=")[2])] = pid
     return [found[rank] for rank in sorted(found)]
 
@@ -142,8 +144,10 @@ def start_ranks(configs: list[Path], output: Path, port: int) -> list[subprocess
     addresses = ",".join(f"127.0.0.1:{port + i}" for i in range(len(configs)))
     return [
         subprocess.Popen(
-            [sys.executable, str(ROOT / "tools/train.py"), "-c", str(config)]
-            + ["-o", f"Global.output_dir={output}"],
+            [
+                *(sys.executable, str(ROOT / "tools/train.py"), "-c", str(config)),
+                *("-o", f"Global.output_dir={output}"),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -189,4 +193,4 @@ def test_a_port_in_use_is_named(config: Path, tmp_path: Path) -> None:
         finally:
             run.kill()
     assert run.returncode == 1
-    assert re.search(r"rank 0: cannot meet the other 1 processes at .*port in use", text)
+    assert re.search(r"rank 0: cannot meet the other 1 processes at .*: the port is in use", text)
