@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ppcls.data import image
 from ppcls.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ppcls.data.doctor import PartCheckup
     from ppcls.engine.report import Calibration
 
 __all__ = [
     "Tile",
     "confusion_picture",
+    "data_picture",
     "prediction_grid",
     "reliability_diagram",
+    "sample_grid",
     "shorten",
     "training_curves",
 ]
@@ -87,6 +91,52 @@ def _save(figure: Figure, picture: Path) -> None:
         figure.savefig(file, format="png", dpi=100)
 
 
+def data_picture(
+    parts: Mapping[str, PartCheckup], names: Sequence[str], picture: str | Path
+) -> None:
+    """Draw how many images each class has in each part of a data set, and some of the images."""
+    from matplotlib.figure import Figure
+
+    examples = next((part.examples for part in parts.values() if part.examples), [])
+    columns, few = 8, len(names) <= 40
+    rows = -(-len(examples) // columns)
+    figure = Figure(figsize=(12, 3.6 + 1.75 * rows), layout="constrained")
+    heights = [3.6, 1.75 * rows] if rows else [3.6]
+    panels = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    axes = panels[0].subplots()
+    for i, (part, found) in enumerate(parts.items()):
+        if few:
+            at = np.arange(len(names)) + 0.8 * (i - (len(parts) - 1) / 2) / len(parts)
+            axes.bar(at, found.class_counts, 0.8 / len(parts), label=part)
+        else:
+            axes.plot(sorted(found.class_counts, reverse=True), drawstyle="steps-mid", label=part)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("images")
+    axes.set_title("images of each class" + ("" if few else ", the largest first"))
+    if few:
+        long = max(map(len, names)) > 6 or len(names) > 20
+        axes.set_xticks(
+            range(len(names)),
+            [shorten(name) for name in names],
+            rotation=90 if long else 0,
+            parse_math=False,
+            family=_fonts(),
+        )
+    axes.legend()
+    axes.grid(axis="y", alpha=0.3)
+    if rows:
+        grid = panels[1].subplots(rows, columns, squeeze=False)
+        for cell in grid.flat:
+            cell.axis("off")
+        for cell, (path, label) in zip(grid.flat, examples, strict=False):
+            pixels = image.read(path)
+            cell.imshow(pixels)
+            own = [label] if isinstance(label, int) else [i for i, flag in enumerate(label) if flag]
+            caption = f"{', '.join(names[i] for i in own)}\n{pixels.shape[1]}x{pixels.shape[0]}"
+            cell.set_title(shorten(caption, 40), fontsize=8, parse_math=False, family=_fonts())
+    _save(figure, Path(picture))
+
+
 class Tile(NamedTuple):
     """One picture of a grid: RGB uint8 (H, W, 3), its caption, and whether to mark it as wrong."""
 
@@ -113,6 +163,36 @@ def prediction_grid(tiles: Sequence[Tile], picture: str | Path, columns: int = 8
                 parse_math=False,
                 family=_fonts(),
             )
+    _save(figure, Path(picture))
+
+
+def sample_grid(
+    rows: Sequence[Sequence[Tile]], columns: Sequence[str], picture: str | Path
+) -> None:
+    """Draw a table of images with their captions below and a title over each column."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    lines = max(tile.caption.count("\n") + bool(tile.caption) for row in rows for tile in row)
+    figure = Figure(
+        figsize=(1.6 * len(columns) + 0.1, (1.6 + 0.14 * lines) * len(rows) + 0.3),
+        layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0),
+    )
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    for axes, title in zip(grid[0], columns, strict=True):
+        axes.set_title(title, fontsize=9, fontweight="bold")
+    for axes, tile in zip(grid.flat, (tile for row in rows for tile in row), strict=True):
+        axes.imshow(tile.image)
+        axes.set(xticks=[], yticks=[], anchor="N")
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(
+            tile.caption,
+            fontsize=8,
+            labelpad=2,
+            parse_math=False,
+            family=_fonts(),
+            color="red" if tile.wrong else "black",
+        )
     _save(figure, Path(picture))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ppcls.data import autoaugment
 from ppcls.data.base import Transform
+from ppcls.data.dataset import ImageDataset
+from ppcls.data.lists import Sample
+from ppcls.data.loader import Loader
+from ppcls.data.sampler import RASampler
 from ppcls.data.transforms import (
     AugMix,
     AutoAugment,
@@ -499,3 +504,20 @@ def test_published_defaults() -> None:
     assert RandAugment().model_dump()["RandAugment"] == {
         "num_layers": 2, "magnitude": 5.0, "fillcolor": [128, 128, 128]
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_augmented_batches_are_the_same_with_any_number_of_workers(
+    colours: Path, workers: int
+) -> None:
+    samples = [Sample(str(path), 0) for path in sorted(colours.rglob("*.PNG"))]
+    ops = [DecodeImage(), ResizeImage(size=[64, 48]), *RANDOM[1:], NORMALIZE, ERASERS[2]]
+
+    def epoch(workers: int) -> list[np.ndarray]:
+        sampler = RASampler(len(samples), 8, shuffle=True, selected_round=0)
+        with Loader(ImageDataset(samples, Pipeline(ops), seed=5), sampler, workers) as loader:
+            return [batch.images for batch in loader.epoch(1)]
+
+    for ours, reference in zip(epoch(workers), epoch(0), strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, reference)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG
+from conftest import CONFIG, ROOT
 
 from ppcls.config import Config, data_overrides, dump_config, load_config
 from ppcls.errors import ConfigError, DataError
@@ -62,6 +63,10 @@ MISTAKES = [
     (
         "Optimizer.lr={name: Piecewise, decay_epochs: [3, 6], values: [0.1, 0.01]}",
         "Optimizer.lr: values must be one more than decay_epochs",
+    ),
+    (
+        "Optimizer.lr={name: Piecewise, decay_epochs: [1, 2], learning_rate: 0.1}",
+        "Optimizer.lr.decay_epochs (2) is not within Global.epochs (2)",
     ),
     ("Infer.transforms=[]", "Infer.transforms: expected at least 1 entries, not 0"),
     ("Infer.transforms=[{ResizeImage: {size: 3}}]", "transform_ops must begin with DecodeImage"),
@@ -168,3 +173,15 @@ def test_a_config_cannot_be_changed(config_file: Path, overrides: list[str]) -> 
     config: Config = load_config(config_file, overrides)
     with pytest.raises(ValueError, match="frozen"):
         config.Global.epochs = 3
+
+
+def test_nothing_is_ever_run_as_code() -> None:
+    files = [p for folder in ("ppcls", "tools", "deploy") for p in (ROOT / folder).rglob("*.py")]
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in ("eval", "exec", "yaml.load", "pickle.load", "pickle.loads"), (
+                    file
+                )

@@ -288,7 +288,7 @@ def test_a_run_logs_and_saves_as_its_users_know_it(
             rf"END epoch:{epoch}   valid top1: [01]\.\d{{5}}, top2: 1?0?\.?\d+, loss: \d+\.\d{{5}}"
         )
         assert any(re.match(end, line) for line in lines)
-    assert "Global.total_images is 1281167; the list has 27 images, and they count" in lines
+    assert "total_images is 1281167; the list has 27 images, and they count" in lines
     assert list((tmp_path / "vdl").iterdir())
 
     best = str(folder / "best_model" / "ppcls")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
+from pydantic import ValidationError
 
-from ppcls.data.mix import CutmixOperator, MixupOperator
+from ppcls.data.mix import CutmixOperator, MixupOperator, OpSampler
 
 
 @pytest.mark.parametrize("mix", [MixupOperator(alpha=0.2), CutmixOperator(alpha=1.0)])
@@ -37,3 +38,54 @@ def test_mixup_blends_and_cutmix_pastes() -> None:
         assert len(np.unique(blended.numpy()[0].round(5))) == 1
         pasted, _ = CutmixOperator(alpha=1.0)(images, targets, rng)
         assert set(np.unique(pasted.numpy())) <= {0.0, 1.0}
+
+
+def sampler(mixup: float, cutmix: float) -> OpSampler:
+    return OpSampler.model_validate(
+        {
+            "OpSampler": {
+                "MixupOperator": {"alpha": 0.8, "prob": mixup},
+                "CutmixOperator": {"alpha": 1.0, "prob": cutmix},
+            }
+        }
+    )
+
+
+def test_one_of_several_is_drawn_for_each_batch() -> None:
+    images = paddle.stack([paddle.zeros([1, 8, 8]), paddle.ones([1, 8, 8])])
+    targets = paddle.eye(2)
+    kinds = []
+    for seed in range(300):
+        mixed, mixed_targets = sampler(0.5, 0.3)(images, targets, np.random.default_rng(seed))
+        shares = mixed.mean(axis=[1, 2, 3]).numpy()
+        np.testing.assert_allclose(shares, mixed_targets.numpy()[:, 1], atol=1e-5)
+        values = np.unique(mixed.numpy()[0].round(5))
+        same = (mixed.numpy() == images.numpy()).all()
+        kinds.append("same" if same else "mixup" if len(values) == 1 else "cutmix")
+    # Half of all orders of two images leave them where they are.
+    assert 50 < kinds.count("mixup") < 100
+    assert 20 < kinds.count("cutmix") < 60
+    only, _ = sampler(0, 1)(images, targets, np.random.default_rng(1))
+    expected, _ = CutmixOperator(alpha=1.0)(images, targets, after_one_draw(1))
+    assert (only.numpy() == expected.numpy()).all()
+
+
+def after_one_draw(seed: int) -> np.random.Generator:
+    rng = np.random.default_rng(seed)
+    rng.random()
+    return rng
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "name at least one of MixupOperator and CutmixOperator"),
+        ({"MixupOperator": {"alpha": 0.2}}, "Field required"),
+        ({"MixupOperator": {"prob": 1.1}}, "less than or equal to 1"),
+        ({"MixupOperator": {"prob": 0.6}, "CutmixOperator": {"prob": 0.5}}, "sum to 1.1, more"),
+        ({"FmixOperator": {"prob": 0.6}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_probabilities_that_cannot_be_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        OpSampler.model_validate({"OpSampler": options})

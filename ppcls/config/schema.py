@@ -197,6 +197,14 @@ class Config(Options):
                 f"Optimizer.lr.warmup_epoch ({lr.warmup_epoch}) leaves nothing of "
                 f"Global.epochs ({self.Global.epochs})"
             )
+        for key in ("decay_epochs", "milestones"):
+            last = max(getattr(lr, key, [0]))
+            if lr.warmup_epoch + last >= self.Global.epochs:
+                warmup = f" and warmup_epoch ({lr.warmup_epoch})" if lr.warmup_epoch else ""
+                raise ValueError(
+                    f"Optimizer.lr.{key} ({last}){warmup} is not within Global.epochs "
+                    f"({self.Global.epochs})"
+                )
         if isinstance(lr, ReduceOnPlateau) and not self.Global.eval_during_train:
             raise ValueError(
                 "Optimizer.lr.name: ReduceOnPlateau watches the evaluations, which "

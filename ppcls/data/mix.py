@@ -5,19 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ppcls.options import OneKey, one_of
+from ppcls.data.base import Probability
+from ppcls.options import OneKey, Options, one_of
 
 if TYPE_CHECKING:
     from paddle import Tensor
 
-__all__ = ["CutmixOperator", "MixOp", "MixupOperator"]
+__all__ = ["CutmixOperator", "MixOp", "Mixing", "MixupOperator", "OpSampler"]
 
 Alpha = Annotated[float, Field(gt=0)]
 
 
-class MixupOperator(OneKey):
+class Mixing(OneKey):
+    """What is done with a whole batch."""
+
+    def __call__(
+        self, images: Tensor, targets: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Mix float32 images (N, C, H, W) and targets (N, classes) that sum to one."""
+        raise NotImplementedError
+
+
+class MixupOperator(Mixing):
     """Blend every image and its target with another's, by a share drawn from Beta(alpha, alpha).
 
     https://arxiv.org/abs/1710.09412
@@ -37,7 +48,7 @@ class MixupOperator(OneKey):
         )
 
 
-class CutmixOperator(OneKey):
+class CutmixOperator(Mixing):
     """Paste a random rectangle of another image, and weigh the targets by the areas.
 
     https://arxiv.org/abs/1905.04899
@@ -63,5 +74,49 @@ class CutmixOperator(OneKey):
         return mixed, targets * (1 - pasted) + targets[order] * pasted
 
 
-MixOp = one_of(MixupOperator, CutmixOperator)
+class SampledMixup(Options):
+    """`MixupOperator` for a share `prob` of the batches."""
+
+    prob: Probability
+    alpha: Alpha = 1.0
+
+
+class SampledCutmix(Options):
+    """`CutmixOperator` for a share `prob` of the batches."""
+
+    prob: Probability
+    alpha: Alpha = 0.2
+
+
+class OpSampler(Mixing):
+    """One of the operators, drawn anew for each batch by their `prob`; the rest stays as it is."""
+
+    MixupOperator: SampledMixup | None = None
+    CutmixOperator: SampledCutmix | None = None
+
+    @model_validator(mode="after")
+    def _shares(self) -> OpSampler:
+        probs = [op.prob for op in (self.MixupOperator, self.CutmixOperator) if op]
+        if not probs:
+            raise ValueError("name at least one of MixupOperator and CutmixOperator, with its prob")
+        if sum(probs) > 1 + 1e-9:
+            raise ValueError(f"the probs of the operators sum to {sum(probs):g}, more than 1")
+        return self
+
+    def __call__(
+        self, images: Tensor, targets: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Mix float32 images (N, C, H, W) and targets (N, classes) that sum to one, or not."""
+        drawn = rng.random()
+        for option, operator in (
+            (self.MixupOperator, MixupOperator),
+            (self.CutmixOperator, CutmixOperator),
+        ):
+            if option and drawn < option.prob:
+                return operator(alpha=option.alpha)(images, targets, rng)
+            drawn -= option.prob if option else 0
+        return images, targets
+
+
+MixOp = one_of(MixupOperator, CutmixOperator, OpSampler)
 """The annotation of one entry of `batch_transform_ops`."""

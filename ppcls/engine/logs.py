@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import paddle
 from tqdm import tqdm
 
+from ppcls.config.flat import flat_names
 from ppcls.data.loader import Batch
 from ppcls.files import replacing
 
@@ -234,6 +235,8 @@ class RunLog:
         """Write a line to `train.log`, and to the console."""
         if not self._writes:
             return
+        if self._format == "flat":
+            text = flat_names(text)
         print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._text, flush=True)
         if console:
             tqdm.write(text, file=sys.stderr)

@@ -20,7 +20,7 @@ from ppcls.config.classes import label_names, resolve_classes
 from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
 from ppcls.data.doctor import quick_check
 from ppcls.data.loader import Batch, Loader
-from ppcls.data.mix import CutmixOperator, MixupOperator
+from ppcls.data.mix import Mixing
 from ppcls.engine import distributed
 from ppcls.engine.checkpoint import (
     Checkpoint,
@@ -88,7 +88,7 @@ class Supervised:
         model: Callable[[Tensor], Tensor],
         loss: Callable[[Tensor, Tensor], Tensor],
         normalize: Normalize,
-        mixing: Sequence[MixupOperator | CutmixOperator],
+        mixing: Sequence[Mixing],
         class_num: int,
     ):
         self.model, self.loss, self.normalize = model, loss, normalize
