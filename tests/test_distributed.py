@@ -127,6 +127,7 @@ def test_a_killed_process_ends_the_run_which_is_resumed(config: Path, tmp_path: 
     assert steps[-1][0] == 4
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_launcher_saves(config: Path, tmp_path: Path) -> None:
     run = launch(config, tmp_path / "out", "Global.save_steps=null", "Global.epochs=40")
     deadline = time.monotonic() + 90
@@ -183,6 +184,7 @@ def test_another_configuration_on_a_rank_is_named(config: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_named(config: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
