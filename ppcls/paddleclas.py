@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ppcls.config.deploy import DeployGlobal
+from ppcls.config.inference_cls import DeployGlobal
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.inference.predictor import Predictor
 

@@ -19,7 +19,7 @@ import ppcls
 from ppcls.arch.weights import save_weights
 from ppcls.cli import main
 from ppcls.config import data_overrides, load_config
-from ppcls.config.deploy import load_deploy_config
+from ppcls.config.inference_cls import load_deploy_config
 from ppcls.errors import BundleError, ConfigError, DataError, RunError
 from ppcls.inference.backends import usable
 from ppcls.inference.backends.eager import EagerBackend

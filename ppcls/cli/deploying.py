@@ -14,7 +14,7 @@ from ppcls.cli.parsing import add_override_option
 from ppcls.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ppcls.config.deploy import DeployConfig
+    from ppcls.config.inference_cls import DeployConfig
     from ppcls.inference.predictor import Predictor
 
 __all__ = ["main", "open_predictor"]
@@ -52,7 +52,7 @@ def open_predictor(config: DeployConfig) -> Predictor:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from ppcls.config.deploy import load_deploy_config
+    from ppcls.config.inference_cls import load_deploy_config
     from ppcls.inference.inputs import find_inputs
 
     config = load_deploy_config(args.config, [o for group in args.override for o in group])

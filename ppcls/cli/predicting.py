@@ -83,7 +83,7 @@ def _transforms(text: str | None) -> Any:
     """Return what `--transforms` means: a list of transforms, or `imagenet`."""
     if text in (None, "imagenet"):
         return text
-    from ppcls.config.deploy import read_transforms
+    from ppcls.config.inference_cls import read_transforms
 
     return read_transforms(Path(str(text)))
 
