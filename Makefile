@@ -1,6 +1,6 @@
 # make demo    train, evaluate, export and predict on real pictures (about five minutes, two cores)
 # make test    run the tests
-# make test-slow   run those that take minutes
+# make test-slow  run the tests that take long, too long for `make test`
 # make lint    check style and types
 #
 # All of them work in .venv, which the first one makes. PYTHON=python3.12 chooses another Python.

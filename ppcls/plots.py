@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ppcls.data import image
 from ppcls.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ppcls.engine.report import Calibration
+    from ppcls.data.doctor import PartCheckup
+    from ppcls.engine.single_label import Calibration
 
 __all__ = [
     "Tile",
     "confusion_picture",
+    "data_picture",
+    "precision_recall_picture",
     "prediction_grid",
     "reliability_diagram",
     "sample_grid",
@@ -44,8 +48,11 @@ def training_curves(metrics: Path, picture: Path) -> None:
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
+    # The first metric of an evaluation says which weights are the best.
+    found = [key for r in evaluations for key in r if key not in ("kind", "epoch", "loss")]
+    metric = next((key for key in found if key != "HammingDistance"), "top1")
     for label, rows in (("training", epochs), ("evaluation", evaluations)):
-        for axes, value in ((loss, "loss"), (accuracy, "top1")):
+        for axes, value in ((loss, "loss"), (accuracy, metric)):
             points = [(r["epoch"], r[value]) for r in rows if value in r]
             if points:
                 axes.plot(*zip(*points, strict=True), ".-", label=label)
@@ -54,11 +61,11 @@ def training_curves(metrics: Path, picture: Path) -> None:
     loss.set_title("loss")
     if all(r["loss"] > 0 for r in [*steps, *evaluations]):
         loss.set_yscale("log")
-    accuracy.set_title("top-1")
+    accuracy.set_title(metric)
     if evaluations:
-        best = max(evaluations, key=lambda r: r["top1"])
-        accuracy.set_title(f"top-1, best {best['top1']:.4f} after epoch {best['epoch']}")
-        accuracy.axhline(best["top1"], color="gray", linewidth=0.8, linestyle=":")
+        best = max(evaluations, key=lambda r: r[metric])
+        accuracy.set_title(f"{metric}, best {best[metric]:.4f} after epoch {best['epoch']}")
+        accuracy.axhline(best[metric], color="gray", linewidth=0.8, linestyle=":")
     rate.set_title("learning rate")
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")
@@ -86,6 +93,52 @@ def _save(figure: Figure, picture: Path) -> None:
         # A character that no font has is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(file, format="png", dpi=100)
+
+
+def data_picture(
+    parts: Mapping[str, PartCheckup], names: Sequence[str], picture: str | Path
+) -> None:
+    """Draw how many images each class has in each part of a data set, and some of the images."""
+    from matplotlib.figure import Figure
+
+    examples = next((part.examples for part in parts.values() if part.examples), [])
+    columns, few = 8, len(names) <= 40
+    rows = -(-len(examples) // columns)
+    figure = Figure(figsize=(12, 3.6 + 1.75 * rows), layout="constrained")
+    heights = [3.6, 1.75 * rows] if rows else [3.6]
+    panels = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    axes = panels[0].subplots()
+    for i, (part, found) in enumerate(parts.items()):
+        if few:
+            at = np.arange(len(names)) + 0.8 * (i - (len(parts) - 1) / 2) / len(parts)
+            axes.bar(at, found.class_counts, 0.8 / len(parts), label=part)
+        else:
+            axes.plot(sorted(found.class_counts, reverse=True), drawstyle="steps-mid", label=part)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("images")
+    axes.set_title("images of each class" + ("" if few else ", the largest first"))
+    if few:
+        long = max(map(len, names)) > 6 or len(names) > 20
+        axes.set_xticks(
+            range(len(names)),
+            [shorten(name) for name in names],
+            rotation=90 if long else 0,
+            parse_math=False,
+            family=_fonts(),
+        )
+    axes.legend()
+    axes.grid(axis="y", alpha=0.3)
+    if rows:
+        grid = panels[1].subplots(rows, columns, squeeze=False)
+        for cell in grid.flat:
+            cell.axis("off")
+        for cell, (path, label) in zip(grid.flat, examples, strict=False):
+            pixels = image.read(path)
+            cell.imshow(pixels)
+            own = [label] if isinstance(label, int) else [i for i, flag in enumerate(label) if flag]
+            caption = f"{', '.join(names[i] for i in own)}\n{pixels.shape[1]}x{pixels.shape[0]}"
+            cell.set_title(shorten(caption, 40), fontsize=8, parse_math=False, family=_fonts())
+    _save(figure, Path(picture))
 
 
 class Tile(NamedTuple):
@@ -279,4 +332,50 @@ def reliability_diagram(found: Calibration, picture: str | Path) -> None:
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
+    _save(figure, Path(picture))
+
+
+def precision_recall_picture(
+    curves: Sequence[tuple[str, np.ndarray, np.ndarray]], picture: str | Path
+) -> None:
+    """Draw the precision-recall curves of labels, and their average precisions as bars.
+
+    Args:
+        curves: name, precision (K,) and recall (K,) of each label, recall rising.
+        picture: the .png file to write.
+    """
+    from matplotlib.figure import Figure
+
+    def area(precision: np.ndarray, recall: np.ndarray) -> float:
+        return float(np.sum(np.diff(recall, prepend=0) * precision))
+
+    weakest = sorted(curves, key=lambda curve: area(*curve[1:]))[:40]
+    figure = Figure(figsize=(12, max(5.0, 1.5 + 0.22 * len(weakest))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, precision, recall in weakest:
+        few = len(curves) <= 10
+        label = shorten(name) if few else None
+        color = None if few else "tab:blue"
+        left.step(recall, precision, where="pre", label=label, color=color, alpha=1 if few else 0.4)
+    left.set_xlabel("recall")
+    left.set_ylabel("precision")
+    left.set_xlim(0, 1.01)
+    left.set_ylim(0, 1.01)
+    left.grid(alpha=0.3)
+    if len(curves) <= 10:
+        left.legend(prop={"family": _fonts()}, loc="lower left")
+    right.barh(range(len(weakest)), [area(*curve[1:]) for curve in weakest])
+    right.set_yticks(
+        range(len(weakest)),
+        [shorten(name) for name, *_ in weakest],
+        fontsize=8,
+        family=_fonts(),
+        parse_math=False,
+    )
+    right.invert_yaxis()
+    right.set_xlim(0, 1)
+    right.set_xlabel("average precision")
+    shown = "" if len(weakest) == len(curves) else f" (the {len(weakest)} lowest of {len(curves)})"
+    right.set_title(f"average precision{shown}")
+    right.grid(axis="x", alpha=0.3)
     _save(figure, Path(picture))

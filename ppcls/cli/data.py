@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ppcls.cli.parsing import (
@@ -34,6 +37,41 @@ def _data_split(args: argparse.Namespace) -> int:
     return 0
 
 
+def _data_list(args: argparse.Namespace) -> int:
+    from ppcls.data.folders import list_folder
+
+    listed = list_folder(args.folder, args.out, labels=args.labels, overwrite=args.overwrite)
+    print(f"{listed.path}: {listed.images} images of {listed.classes} classes")
+    _print_left_out(args.folder, listed.left_out)
+    return 0
+
+
+def _data_check(args: argparse.Namespace) -> int:
+    from ppcls.cli.checking import run_check
+
+    return run_check(args)
+
+
+def _data_prepare(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ppcls.data.prepare import prepare
+
+    def progress(blocks: Iterable) -> Iterator:
+        with tqdm(unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
+            for block in blocks:
+                yield block
+                bar.update(len(block))
+
+    done = prepare(args.source, args.target, args.short_side, args.quality, args.workers, progress)
+    before, after = done.bytes_before / 2**20, done.bytes_after / 2**20
+    print(
+        f"{args.target}: {done.rewritten} images rewritten, {done.copied} copied, "
+        f"{done.kept} there already; {before:.1f} MiB became {after:.1f}"
+    )
+    return 0
+
+
 def _data_show(args: argparse.Namespace) -> int:
     from ppcls.samples import show_samples
 
@@ -47,8 +85,12 @@ def _print_lists(folder: str, split: Split) -> None:
         f"{folder}: {split.classes} classes, {split.train} images to train on, {split.val} held "
         "out; lists: train_list.txt, val_list.txt, label_list.txt"
     )
-    if split.left_out:
-        kinds = ", ".join(f"{count} {what}" for what, count in sorted(split.left_out.items()))
+    _print_left_out(folder, split.left_out)
+
+
+def _print_left_out(folder: str, left_out: Mapping[str, int]) -> None:
+    if left_out:
+        kinds = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
         print(f"{folder}: in no list, because not images that can be read: {kinds}")
 
 
@@ -58,10 +100,12 @@ def add_commands(commands: Commands) -> None:
         commands.add(
             "data",
             _data_split,
-            "make data sets and image lists",
+            "make data sets and image lists, check and prepare them",
             """
             ppcls data digits digits
             ppcls data split photos --val 0.2
+            ppcls data check photos
+            ppcls data prepare photos photos320
             """,
         )
     )
@@ -84,6 +128,69 @@ def add_commands(commands: Commands) -> None:
     split.add_argument("folder", metavar="DIR")
     split.add_argument("--val", type=share, metavar="SHARE", help="held out of each class (0.2)")
     split.add_argument("--seed", type=natural, default=0, help="of the choice (0)")
+    listing = data.add(
+        "list",
+        _data_list,
+        "write one list of all images of a folder with one sub-folder per class",
+        """
+        ppcls data list photos
+        ppcls data list photos/test --labels photos/label_list.txt --out photos/test/list.csv
+        """,
+    )
+    listing.add_argument("folder", metavar="DIR")
+    listing.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the list, .txt, .csv or .jsonl, with paths relative to DIR (DIR/image_list.txt)",
+    )
+    listing.add_argument(
+        "--labels", metavar="FILE", help="number the classes as this label list does"
+    )
+    check = data.add(
+        "check",
+        _data_check,
+        "read every image of a data set, and say what is wrong and what is in it",
+        """
+        ppcls data check photos --report photos.png
+        ppcls data check quick_start/HarDNet39_ds --json check.json
+        ppcls data check train_list.txt --image-root /data/images --class-num 1000 --workers 8
+        """,
+    )
+    check.add_argument(
+        "target",
+        metavar="CONFIG|DIR|LIST",
+        help="a configuration, a folder with lists or of class folders, or a list",
+    )
+    check.add_argument("--json", metavar="FILE", help="write the findings there; - prints them")
+    check.add_argument("--report", metavar="FILE.png", type=png_file, help="draw a picture")
+    check.add_argument("--class-num", type=positive, metavar="N", help="for a folder or list")
+    check.add_argument("--image-root", metavar="DIR", help="for a list; default: its folder")
+    check.add_argument("--delimiter", metavar="TEXT", help="for a .txt list; default: a space")
+    check.add_argument(
+        "--multi-label", action="store_true", help="for a list with 0 or 1 for each class"
+    )
+    add_override_option(check)
+    preparing = data.add(
+        "prepare",
+        _data_prepare,
+        "copy a data set with smaller JPEGs, so that later epochs decode faster",
+        """
+        ppcls data prepare photos photos320
+        ppcls data prepare photos photos512 --short-side 512 --quality 90 --workers 8
+        """,
+    )
+    preparing.add_argument("source", metavar="SRC")
+    preparing.add_argument("target", metavar="DST")
+    preparing.add_argument(
+        "--short-side", type=positive, default=320, metavar="N", help="in pixels (320)"
+    )
+    preparing.add_argument(
+        "--quality", type=int, choices=range(1, 101), default=95, metavar="1..100", help="JPEG (95)"
+    )
+    for command in (check, preparing):
+        command.add_argument(
+            "--workers", type=positive, default=os.cpu_count(), metavar="N", help="threads"
+        )
     show = data.add(
         "show",
         _data_show,
@@ -103,7 +210,7 @@ def add_commands(commands: Commands) -> None:
     show.add_argument("--count", type=positive, default=8, help="how many samples (8)")
     show.add_argument("--epoch", type=positive, default=1, help="the first epoch to show (1)")
     show.add_argument("--epochs", type=positive, default=4, help="how many epochs (4)")
-    for command in (digits, split):
+    for command in (digits, split, listing):
         command.add_argument(
             "--overwrite", action="store_true", help="replace lists that are there and differ"
         )

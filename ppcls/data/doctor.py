@@ -1,20 +1,30 @@
-"""Is a data set fit to train on? A quick look before every run."""
+"""Is a data set fit to train on? A quick look before every run, and a thorough one on request."""
 
 from __future__ import annotations
 
+import hashlib
+import statistics
 import time
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from ppcls.data import image
 from ppcls.data.image import read_header
-from ppcls.data.lists import Sample, raise_problems
+from ppcls.data.lists import Label, Sample, raise_problems
 from ppcls.errors import ImageError
 
-__all__ = ["DataSource", "quick_check"]
+__all__ = ["Checkup", "DataSource", "Part", "check_data", "quick_check"]
 
 _HEADERS, _HEADER_SECONDS = 1000, 0.3
+_SMALL = 32
+_BLOCK = 32
 
 
 class DataSource(Protocol):
@@ -61,3 +71,194 @@ def _header_problems(samples: Sequence[Sample]) -> list[str]:
         if time.perf_counter() > end:
             break
     return sorted(problems)
+
+
+# The thorough look --------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """What is read together: where it comes from, its samples, and what is wrong with others."""
+
+    source: str
+    samples: Sequence[Sample]
+    problems: Sequence[str] = ()
+
+
+class _Found(NamedTuple):
+    """One file: what is wrong with it, or what it is."""
+
+    sample: Sample
+    problem: str = ""
+    digest: bytes = b""
+    size: int = 0
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class PartCheckup:
+    """What a part holds.
+
+    Attributes:
+        source: the list or folder.
+        images: number of samples that could be read.
+        bytes: their files together.
+        class_counts: how many of them each class has.
+        widths: minimum, median and maximum, in pixels, as the image is seen (EXIF applied).
+        heights: likewise.
+        formats: number of images by file format.
+        modes: number of images by Pillow's mode (`L` is gray, `P` palette).
+        examples: paths and labels of some images, spread over the classes.
+    """
+
+    source: str
+    images: int
+    bytes: int
+    class_counts: list[int]
+    widths: tuple[int, int, int]
+    heights: tuple[int, int, int]
+    formats: dict[str, int]
+    modes: dict[str, int]
+    examples: list[tuple[str, Label]]
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What is wrong with a data set (`errors`), what is odd (`warnings`), and what it holds."""
+
+    class_num: int
+    parts: dict[str, PartCheckup]
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, as for JSON."""
+        return asdict(self)
+
+
+def check_data(
+    parts: Mapping[str, Part],
+    class_num: int,
+    names: Sequence[str],
+    workers: int = 2,
+    progress: Any = iter,
+) -> Checkup:
+    """Read every image of a data set and report on it.
+
+    Errors are what stops a run or spoils it silently: wrong lines, images that cannot be read.
+    Warnings are what may be meant so: classes without an image, images with a short side below 32
+    pixels, the same file in several parts, or with different labels.
+
+    Args:
+        parts: the samples to train on, to evaluate on, …, by name.
+        class_num: number of classes.
+        names: what the classes are called.
+        workers: how many threads read.
+        progress: wraps the iterable of blocks of 32 images, as tqdm does.
+    """
+    todo = [(name, sample) for name, part in parts.items() for sample in part.samples]
+    found: dict[str, list[_Found]] = {name: [] for name in parts}
+    blocks = [todo[i : i + _BLOCK] for i in range(0, len(todo), _BLOCK)]
+    with ThreadPoolExecutor(workers, "ppcls-doctor") as pool:
+        results = pool.map(lambda block: [(name, _examine(s)) for name, s in block], blocks)
+        for block in progress(results):
+            for name, each in block:
+                found[name].append(each)
+    checkup = Checkup(class_num, {})
+    for name, part in parts.items():
+        good = [f for f in found[name] if not f.problem]
+        checkup.errors.extend(part.problems)
+        checkup.errors.extend(f.problem for f in found[name] if f.problem)
+        checkup.parts[name] = _part_checkup(part.source, good, class_num)
+        checkup.warnings.extend(_oddities(name, good, checkup.parts[name], names))
+    checkup.warnings.extend(_duplicates(found))
+    return checkup
+
+
+def _examine(sample: Sample) -> _Found:
+    try:
+        pixels = image.read(sample.path)
+        header = read_header(sample.path)
+        data = Path(sample.path).read_bytes()
+    except ImageError as error:
+        return _Found(sample, str(error))
+    except OSError as error:
+        return _Found(sample, f"{sample.path}: cannot read the image: {error.strerror}")
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    height, width = pixels.shape[:2]
+    return _Found(sample, "", digest, len(data), width, height, header.format, header.mode)
+
+
+def _classes_of(label: Label) -> Iterable[int]:
+    if isinstance(label, int):
+        return (label,)
+    return (i for i, flag in enumerate(label) if flag)
+
+
+def _part_checkup(source: str, good: Sequence[_Found], class_num: int) -> PartCheckup:
+    counts = Counter(c for f in good for c in _classes_of(f.sample.label))
+    by_class: dict[Label, list[_Found]] = defaultdict(list)
+    for f in good:
+        by_class[f.sample.label].append(f)
+    return PartCheckup(
+        source,
+        len(good),
+        sum(f.size for f in good),
+        [counts[label] for label in range(class_num)],
+        _spread([f.width for f in good]),
+        _spread([f.height for f in good]),
+        dict(Counter(f.format for f in good).most_common()),
+        dict(Counter(f.mode for f in good).most_common()),
+        [(f.sample.path, f.sample.label) for f in islice(_in_turn(by_class.values()), 32)],
+    )
+
+
+def _spread(values: Sequence[int]) -> tuple[int, int, int]:
+    return (min(values), round(statistics.median(values)), max(values)) if values else (0, 0, 0)
+
+
+def _in_turn(groups: Iterable[Sequence[_Found]]) -> Iterator[_Found]:
+    """Yield the first of each group, the second of each, …"""
+    left = list(groups)
+    for turn in range(max(map(len, left), default=0)):
+        yield from (group[turn] for group in left if turn < len(group))
+
+
+def _listed(what: str, items: Sequence[str]) -> list[str]:
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return [f"{what}: {', '.join(items[:3])}{more}"] if items else []
+
+
+def _oddities(
+    name: str, good: Sequence[_Found], part: PartCheckup, names: Sequence[str]
+) -> Iterator[str]:
+    empty = [names[label] for label, count in enumerate(part.class_counts) if not count]
+    yield from _listed(f"{name}: {len(empty)} classes without an image", empty)
+    small = [
+        f"{f.sample.path} ({f.width}x{f.height})" for f in good if min(f.width, f.height) < _SMALL
+    ]
+    yield from _listed(f"{name}: {len(small)} images below {_SMALL} pixels", small)
+
+
+def _duplicates(found: Mapping[str, Sequence[_Found]]) -> Iterator[str]:
+    """Yield warnings about files with the same content."""
+    same: dict[bytes, list[tuple[str, _Found]]] = defaultdict(list)
+    for name, files in found.items():
+        for f in files:
+            if not f.problem:
+                same[f.digest].append((name, f))
+    groups = [group for group in same.values() if len(group) > 1]
+    across: list[str] = []
+    within: list[str] = []
+    conflicting: list[str] = []
+    for group in groups:
+        text = " = ".join(f.sample.path for _, f in group[:3]) + (" = …" * (len(group) > 3))
+        (across if len({name for name, _ in group}) > 1 else within).append(text)
+        if len({f.sample.label for _, f in group}) > 1:
+            conflicting.append(text)
+    parts = " and ".join(found)
+    yield from _listed(f"{len(across)} images are in both {parts}", across)
+    yield from _listed(f"{len(within)} images are there several times", within)
+    yield from _listed(f"{len(conflicting)} images have several labels", conflicting)

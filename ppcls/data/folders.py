@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Sample
+from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Sample, read_label_names
 from ppcls.errors import DataError, did_you_mean
 from ppcls.files import replacing
 
-__all__ = ["Split", "folder_classes", "read_image_folder", "split_folder"]
+__all__ = [
+    "Listed",
+    "Split",
+    "folder_classes",
+    "list_folder",
+    "read_image_folder",
+    "split_folder",
+]
 
 
 class Split(NamedTuple):
@@ -163,9 +171,79 @@ def split_folder(
     for file, lines in lists.items():
         _check_list(root / file, lines, overwrite)
     for file, lines in lists.items():
-        with replacing(root / file) as new:
-            new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+        _write_list(root / file, lines)
     return Split(len(lists[TRAIN_LIST]), len(lists[VAL_LIST]), len(names), dict(left_out))
+
+
+class Listed(NamedTuple):
+    """What `list_folder` has written, and how many files of which kinds are in no list."""
+
+    path: Path
+    images: int
+    classes: int
+    left_out: dict[str, int]
+
+
+def list_folder(
+    folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    labels: str | Path | None = None,
+    overwrite: bool = False,
+) -> Listed:
+    """Write one list of all images of a folder of class folders, and `label_list.txt` beside it.
+
+    Args:
+        folder: the folder; paths in the list are relative to it.
+        out: the list to write, `.txt`, `.csv` or `.jsonl`; default `folder/image_list.txt`.
+        labels: a label list that numbers the classes; without one they are numbered in the order of
+            their sorted names, and `label_list.txt` says so.
+        overwrite: replace lists that differ.
+
+    Raises:
+        DataError: folders that are no classes, a class that `labels` does not have, or lists that
+            exist with other content.
+    """
+    root = Path(folder)
+    path = root / "image_list.txt" if out is None else Path(out)
+    if path.suffix.lower() not in _LIST_ROWS:
+        raise DataError(f"{path}: expected a name that ends in {', '.join(_LIST_ROWS)}")
+    left_out: Counter[str] = Counter()
+    classes = _classes(root, left_out)
+    names = read_label_names(labels) if labels else list(classes)
+    unknown = sorted(classes.keys() - set(names))
+    if unknown:
+        raise DataError(f"{root / unknown[0]}: not in {labels}{did_you_mean(unknown[0], names)}")
+    row = _LIST_ROWS[path.suffix.lower()]
+    lines = ["path,label"] if path.suffix.lower() == ".csv" else []
+    for name, images in classes.items():
+        label = names.index(name)
+        lines += [row(Path(image).relative_to(root).as_posix(), label) for image in images]
+    lists = {path: lines}
+    if not labels:
+        lists[path.parent / LABEL_LIST] = [f"{label} {name}" for label, name in enumerate(names)]
+    for file, content in lists.items():
+        _check_list(file, content, overwrite)
+    for file, content in lists.items():
+        _write_list(file, content)
+    return Listed(path, sum(map(len, classes.values())), len(classes), dict(left_out))
+
+
+def _csv_row(path: str, label: int) -> str:
+    quoted = '"' + path.replace('"', '""') + '"' if set(path) & set(',"') else path
+    return f"{quoted},{label}"
+
+
+_LIST_ROWS: dict[str, Callable[[str, int], str]] = {
+    ".txt": lambda path, label: f"{path} {label}",
+    ".csv": _csv_row,
+    ".jsonl": lambda path, label: json.dumps({"path": path, "label": label}, ensure_ascii=False),
+}
+
+
+def _write_list(path: Path, lines: Sequence[str]) -> None:
+    with replacing(path) as new:
+        new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:

@@ -1,0 +1,165 @@
+"""`ppcls data check`: what to look at, and how to say what was found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from ppcls.data.doctor import Checkup, Part, PartCheckup, check_data
+from ppcls.data.folders import folder_classes, read_image_folder
+from ppcls.data.lists import (
+    LABEL_LIST,
+    TRAIN_LIST,
+    VAL_LIST,
+    class_names,
+    read_label_names,
+    scan_image_list,
+)
+from ppcls.errors import ConfigError, DataError
+from ppcls.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["run_check"]
+
+_LISTS = (".txt", ".csv", ".jsonl")
+_LINES = 10
+_ANY_CLASS = 2**31
+
+
+class _Target:
+    """The parts of a data set, the number of its classes, and their names."""
+
+    def __init__(self, parts: Mapping[str, Part], class_num: int, names: Sequence[str]):
+        self.parts, self.class_num, self.names = parts, class_num, names
+
+
+def _find_target(args: argparse.Namespace) -> _Target:
+    path = Path(args.target)
+    if path.is_dir():
+        return _from_folder(path, args.class_num)
+    if path.suffix.lower() in _LISTS:
+        return _from_list(path, args)
+    return _from_config(args)
+
+
+def _from_folder(root: Path, class_num: int | None) -> _Target:
+    lists = {"Train": root / TRAIN_LIST, "Eval": root / VAL_LIST}
+    parts: dict[str, Part] = {}
+    if (root / LABEL_LIST).is_file():
+        names = read_label_names(root / LABEL_LIST)
+        for part, path in lists.items():
+            if path.is_file():
+                parts[part] = Part(str(path), *scan_image_list(path, root, len(names)))
+    else:
+        folders = {"Train": root / "train", "Eval": root / "val"}
+        if not all(folder.is_dir() for folder in folders.values()):
+            folders = {"all": root}
+        names = folder_classes(next(iter(folders.values())))
+        for part, folder in folders.items():
+            samples = read_image_folder(folder, len(names), names)
+            parts[part] = Part(str(folder), samples)
+    if not parts:
+        raise DataError(f"{root}: holds {LABEL_LIST} and neither {TRAIN_LIST} nor {VAL_LIST}")
+    if class_num is not None and class_num != len(names):
+        raise DataError(f"{root}: {len(names)} classes, and --class-num is {class_num}")
+    return _Target(parts, len(names), names)
+
+
+def _from_list(path: Path, args: argparse.Namespace) -> _Target:
+    if args.multi_label and args.class_num is None:
+        raise ConfigError("--multi-label needs --class-num")
+    samples, problems = scan_image_list(
+        path,
+        args.image_root or path.parent,
+        args.class_num or _ANY_CLASS,
+        delimiter=args.delimiter or ("\t" if args.multi_label else " "),
+        multi_label=args.multi_label,
+    )
+    labels = [s.label for s in samples if isinstance(s.label, int)]
+    class_num = args.class_num or max(labels, default=0) + 1
+    part = Part(str(path), samples, problems)
+    return _Target({"all": part}, class_num, class_names(None, class_num))
+
+
+def _from_config(args: argparse.Namespace) -> _Target:
+    from ppcls.config import load_config
+    from ppcls.config.classes import label_names, resolve_classes
+
+    if args.class_num is not None:
+        raise ConfigError("--class-num: a configuration says it itself; -o Arch.class_num=N")
+    config = resolve_classes(
+        load_config(args.target, [o for group in args.override for o in group])
+    )
+    class_num = config.Arch.class_num
+    loaders = {"Train": config.DataLoader.Train, "Eval": config.DataLoader.Eval}
+    parts = {
+        name: Part(data.dataset.source, *data.dataset.scan(class_num))
+        for name, data in loaders.items()
+        if data
+    }
+    if not parts:
+        raise ConfigError(f"{args.target}: no DataLoader.Train or DataLoader.Eval to check")
+    return _Target(parts, class_num, label_names(config))
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Run `ppcls data check`; return 1 if something is wrong."""
+    target = _find_target(args)
+    total = sum(len(part.samples) for part in target.parts.values())
+
+    def progress(blocks: Iterable) -> Iterator:
+        with tqdm(total=total, unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
+            for block in blocks:
+                yield block
+                bar.update(len(block))
+
+    found = check_data(target.parts, target.class_num, target.names, args.workers, progress)
+    if args.json == "-":
+        print(json.dumps(found.as_dict(), ensure_ascii=False))
+    else:
+        print("\n".join(_text(found, target.names)))
+    if args.json and args.json != "-":
+        with replacing(Path(args.json)) as file:
+            text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)
+            file.write_text(text + "\n", encoding="utf-8")
+    if args.report:
+        from ppcls.plots import data_picture
+
+        data_picture(found.parts, target.names, args.report)
+    return 1 if found.errors else 0
+
+
+def _text(found: Checkup, names: Sequence[str]) -> Iterator[str]:
+    for name, part in found.parts.items():
+        yield f"{name}: {part.source}"
+        yield from (f"  {line}" for line in _part_text(part, names))
+    for kind, lines in (("warning", found.warnings), ("error", found.errors)):
+        yield from (f"{kind}: {line}" for line in lines[:_LINES])
+        if len(lines) > _LINES:
+            yield f"{kind}: and {len(lines) - _LINES} more (--json has them all)"
+    yield f"{len(found.errors)} errors, {len(found.warnings)} warnings"
+
+
+def _part_text(part: PartCheckup, names: Sequence[str]) -> Iterator[str]:
+    yield f"images   {part.images}, {part.bytes / 2**20:.1f} MiB"
+    if not part.images:
+        return
+    counts = part.class_counts
+    least, most = counts.index(min(counts)), counts.index(max(counts))
+    yield (
+        f"classes  {len(counts)}, of {counts[least]} ({names[least]}) to {counts[most]} "
+        f"({names[most]}) images, median {statistics.median(counts):g}"
+    )
+    for what, (low, median, high) in (("width", part.widths), ("height", part.heights)):
+        yield f"{what:8} {low} to {high}, median {median}"
+    for what, kinds in (("formats", part.formats), ("modes", part.modes)):
+        yield f"{what:8} " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
