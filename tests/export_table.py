@@ -23,9 +23,7 @@ from ppcls.arch.weights import save_weights
 from ppcls.config import load_config
 from ppcls.errors import PpclsError
 
-HEADER = (
-    "| architecture | .json | ONNX | .pdmodel | MiB | seconds |\n|---|---|---|---|---|---|",
-)
+HEADER = ("| architecture | .json | ONNX | .pdmodel | MiB | seconds |\n|---|---|---|---|---|---|",)
 
 
 def rows(names: list[str], side: int | None) -> Iterator[tuple[str, bool]]:
