@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
@@ -363,13 +364,11 @@ def _orientation(image: Image.Image) -> int:
 
 def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
     """Undo an EXIF orientation (Exif 2.32, tag 0x0112), so that the top row is the first."""
+    # OpenCV does in milliseconds what takes NumPy as long as decoding.
     if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    return np.ascontiguousarray(image)
+        image = cv2.transpose(image)
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return image if flip is None else cv2.flip(image, flip)
 
 
 class _Tone:
