@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG
+from conftest import CONFIG, ROOT
 
 from ppcls.config import Config, data_overrides, dump_config, load_config
 from ppcls.errors import ConfigError, DataError
@@ -63,6 +64,10 @@ MISTAKES = [
         "Optimizer.lr={name: Piecewise, decay_epochs: [3, 6], values: [0.1, 0.01]}",
         "Optimizer.lr: values must be one more than decay_epochs",
     ),
+    (
+        "Optimizer.lr={name: Piecewise, decay_epochs: [1, 2], learning_rate: 0.1}",
+        "Optimizer.lr.decay_epochs (2) is not within Global.epochs (2)",
+    ),
     ("Infer.transforms=[]", "Infer.transforms: expected at least 1 entries, not 0"),
     ("Infer.transforms=[{ResizeImage: {size: 3}}]", "transform_ops must begin with DecodeImage"),
     (
@@ -70,6 +75,15 @@ MISTAKES = [
         "Infer.transforms.1: expected a map of one key, one of DecodeImage, ResizeImage",
     ),
     ("Infer.transforms.1={ResizeImage: {}}", "set exactly one of size and resize_short"),
+    (
+        "Infer.transforms.1.ResizeImage.backend=skimage",
+        "transforms.1.ResizeImage.backend: expected 'cv2' or 'pil', not 'skimage'",
+    ),
+    ("DataLoader.Train.sampler={name: PKSample}", "Train.sampler.name: 'PKSample' is not one of"),
+    (
+        "DataLoader.Train.dataset.transform_ops.2={RandomErasing: {mode: pixel}}",
+        "transform_ops: RandomErasing with mode: pixel fills with normalised numbers",
+    ),
     ("Infer.transforms.1.ResizeImage.siez=3", "unknown key; did you mean 'size'?"),
     ("Infer.transforms.9.ResizeImage.size=3", "expected an index from 0 to 2, not '9'"),
     ("Infer.transforms.2.NormalizeImage.scale=1/0", "a fraction such as 1.0/255.0, not '1/0'"),
@@ -82,7 +96,7 @@ MISTAKES = [
     ("Loss={Train: [{CELoss: {epsilon: 1}}]}", "0.CELoss.epsilon: expected less than 1, not 1"),
     (
         "Loss={Train: [{CELos: {}}]}",
-        "one of CELoss, FocalLoss, not {'CELos': {}}; did you mean 'CEL",
+        "not {'CELos': {}}; did you mean 'CEL",
     ),
     ("Optimizer.regularizer={name: L3, coeff: 1}", "regularizer.name: expected 'L1' or 'L2'"),
     ("Global.output_dir=7", "expected a string, not 7; in quotes it is one: '\"7\"'"),
@@ -168,3 +182,15 @@ def test_a_config_cannot_be_changed(config_file: Path, overrides: list[str]) -> 
     config: Config = load_config(config_file, overrides)
     with pytest.raises(ValueError, match="frozen"):
         config.Global.epochs = 3
+
+
+def test_nothing_is_ever_run_as_code() -> None:
+    files = [p for folder in ("ppcls", "tools", "deploy") for p in (ROOT / folder).rglob("*.py")]
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in ("eval", "exec", "yaml.load", "pickle.load", "pickle.loads"), (
+                    file
+                )

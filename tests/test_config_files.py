@@ -168,20 +168,20 @@ def test_paths_are_expanded(
 
 
 def test_show_says_where_each_value_is_from_and_is_itself_a_config(tmp_path: Path) -> None:
-    shown = show_config("AlexNet", ["Global.epochs=7", "Arch={name: AlexNet, class_num: 5}"])
+    shown = show_config("AlexNet", ["Global.epochs=97", "Arch={name: AlexNet, class_num: 5}"])
     lines = shown.splitlines()
 
     def origin(text: str) -> str:
         return next(line.partition("# ")[2] for line in lines if line.strip().startswith(text))
 
-    assert origin("epochs: 7") == "-o Global.epochs=7"
+    assert origin("epochs: 97") == "-o Global.epochs=97"
     assert origin("class_num: 5") == "-o Arch={name: AlexNet, class_num: 5}"
     assert origin("values: [0.01").endswith("configs/ImageNet/AlexNet/AlexNet.yaml:4")
     assert origin("momentum: 0.9").endswith("configs/_base_/ImageNet.yaml:19")
     assert origin("seed: 0") == "default"
     (tmp_path / "shown.yaml").write_text(shown)
     assert load_config(tmp_path / "shown.yaml") == load_config(
-        "AlexNet", ["Global.epochs=7", "Arch.class_num=5"]
+        "AlexNet", ["Global.epochs=97", "Arch.class_num=5"]
     )
 
 

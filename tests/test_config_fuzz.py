@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from ppcls.config import Config, load_config
 from ppcls.errors import ConfigError
 
-RECIPE = "quick_start/HarDNet39_ds"
+RECIPES = ["quick_start/HarDNet39_ds", "HarDNet/HarDNet39_ds"]
 PARTS = ["Global", "Arch", "Optimizer", "lr", "name", "epochs", "DataLoader", "Train", "dataset"]
 PARTS += ["transform_ops", "0", "1", "9", "-1", "ResizeImage", "size", "Infer", "Metric", "Eval"]
+PARTS += ["ARCHITECTURE", "LEARNING_RATE", "function", "params", "TRAIN", "VALID", "transforms"]
 WORDS = st.one_of(st.sampled_from(PARTS), st.text(max_size=6))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -30,10 +31,15 @@ def loads_or_explains(source: str | Path, overrides: list[str]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(WORDS, max_size=6), st.sampled_from(["=", "+=", ""]), VALUES | st.text(max_size=12))
-def test_overrides(parts: list[str], sign: str, value: object) -> None:
+@given(
+    st.sampled_from(RECIPES),
+    st.lists(WORDS, max_size=6),
+    st.sampled_from(["=", "+=", ""]),
+    VALUES | st.text(max_size=12),
+)
+def test_overrides(recipe: str, parts: list[str], sign: str, value: object) -> None:
     text = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True)
-    loads_or_explains(RECIPE, [".".join(parts) + sign + text])
+    loads_or_explains(recipe, [".".join(parts) + sign + text])
 
 
 @settings(max_examples=300, deadline=None)

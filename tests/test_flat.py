@@ -288,12 +288,12 @@ def test_a_run_logs_and_saves_as_its_users_know_it(
             rf"END epoch:{epoch}   valid top1: [01]\.\d{{5}}, top2: 1?0?\.?\d+, loss: \d+\.\d{{5}}"
         )
         assert any(re.match(end, line) for line in lines)
-    assert "Global.total_images is 1281167; the list has 27 images, and they count" in lines
+    assert "total_images is 1281167; the list has 27 images, and they count" in lines
     assert list((tmp_path / "vdl").iterdir())
 
     best = str(folder / "best_model" / "ppcls")
     found = evaluate(load_config(path, [*overrides, f"pretrained_model={best}"]))
-    assert found.means["top1"] == result.best_top1
+    assert found.means["top1"] == result.best_metric
 
     with pytest.raises(ConfigError, match=r"holds an earlier run"):
         train(config)

@@ -67,7 +67,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
         sys.stdout.flush()
         return status
     except PpclsError as error:
-        for line in str(error).splitlines():
+        text = str(error)
+        if getattr(args, "flat", False):
+            from ppcls.config.flat import flat_names
+
+            text = flat_names(text)
+        for line in text.splitlines():
             print(f"{prog}: error: {line}", file=sys.stderr)
         return error.exit_status
     except OSError as error:

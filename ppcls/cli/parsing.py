@@ -34,7 +34,10 @@ def config_of(args: argparse.Namespace) -> Config:
     # The launcher of several processes says in the environment how many there are.
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     data = getattr(args, "data", None)
-    return load_config(args.config, overrides, data=data, processes=processes)
+    config = load_config(args.config, overrides, data=data, processes=processes)
+    # Errors that come later are told in the dialect of the file.
+    args.flat = config.Global.log_format == "flat"
+    return config
 
 
 def png_file(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
@@ -119,6 +120,17 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     return f"expected {expected}, not {found}"
 
 
+def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
+    """Return where a key was set, or what holds it."""
+    known = (key[:n] for n in range(len(key), 0, -1) if key[:n] in origins)
+    return next((origins[k] for k in known), None)
+
+
+def _named_keys(message: str) -> list[Key]:
+    """Return the words of a message that may be keys."""
+    return [tuple(name.split(".")) for name in re.findall(r"[A-Za-z]\w*(?:\.\w+)*", message)]
+
+
 def explain(
     error: ValidationError,
     data: Any,
@@ -135,8 +147,10 @@ def explain(
         file: its name, for what has no place inside.
         root: the schema that it was validated with.
     """
-    messages: dict[tuple[str, str], list[str]] = {}
+    messages: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
+        if item["type"] == "default_factory_not_called":
+            continue  # it would have followed from an option that is wrong, and named already
         # Pydantic's location also names the chosen union members, which are no keys of the file.
         key: Key = ()
         value = data
@@ -153,18 +167,23 @@ def explain(
         if item["type"] == "missing":
             key = (*key, item["loc"][-1])
         elif item["type"].startswith("union_tag"):
-            key = (*key, item["ctx"]["discriminator"].strip("'"))
-        known = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in origins), None)
-        origin = origins[known] if known else file
+            by = item["ctx"]["discriminator"].strip("'")
+            key = (*key, "name" if by.endswith("()") else by)  # a function looks at the name too
+        origin = _origin(key, origins) or file
         if item["type"] == "value_error":
             # What does not go together was made so by an override inside, if there is one.
             within = [at for k, at in origins.items() if k[: len(key)] == key]
+            if not key:
+                # Sections that do not go together: the message names the keys.
+                places = [_origin(k, origins) for k in _named_keys(item["msg"])]
+                within = [place for place in places if place]
+                origin = within[0] if within else origin
             origin = next((at for at in reversed(within) if at.startswith("-o ")), origin)
-        dotted = ".".join(map(str, key)) or "the file"
-        texts = messages.setdefault((origin, dotted), [])
+        place = f"{origin}: {'.'.join(map(str, key))}" if key else origin
+        texts = messages.setdefault(place, [])
         text = _describe(item, value, root)
         if text not in texts:
             texts.append(text)
     return ConfigError(
-        "\n".join(f"{at}: {key}: {' or '.join(texts)}" for (at, key), texts in messages.items())
+        "\n".join(f"{place}: {' or '.join(texts)}" for place, texts in messages.items())
     )

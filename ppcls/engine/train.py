@@ -17,6 +17,7 @@ from paddle import Tensor
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names, resolve_classes
+from ppcls.config.metric import TopkAcc
 from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
 from ppcls.data.doctor import quick_check
 from ppcls.data.loader import Batch, Loader
@@ -29,16 +30,17 @@ from ppcls.engine.checkpoint import (
     write_checkpoint,
 )
 from ppcls.engine.ema import WeightAverage
-from ppcls.engine.evaluate import Evaluation, eval_topk, evaluate_model, topk_note
+from ppcls.engine.evaluate import Evaluation, deciding_metric, evaluate_model, topk_note
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
 from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
 from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
-from ppcls.engine.losses import build_loss
+from ppcls.engine.losses import build_loss, label_ratio
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
-from ppcls.engine.prepare import prepare_model, set_training
+from ppcls.engine.prepare import prepare_model, set_training, statistics
 from ppcls.engine.record import record_start
+from ppcls.engine.report import rows_of, write_class_rows
 from ppcls.engine.setup import (
     Normalize,
     build_loader,
@@ -51,7 +53,7 @@ from ppcls.engine.setup import (
 )
 from ppcls.engine.signals import Interrupted, Stopped, StopRequest
 from ppcls.engine.state import TrainState
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, RunError
 from ppcls.plots import training_curves
 
 __all__ = ["Supervised", "TrainResult", "Trainer", "train"]
@@ -70,13 +72,16 @@ class TrainResult:
     Attributes:
         folder: where checkpoints, configuration, logs and curves are.
         best: the weights of the best evaluation; the latest where there was none.
-        best_top1: their top-1 accuracy, 0 to 1; None where there was no evaluation.
+        best_metric: their top-1 accuracy, or what else says which are the best (see
+            `deciding_metric`), 0 to 1; None where there was no evaluation.
+        metric: its name.
         seconds: how long the run took, evaluations included.
     """
 
     folder: Path
     best: Path
-    best_top1: float | None
+    best_metric: float | None
+    metric: str
     seconds: float
 
 
@@ -95,10 +100,10 @@ class Supervised:
         self.mixing, self.class_num = mixing, class_num
 
     def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the logits and the labels of a batch."""
+        """Return the loss, the logits and the labels of a batch: classes, or several for each."""
         images = self.normalize(paddle.to_tensor(batch.images))
         labels = targets = paddle.to_tensor(batch.labels)
-        if self.mixing:
+        if self.mixing and labels.ndim == 1:
             targets = F.one_hot(labels, self.class_num)
         for i, mix in enumerate(self.mixing):
             images, targets = mix(images, targets, np.random.default_rng((*entropy, i)))
@@ -126,8 +131,9 @@ class Trainer:
         self.evaluate, self.folder, self.log, self.stop = evaluate, folder, log, stop
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in state.model.parameters() if not p.stop_gradient]
-        topk = [k for metric in config.Metric.Train for k in metric.topk]
-        self.topk = clip_topk(topk, config.Arch.class_num)
+        ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
+        decisions = [m for m in config.Metric.Train if not isinstance(m, TopkAcc)]
+        self.counted = clip_topk(ks, config.Arch.class_num), decisions
         self.loss_name = type(config.Loss.Train[0]).__name__ if len(config.Loss.Train) == 1 else ""
         samples = loader.dataset.samples
         self.watch = LossWatch(samples)
@@ -151,7 +157,7 @@ class Trainer:
             self.end_epoch(progress.epoch + 1)
             if options.early_stop_patience and progress.stale >= options.early_stop_patience:
                 self.log.line(
-                    f"stopped early: no better top-1 in {progress.stale} evaluations "
+                    f"stopped early: no better metric in {progress.stale} evaluations "
                     f"(Global.early_stop_patience)"
                 )
                 break
@@ -160,7 +166,7 @@ class Trainer:
         """Train for one epoch (counted from 1), or what is left of it."""
         options, state, progress = self.options, self.state, self.state.progress
         rate = learning_rate_schedule(self.schedule, options.epochs, self.steps, progress.watched)
-        totals = Totals(self.topk)
+        totals = Totals(*self.counted)
         if progress.totals and distributed.rank() == 0:
             totals.load_state_dict(progress.totals)
         set_training(state.model)
@@ -247,7 +253,10 @@ class Trainer:
 
     def report(self, place: Place, totals: Totals, timer: StepTimer) -> None:
         """Write the means of the epoch so far to the log."""
-        means, speed = totals.means(), timer.report()
+        speed = timer.report()
+        if not totals.state_dict()["count"]:
+            return  # all that there was so far has been skipped
+        means = totals.means()
         epoch, step, lr = place
         named = {self.loss_name: means["loss"]} if self.loss_name else {}
         hits = {name: mean for name, mean in means.items() if name != "loss"}
@@ -288,11 +297,11 @@ class Trainer:
         return due or epoch == options.epochs
 
     def evaluate_epoch(self, epoch: int) -> bool:
-        """Evaluate; return whether no earlier evaluation had a higher top-1."""
+        """Evaluate; return whether no earlier evaluation was better."""
         assert self.evaluate is not None
         state, progress = self.state, self.state.progress
         # Every process evaluates the model that is saved.
-        distributed.broadcast(state.model.buffers())
+        distributed.broadcast(statistics(state.model))
         weights = state.average.applied() if state.average else nullcontext()
         try:
             with weights, state.precision.evaluating(), self.stop.at_once():
@@ -300,15 +309,20 @@ class Trainer:
         except Interrupted:
             self.save()
             self.raise_stopped()
-        top1, best = found.means["top1"], progress.best_top1
-        is_best = best is None or top1 >= best
-        progress.stale = 0 if best is None or top1 > best else progress.stale + 1
+        score, best = found.score, progress.best_metric
+        is_best = best is None or score >= best
+        progress.stale = 0 if best is None or score > best else progress.stale + 1
         if is_best:
-            progress.best_top1, progress.best_epoch = top1, epoch
+            progress.best_metric, progress.best_epoch = score, epoch
+            if distributed.rank() == 0:
+                write_class_rows(self.folder.path / "classes.csv", rows_of(found))
         if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
-            progress.watched.append(found.means["loss" if self.schedule.mode == "min" else "top1"])
+            progress.watched.append(found.means["loss"] if self.schedule.mode == "min" else score)
         self.log.record("eval", epoch=epoch, **found.means)
-        self.log.evaluation(epoch, found.means, progress.best_top1 or 0.0)
+        best_text = f"best {found.metric}: {progress.best_metric:.5f}"
+        self.log.evaluation(epoch, found.means, best_text)
+        if found.unreadable:
+            self.log.line(f"{found.unreadable} images that cannot be read are counted as wrong")
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
@@ -317,6 +331,9 @@ class Trainer:
         self.saved_at = time.monotonic()
         if distributed.rank() != 0:
             return
+        if not self.folder.path.is_dir():
+            # To make it again would hide that it was removed, or that its disk is not there.
+            raise RunError(f"{self.folder.path}: cannot save: the folder of the run is gone")
         progress = self.state.progress
         checkpoint = write_checkpoint(
             self.folder.checkpoint("latest"),
@@ -352,7 +369,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
     `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
     `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
-    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl` and `curves.png`.
+    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv`
+    (how well `best_model` knows each class).
 
     `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
     stopped; `auto` is the newest in the run's own folder, if there is one.
@@ -476,17 +494,17 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
         objective = Supervised(
             forward,
-            build_loss(config.Loss.Train),
+            build_loss(config.Loss.Train, label_ratio(loader.dataset.samples)),
             Normalize(loader.dataset.pipeline.affine),
             train_data.dataset.batch_transform_ops,  # type: ignore[arg-type]
             class_num,
         )
         evaluate = None
         if eval_loader is not None:
-            loss, topk, data = build_loss(config.Loss.Eval), eval_topk(config), eval_loader
+            data = eval_loader
 
             def evaluate() -> Evaluation:
-                return evaluate_model(model, data, loss, topk)
+                return evaluate_model(model, data, config, labels)
 
         trainer = Trainer(
             config, optimizer_options, state, objective, loader, evaluate, run, log, stop
@@ -496,6 +514,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         trainer.run()
     if is_first:
         training_curves(log.metrics_path, folder / "curves.png")
-    chosen = "latest" if progress.best_top1 is None else "best_model"
+    chosen = "latest" if progress.best_metric is None else "best_model"
     best = Path(f"{run.checkpoint(chosen)}.pdparams")
-    return TrainResult(folder, best, progress.best_top1, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return TrainResult(folder, best, progress.best_metric, deciding_metric(config), seconds)
