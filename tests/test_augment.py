@@ -19,6 +19,7 @@ from ppcls.data.transforms import (
     AugMix,
     AutoAugment,
     ColorJitter,
+    CropImage,
     Cutout,
     DecodeImage,
     GridMask,
@@ -329,6 +330,26 @@ def test_pillow_and_opencv_resize_as_themselves() -> None:
     )
 
 
+@pytest.mark.parametrize("use_log_aspect", [False, True])
+def test_random_crops_have_the_stated_ratios(use_log_aspect: bool) -> None:
+    # A picture whose pixels say where they are: a crop's sides can be read off its corners.
+    where = np.zeros((200, 200, 3), np.uint8)
+    where[..., 0], where[..., 1] = np.arange(200)[:, None], np.arange(200)
+    op = RandCropImage(
+        size=50, scale=[0.1, 0.1], ratio=[0.25, 4], use_log_aspect=use_log_aspect,
+        interpolation="nearest",
+    )  # fmt: skip
+    generator, ratios = rng(), []
+    for _ in range(400):
+        out = op(where, generator)
+        height, width = (out[-1, -1, :2].astype(float) - out[0, 0, :2]).tolist()
+        ratios.append(width / height)
+    assert 0.2 < min(ratios) < 0.5
+    assert 3.5 < max(ratios) < 4.6
+    wide = np.mean(np.array(ratios) > 1)
+    assert abs(wide - (0.5 if use_log_aspect else 0.8)) < 0.06
+
+
 # Operations after NormalizeImage ------------------------------------------------------------------
 
 ERASERS = [
@@ -347,10 +368,11 @@ ERASERS = [
 def test_what_follows_normalisation_works_on_normalised_numbers(
     op: Transform, to_chw: list
 ) -> None:
-    pipeline = Pipeline([DecodeImage(), NORMALIZE, *to_chw, op])
+    pipeline = Pipeline([DecodeImage(), CropImage(size=[64, 48]), NORMALIZE, *to_chw, op])
+    larger = np.pad(photo(), ((4, 4), (4, 4), (0, 0)))
     published = (photo() / 255 - np.array(NORMALIZE.mean)) / np.array(NORMALIZE.std)
     for seed in range(20):
-        out = pipeline(photo(), rng(seed))
+        out = pipeline(larger, rng(seed))
         assert out.dtype == np.float32
         expected = op(published.astype(np.float32), rng(seed))
         np.testing.assert_allclose(out, expected, atol=1e-6)
@@ -523,3 +545,25 @@ def test_augmented_batches_are_the_same_with_any_number_of_workers(
     for ours, reference in zip(epoch(workers), epoch(0), strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_array_equal(ours, reference)
+
+
+def test_a_published_training_list_runs_as_it_is(colours: Path) -> None:
+    normalize = {
+        "scale": "1.0/255.0", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        "order": "",
+    }  # fmt: skip
+    entries = [  # of Swin and DeiT
+        {"DecodeImage": {"to_rgb": True, "channel_first": False}},
+        {"RandCropImage": {"size": 224, "interpolation": "bicubic", "backend": "pil"}},
+        {"RandFlipImage": {"flip_code": 1}},
+        PUBLISHED[2],
+        {"NormalizeImage": normalize},
+        PUBLISHED[4],
+    ]
+    pipeline = Pipeline(TypeAdapter(list[TransformOp]).validate_python(entries))
+    path = next(colours.rglob("*.PNG"))
+    images = [pipeline(str(path), rng(seed)) for seed in range(30)]
+    assert {(image.dtype, image.shape) for image in images} == {(np.dtype("f4"), (224, 224, 3))}
+    # What is erased goes beyond the range of pixels, which is -2.12 to 2.64.
+    erased = sum(np.abs(image).max() > 3 for image in images)
+    assert 2 <= erased <= 15
