@@ -31,6 +31,7 @@ from ppcls.bundle import (
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names
+from ppcls.config.deploy import deployed_config
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
@@ -104,7 +105,7 @@ def export(
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:
         require_onnx()
-    config = _at_size(config, input_size)
+    config = _at_size(deployed_config(config), input_size)
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = label_names(config)
