@@ -203,8 +203,8 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
     """Return evaluation transforms as `PreProcess.transform_ops` has them.
 
     PaddleClas's and PaddleX's own tools read that list, after they have decoded the image
-    themselves: so `DecodeImage` is not in it, options with their default value are left out (the
-    two have no common spelling for bilinear resizing), and normalisation says all of itself.
+    themselves: so `DecodeImage` is not in it, options with their default value are left out, and
+    normalisation says all of itself.
 
     Args:
         ops: the transforms, from `DecodeImage` on.
@@ -215,6 +215,9 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
         if isinstance(op, (DecodeImage, NormalizeImage, ToCHWImage)):
             continue
         listed.append(op.model_dump(exclude_defaults=True, exclude_none=True))
+        if getattr(op, "backend", None) == "cv2" and op.interpolation == "bilinear":
+            # PaddleClas knows it as `bilinear`, PaddleX as `LINEAR`, and both take it by default.
+            next(iter(listed[-1].values())).pop("interpolation", None)
     if normalized:
         for op in ops:
             if isinstance(op, NormalizeImage):

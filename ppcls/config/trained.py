@@ -19,12 +19,10 @@ _RUN_CONFIG = "config.yaml"
 
 
 def _these_weights(path: str | Path) -> list[str]:
-    """Return the overrides that name weights, and no others that the configuration may name."""
+    """Return the overrides that name weights: they win over `Arch.pretrained`."""
     return [
         "Global.checkpoints=null",
         f"Global.pretrained_model={json.dumps(str(path), ensure_ascii=False)}",
-        "Arch.pretrained=false",
-        "Arch.use_ssld=false",
     ]
 
 

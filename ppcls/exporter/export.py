@@ -31,6 +31,7 @@ from ppcls.bundle import (
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names
+from ppcls.config.deploy import deployed_config
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
@@ -47,6 +48,8 @@ _GRAPH_FILES = {"json": GRAPH_FILE, "pdmodel": OLDER_GRAPH_FILE}
 _FILES = {*_GRAPH_FILES.values(), WEIGHTS_FILE, ONNX_FILE}
 _WORK = ".export-"
 _LOCK = "lock"
+# What the networks bring down to one pixel. Of less, some answer with no number, or never.
+_LEAST_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def export(
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:
         require_onnx()
-    config = _at_size(config, input_size)
+    config = _at_size(deployed_config(config), input_size)
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = label_names(config)
@@ -173,8 +176,11 @@ def _at_size(config: Config, size: int | tuple[int, int] | None) -> Config:
         return config
     new = (size, size) if isinstance(size, int) else size
     channels, *old = config.Global.image_shape
-    if min(new) < 1 or len(new) != 2:
-        raise ConfigError(f"the input size is a side or (height, width) in pixels, not {size}")
+    if len(new) != 2 or min(new) < _LEAST_SIDE:
+        raise ConfigError(
+            f"the input size is a side or (height, width) of at least {_LEAST_SIDE} pixels, "
+            f"not {size}"
+        )
 
     def at_size(ops: Any) -> list[Any]:
         return resized(ops, (old[0], old[1]), new)
