@@ -75,7 +75,8 @@ class StepTimer:
             samples = sum(len(batch.labels) for batch in update)
             self._steps += 1
             self._samples += samples * self._processes
-            yield Update(update, samples)
+            # A batch none of whose images can be read has nothing to train on.
+            yield Update([batch for batch in update if len(batch.labels)], samples)
 
     def report(self) -> Speed:
         """Return the speed since the last report and begin to measure anew."""
