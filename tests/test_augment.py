@@ -318,7 +318,8 @@ def test_pillow_and_opencv_resize_as_themselves() -> None:
 
     picture = Image.fromarray(photo())
     for interpolation in ("box", "hamming", "lanczos", "nearest", None):
-        op = ResizeImage(size=[20, 10], backend="PIL", interpolation=interpolation)
+        given = {"interpolation": interpolation} if interpolation else {}
+        op = ResizeImage(size=[20, 10], backend="PIL", **given)
         resample = getattr(Image.Resampling, (interpolation or "bicubic").upper())
         expected = np.asarray(picture.resize((20, 10), resample))
         np.testing.assert_array_equal(op(photo(), rng()), expected)
@@ -461,6 +462,7 @@ MISTAKES = [
         {"ResizeImage": {"size": 9, "backend": "pil", "interpolation": "area"}},
         "interpolates by nearest, bilinear, bicubic, box, lanczos, hamming; not by area",
     ),
+    ({"ResizeImage": {"size": 9, "backend": "skimage"}}, "Input should be 'cv2' or 'pil'"),
     ({"NormalizeImage": {"channel_num": 4}}, "Input should be 3"),
     ({"NormalizeImage": {"output_fp16": True}}, "Input should be False"),
     ({"TimmAutoAugment": {"config_str": "randm9"}}, "policy 'randm9' is not one of rand, augmix"),

@@ -73,8 +73,10 @@ class _Resizing(Transform):
     Pillow smooths what it makes smaller; OpenCV does so with `area` alone.
     """
 
-    interpolation: Interpolation | None = None
     backend: Literal["cv2", "pil"] = "cv2"
+    interpolation: Interpolation = Field(
+        default_factory=lambda options: "bilinear" if options["backend"] == "cv2" else "bicubic"
+    )
 
     @field_validator("backend", mode="before")
     @classmethod
@@ -84,7 +86,7 @@ class _Resizing(Transform):
     @model_validator(mode="after")
     def _known(self) -> _Resizing:
         known = _CV2 if self.backend == "cv2" else _PILLOW
-        if self.interpolation and self.interpolation not in known:
+        if self.interpolation not in known:
             raise ValueError(
                 f"backend {self.backend} interpolates by {', '.join(known)}; not by "
                 f"{self.interpolation}"
@@ -93,8 +95,8 @@ class _Resizing(Transform):
 
     def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if self.backend == "cv2":
-            return cv2.resize(image, size, interpolation=_CV2[self.interpolation or "bilinear"])
-        resample = _PILLOW[self.interpolation or "bicubic"]
+            return cv2.resize(image, size, interpolation=_CV2[self.interpolation])
+        resample = _PILLOW[self.interpolation]
         return np.array(Image.fromarray(image).resize(size, resample))
 
 
@@ -329,7 +331,9 @@ class Pipeline:
         for op in self.image_ops:
             source = op(source, rng)
         if self.normalize_op and self.float_ops:
-            source = source * self.normalize_op.affine.scale + self.normalize_op.affine.bias
+            scale, bias = self.normalize_op.affine
+            values = np.arange(256, dtype=np.float32)[:, None] * scale + bias
+            source = cv2.LUT(source, values[None])
             for op in self.float_ops:
                 source = op(source, rng)
         return source
