@@ -19,6 +19,7 @@ from ppcls.data.transforms import (
     AugMix,
     AutoAugment,
     ColorJitter,
+    CropImage,
     Cutout,
     DecodeImage,
     GridMask,
@@ -329,6 +330,26 @@ def test_pillow_and_opencv_resize_as_themselves() -> None:
     )
 
 
+@pytest.mark.parametrize("use_log_aspect", [False, True])
+def test_random_crops_have_the_stated_ratios(use_log_aspect: bool) -> None:
+    # A picture whose pixels say where they are: a crop's sides can be read off its corners.
+    where = np.zeros((200, 200, 3), np.uint8)
+    where[..., 0], where[..., 1] = np.arange(200)[:, None], np.arange(200)
+    op = RandCropImage(
+        size=50, scale=[0.1, 0.1], ratio=[0.25, 4], use_log_aspect=use_log_aspect,
+        interpolation="nearest",
+    )  # fmt: skip
+    generator, ratios = rng(), []
+    for _ in range(400):
+        out = op(where, generator)
+        height, width = (out[-1, -1, :2].astype(float) - out[0, 0, :2]).tolist()
+        ratios.append(width / height)
+    assert 0.2 < min(ratios) < 0.5
+    assert 3.5 < max(ratios) < 4.6
+    wide = np.mean(np.array(ratios) > 1)
+    assert abs(wide - (0.5 if use_log_aspect else 0.8)) < 0.06
+
+
 # Operations after NormalizeImage ------------------------------------------------------------------
 
 ERASERS = [
@@ -347,10 +368,11 @@ ERASERS = [
 def test_what_follows_normalisation_works_on_normalised_numbers(
     op: Transform, to_chw: list
 ) -> None:
-    pipeline = Pipeline([DecodeImage(), NORMALIZE, *to_chw, op])
+    pipeline = Pipeline([DecodeImage(), CropImage(size=[64, 48]), NORMALIZE, *to_chw, op])
+    larger = np.pad(photo(), ((4, 4), (4, 4), (0, 0)))
     published = (photo() / 255 - np.array(NORMALIZE.mean)) / np.array(NORMALIZE.std)
     for seed in range(20):
-        out = pipeline(photo(), rng(seed))
+        out = pipeline(larger, rng(seed))
         assert out.dtype == np.float32
         expected = op(published.astype(np.float32), rng(seed))
         np.testing.assert_allclose(out, expected, atol=1e-6)

@@ -172,7 +172,8 @@ class RandCropImage(_Resizing):
     """Crop a random part, `scale` of the area and `ratio` wide to high, and resize it to `size`.
 
     The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the area and
-    the ratio evenly, and the area limited to what fits, so that no draw is ever rejected.
+    the ratio (`use_log_aspect`: its logarithm) evenly, and the area limited to what fits, so that
+    no draw is ever rejected.
     """
 
     random: ClassVar[bool] = True
@@ -180,6 +181,7 @@ class RandCropImage(_Resizing):
     size: Size
     scale: Range = [0.08, 1.0]
     ratio: Range = [3 / 4, 4 / 3]
+    use_log_aspect: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> RandCropImage:
@@ -192,7 +194,12 @@ class RandCropImage(_Resizing):
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a random part of the image, resized."""
         height, width = image.shape[:2]
-        aspect = math.sqrt(rng.uniform(self.ratio[0], self.ratio[1]))
+        least, most = self.ratio
+        if self.use_log_aspect:
+            ratio = math.exp(rng.uniform(math.log(least), math.log(most)))
+        else:
+            ratio = rng.uniform(least, most)
+        aspect = math.sqrt(ratio)
         fits = min(width / height / aspect**2, height / width * aspect**2)
         area = rng.uniform(min(self.scale[0], fits), min(self.scale[1], fits))
         side = math.sqrt(area * width * height)
