@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ppcls.config import Config
 from ppcls.config.classes import label_names
+from ppcls.config.deploy import deployed_config
 from ppcls.config.loss import MultiLabelLoss
 from ppcls.config.metric import HammingDistance, LabelSetMetric, MultiLabelMAP
 from ppcls.data.loader import Loader
@@ -207,6 +208,7 @@ def evaluate(
             classes.
         RunError: the loss is not finite, the report cannot be written, or another process is gone.
     """
+    config = deployed_config(config)
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     select_device(config.Global.device)
     names = label_names(config)

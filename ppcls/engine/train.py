@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 from paddle import Tensor
 
-from ppcls.arch.weights import load_weights
+from ppcls.arch.layers import ImageClassifier
+from ppcls.arch.weights import load_weights, read_weights, write_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names, resolve_classes
+from ppcls.config.deploy import deployed_config
 from ppcls.config.metric import TopkAcc
 from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
+from ppcls.config.schema import DistillationArch
 from ppcls.data.doctor import quick_check
 from ppcls.data.loader import Batch, Loader
-from ppcls.data.mix import Mixing
 from ppcls.engine import distributed
 from ppcls.engine.checkpoint import (
     Checkpoint,
@@ -29,6 +30,7 @@ from ppcls.engine.checkpoint import (
     remove_checkpoint,
     write_checkpoint,
 )
+from ppcls.engine.distill import DistillationModel, build_distillation, build_distillation_loss
 from ppcls.engine.ema import WeightAverage
 from ppcls.engine.evaluate import Evaluation, deciding_metric, evaluate_model, topk_note
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
@@ -36,6 +38,7 @@ from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
 from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.engine.losses import build_loss, label_ratio
 from ppcls.engine.metrics import Totals, clip_topk
+from ppcls.engine.objective import Distilled, Objective, Supervised
 from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
 from ppcls.engine.prepare import prepare_model, set_training, statistics
@@ -58,11 +61,8 @@ from ppcls.plots import training_curves
 
 __all__ = ["Supervised", "TrainResult", "Trainer", "train"]
 
-Objective = Callable[[Batch, tuple[int, ...]], tuple[Tensor, Tensor, Tensor]]
-"""How a batch becomes a loss (a scalar), logits (N, C) and labels (N,) to count hits with.
-
-The numbers are what its random draws must depend on alone.
-"""
+STUDENT_FILE = "best_model_student.pdparams"
+"""Of a distillation: what is deployed of `best_model`, under the names of its own architecture."""
 
 
 @dataclass(frozen=True)
@@ -83,32 +83,6 @@ class TrainResult:
     best_metric: float | None
     metric: str
     seconds: float
-
-
-class Supervised:
-    """The objective of labelled images: normalise, mix, compute the loss of the model's logits."""
-
-    def __init__(
-        self,
-        model: Callable[[Tensor], Tensor],
-        loss: Callable[[Tensor, Tensor], Tensor],
-        normalize: Normalize,
-        mixing: Sequence[Mixing],
-        class_num: int,
-    ):
-        self.model, self.loss, self.normalize = model, loss, normalize
-        self.mixing, self.class_num = mixing, class_num
-
-    def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the logits and the labels of a batch: classes, or several for each."""
-        images = self.normalize(paddle.to_tensor(batch.images))
-        labels = targets = paddle.to_tensor(batch.labels)
-        if self.mixing and labels.ndim == 1:
-            targets = F.one_hot(labels, self.class_num)
-        for i, mix in enumerate(self.mixing):
-            images, targets = mix(images, targets, np.random.default_rng((*entropy, i)))
-        logits = self.model(images)
-        return self.loss(logits, targets), logits, labels
 
 
 class Trainer:
@@ -140,6 +114,8 @@ class Trainer:
         self.guard = None
         if self.options.on_nan == "skip":
             self.guard = UpdateGuard(state, samples, self.options.nan_limit)
+        arch = config.Arch
+        self.student = arch.infer_model_name if isinstance(arch, DistillationArch) else None
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
@@ -348,6 +324,11 @@ class Trainer:
         """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
         for name in checkpoint.names:
             copy_checkpoint(checkpoint, self.folder.checkpoint(name))
+        if self.student and "best_model" in checkpoint.names:
+            weights = read_weights(checkpoint.files[".pdparams"])
+            start = f"{self.student}."
+            own = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+            write_weights(own, self.folder.path / STUDENT_FILE)
         if self.options.keep_last:
             for epoch in self.folder.kept_epochs()[: -self.options.keep_last]:
                 remove_checkpoint(self.folder.checkpoint(f"epoch_{epoch}"))
@@ -370,7 +351,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
     `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
     `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv`
-    (how well `best_model` knows each class).
+    (how well `best_model` knows each class). A distillation leaves `best_model_student.pdparams`
+    too: the model that is deployed, on its own.
 
     `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
     stopped; `auto` is the newest in the run's own folder, if there is one.
@@ -436,11 +418,24 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
                 f"{options.epochs} epochs); raise Global.epochs to go on, or leave "
                 "Global.checkpoints out and add --overwrite to start again"
             )
-        weights, more = start_weights(config, checkpoint)
-        model = build_model(config)
-        notes += more + prepare_model(model, config.Arch, device)
-        if weights and not checkpoint:
-            notes += load_weights(model, weights, adapt=True, strict=options.strict)
+        deployed = deployed_config(config)
+        model: ImageClassifier
+        distillation = config.Arch if isinstance(config.Arch, DistillationArch) else None
+        if distillation:
+            if options.pretrained_model:
+                raise ConfigError(
+                    "Global.pretrained_model: of a distillation, each model of Arch.models names "
+                    "the weights that it starts from"
+                )
+            model, more = build_distillation(distillation, device)
+            kept = getattr(model, distillation.infer_model_name)
+            notes += more
+        else:
+            weights, more = start_weights(config, checkpoint)
+            model = kept = build_model(config)
+            notes += more + prepare_model(model, config.Arch, device)
+            if weights and not checkpoint:
+                notes += load_weights(model, weights, adapt=True, strict=options.strict)
         processes = distributed.world_size()
         schedule, fit = fit_to_batch(
             optimizer_options.lr, loader.sampler.batch_size * processes * options.update_freq
@@ -491,20 +486,25 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         )
         for note in [*notes, *topk_note(config)]:
             log.line(note)
-        forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
-        objective = Supervised(
-            forward,
-            build_loss(config.Loss.Train, label_ratio(loader.dataset.samples)),
+        how = (
             Normalize(loader.dataset.pipeline.affine),
-            train_data.dataset.batch_transform_ops,  # type: ignore[arg-type]
+            train_data.dataset.batch_transform_ops,
             class_num,
         )
+        objective: Objective
+        if isinstance(model, DistillationModel) and distillation:
+            loss_of = build_distillation_loss(config.Loss.Train)
+            objective = Distilled(model, loss_of, *how, distillation.infer_model_name)  # type: ignore[arg-type]
+        else:
+            forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
+            loss = build_loss(config.Loss.Train, label_ratio(loader.dataset.samples))
+            objective = Supervised(forward, loss, *how)  # type: ignore[arg-type]
         evaluate = None
         if eval_loader is not None:
             data = eval_loader
 
             def evaluate() -> Evaluation:
-                return evaluate_model(model, data, config, labels)
+                return evaluate_model(kept, data, deployed, labels)
 
         trainer = Trainer(
             config, optimizer_options, state, objective, loader, evaluate, run, log, stop
@@ -516,5 +516,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         training_curves(log.metrics_path, folder / "curves.png")
     chosen = "latest" if progress.best_metric is None else "best_model"
     best = Path(f"{run.checkpoint(chosen)}.pdparams")
+    if distillation and progress.best_metric is not None:
+        best = folder / STUDENT_FILE
     seconds = time.perf_counter() - start
-    return TrainResult(folder, best, progress.best_metric, deciding_metric(config), seconds)
+    return TrainResult(folder, best, progress.best_metric, deciding_metric(deployed), seconds)
