@@ -211,7 +211,11 @@ def add_commands(commands: Commands) -> None:
     add_override_option(show)
     show.add_argument("--data", metavar="DIR", help="a folder that `ppcls data split` prepared")
     show.add_argument(
-        "--out", type=png_file, default="samples.png", metavar="FILE.png", help="(samples.png)"
+        "--out",
+        type=png_file,
+        default="samples.png",
+        metavar="FILE.png",
+        help="the picture (samples.png)",
     )
     show.add_argument("--count", type=positive, default=8, help="how many samples (8)")
     show.add_argument("--epoch", type=positive, default=1, help="the first epoch to show (1)")
