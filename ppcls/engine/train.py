@@ -42,6 +42,7 @@ from ppcls.engine.objective import Distilled, Objective, Supervised
 from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
 from ppcls.engine.prepare import prepare_model, set_training, statistics
+from ppcls.engine.profiling import Profile, ProfileOptions
 from ppcls.engine.record import record_start
 from ppcls.engine.report import rows_of, write_class_rows
 from ppcls.engine.setup import (
@@ -54,9 +55,9 @@ from ppcls.engine.setup import (
     select_device,
     start_weights,
 )
-from ppcls.engine.signals import Interrupted, Stopped, StopRequest
+from ppcls.engine.signals import Interrupted, StopRequest
 from ppcls.engine.state import TrainState
-from ppcls.errors import ConfigError, RunError
+from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.plots import training_curves
 
 __all__ = ["Supervised", "TrainResult", "Trainer", "train"]
@@ -99,10 +100,12 @@ class Trainer:
         folder: RunFolder,
         log: RunLog,
         stop: StopRequest,
+        profile: Profile | None = None,
     ):
         self.options, self.schedule = config.Global, schedule.lr
         self.state, self.objective, self.loader = state, objective, loader
         self.evaluate, self.folder, self.log, self.stop = evaluate, folder, log, stop
+        self.profile = profile
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in state.model.parameters() if not p.stop_gradient]
         ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
@@ -159,6 +162,7 @@ class Trainer:
                 for i, batch in enumerate(update.batches)
             ]
             distributed.sum_gradients(self.parameters)
+            self.show(place, update)
             if self.is_sound(place, update, [loss for loss, _, _ in outputs]):
                 state.precision.step(state.optimizer)
                 if state.average:
@@ -197,6 +201,13 @@ class Trainer:
             self.log.line(reason)
         return not reason
 
+    def show(self, place: Place, update: Update) -> None:
+        """Give VisualDL what it is to show: images of the first batch, gradients once an epoch."""
+        if (place.epoch, place.step) == (1, 0) and update.batches:
+            self.log.images(update.batches[0].images)
+        if self.options.vdl_gradients and place.step == self.steps - 1:
+            self.log.gradients(place.epoch, self.state.model.named_parameters())
+
     def end_step(self, place: Place, totals: Totals, timer: StepTimer) -> None:
         """Report, save and stop where that is due; nothing else waits for the device."""
         self.log.advance_bar()
@@ -209,11 +220,14 @@ class Trainer:
         stop, save = self.stop.signal is not None, self.is_time_to_save()
         if distributed.world_size() > 1:
             stop, save = distributed.any_rank(stop, save) if look else (False, False)
+        profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
         if stop or save or self.is_step_to_save(place):
             self.state.progress.totals = totals.state_dict()
             self.save()
         if stop:
             self.raise_stopped()
+        if profiled:
+            raise Stopped("profiled; the run ends here (-p exit_on_finished=false goes on)", 0)
 
     def is_time_to_save(self) -> bool:
         """Whether `save_minutes` have passed since the last checkpoint."""
@@ -340,11 +354,13 @@ class Trainer:
         raise Stopped(
             f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
             f"{self.folder.checkpoint('latest')}; go on with -o Global.checkpoints=auto",
-            self.stop.signal,
+            128 + self.stop.signal,
         )
 
 
-def train(config: Config, *, overwrite: bool = False) -> TrainResult:
+def train(
+    config: Config, *, overwrite: bool = False, profile: ProfileOptions | None = None
+) -> TrainResult:
     """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
 
     The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
@@ -359,6 +375,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
 
     Started by `paddle.distributed.launch`, several processes train as one; the first writes.
 
+    `profile` says which steps to profile, if any.
+
     Raises:
         ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
             or the run to go on with is finished.
@@ -371,10 +389,10 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     select_device(config.Global.device)
     distributed.init_processes()
     with distributed.naming_lost_ranks():
-        return _train(config, overwrite)
+        return _train(config, overwrite, profile)
 
 
-def _train(config: Config, overwrite: bool) -> TrainResult:
+def _train(config: Config, overwrite: bool, profile: ProfileOptions | None) -> TrainResult:
     start = time.perf_counter()
     options, class_num = config.Global, config.Arch.class_num
     config = resolve_classes(config)
@@ -506,8 +524,9 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
             def evaluate() -> Evaluation:
                 return evaluate_model(kept, data, deployed, labels)
 
+        profiling = stack.enter_context(Profile(profile)) if profile and is_first else None
         trainer = Trainer(
-            config, optimizer_options, state, objective, loader, evaluate, run, log, stop
+            config, optimizer_options, state, objective, loader, evaluate, run, log, stop, profiling
         )
         if checkpoint and resumes_here and is_first:
             trainer.name(checkpoint)
