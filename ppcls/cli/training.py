@@ -13,9 +13,12 @@ _CLASSES_ON_SCREEN = 40
 
 def _train(args: argparse.Namespace) -> int:
     config = config_of(args)
+    from ppcls.engine.distributed import rank
     from ppcls.engine.train import train
 
     result = train(config, overwrite=args.overwrite)
+    if rank() != 0:
+        return 0
     minutes, seconds = divmod(round(result.seconds), 60)
     top1 = "" if result.best_top1 is None else f", best top-1 {result.best_top1:.4f}"
     print(f"trained in {minutes} min {seconds} s{top1}")

@@ -27,18 +27,12 @@ class WeightAverage:
         self.decay = decay
         self._current = model.state_dict()
         self.average = {k: v.astype("float32").clone() for k, v in self._current.items()}
-        # What does not change between updates needs no averaging either.
-        self._moving = [
-            (self.average[key], value)
-            for key, value in self._current.items()
-            if not (isinstance(value, paddle.base.framework.EagerParamBase) and value.stop_gradient)
-        ]
 
     @paddle.no_grad()
     def update(self) -> None:
         """Take the current weights in."""
-        for average, value in self._moving:
-            average.lerp_(value.astype("float32"), 1 - self.decay)
+        for key, value in self._current.items():
+            self.average[key].lerp_(value.astype("float32"), 1 - self.decay)
 
     @paddle.no_grad()
     def load(self, arrays: dict[str, np.ndarray]) -> None:

@@ -12,6 +12,7 @@ from paddle import Tensor
 
 from ppcls.data.lists import Sample
 from ppcls.engine import distributed
+from ppcls.engine.prepare import statistics
 from ppcls.engine.state import TrainState
 from ppcls.errors import RunError
 
@@ -75,7 +76,7 @@ class UpdateGuard:
 
     Args:
         state: of the run. Batch normalisation has seen the batch by the time that it proves bad, so
-            the buffers are kept and put back.
+            its statistics are kept and put back.
         samples: of the data set, to name files.
         limit: how many updates a run may leave out.
     """
@@ -86,11 +87,11 @@ class UpdateGuard:
         self._keep()
 
     def _keep(self) -> None:
-        self._buffers = [(b, b.clone()) for b in self._state.model.buffers()]
+        self._statistics = [(s, s.clone()) for s in statistics(self._state.model)]
 
     @paddle.no_grad()
     def admits(self, place: Place, losses: Sequence[Tensor], indices: np.ndarray) -> str:
-        """Return "" for a sound update, and else why it is left out, with the buffers put back.
+        """Return "" for a sound update, and else why it is left out, with the statistics put back.
 
         Raises:
             RunError: that was one too many.
@@ -104,8 +105,8 @@ class UpdateGuard:
         if not distributed.any_rank(bad)[0]:
             self._keep()
             return ""
-        for buffer, value in self._buffers:
-            paddle.assign(value, buffer)
+        for statistic, value in self._statistics:
+            paddle.assign(value, statistic)
         self._state.progress.skipped += 1
         what = (
             f"a loss or gradient that is not finite {place}, for the batch of "

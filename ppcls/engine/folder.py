@@ -101,6 +101,9 @@ def locked(folder: Path) -> Iterator[None]:
             file.flush()
         except OSError as error:
             raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
+        # What a killed run was writing, and nobody else is now.
+        for rest in folder.glob(".*.tmp"):
+            rest.unlink(missing_ok=True)
         yield
 
 

@@ -15,6 +15,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
+from ppcls.engine.distributed import sum_over_ranks
+
 __all__ = ["AnswerLog", "Answers", "Totals", "clip_topk"]
 
 
@@ -51,25 +53,29 @@ class Totals:
         self.count += count
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums as plain numbers; waits for the device."""
-        return {"count": self.count, "sums": [] if self._sums is None else self._sums.tolist()}
+        """Return the sums over all processes as plain numbers; waits for the device."""
+        own = np.zeros(1 + len(self.topk)) if self._sums is None else self._sums.numpy()
+        count, *sums = sum_over_ranks(np.array([self.count, *own], np.float64)).tolist()
+        return {"count": int(count), "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the sums that `state_dict` returned."""
         self.count = state["count"]
-        self._sums = paddle.to_tensor(state["sums"], "float64") if state["sums"] else None
+        self._sums = paddle.to_tensor(state["sums"], "float64")
 
     def means(self) -> dict[str, float]:
-        """Return the mean loss and the share of top-k hits: `loss`, `top1`, … Waits for the device.
+        """Return the mean loss and the share of top-k hits: `loss`, `top1`, …
+
+        They are of all processes together. Waits for the device.
 
         Raises:
             ValueError: nothing was added.
         """
-        if self._sums is None:
+        state = self.state_dict()
+        if not state["count"]:
             raise ValueError("no batch was added")
         names = ["loss", *(f"top{k}" for k in self.topk)]
-        means = self._sums.numpy() / self.count
-        return dict(zip(names, means.tolist(), strict=True))
+        return {n: s / state["count"] for n, s in zip(names, state["sums"], strict=True)}
 
 
 @dataclass(frozen=True)

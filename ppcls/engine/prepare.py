@@ -15,7 +15,7 @@ from ppcls.arch.layers import ImageClassifier
 from ppcls.config.schema import ArchOptions
 from ppcls.errors import ConfigError, RunError, did_you_mean
 
-__all__ = ["checkpoint_gradients", "freeze", "prepare_model", "set_training"]
+__all__ = ["checkpoint_gradients", "freeze", "prepare_model", "set_training", "statistics"]
 
 _BatchNorm = nn.layer.norm._BatchNormBase
 
@@ -63,6 +63,14 @@ def _starts(names: Any) -> str:
 def _is_frozen(layer: nn.Layer) -> bool:
     own = layer.parameters(include_sublayers=False)
     return isinstance(layer, _BatchNorm) and bool(own) and all(p.stop_gradient for p in own)
+
+
+def statistics(model: nn.Layer) -> list[paddle.Tensor]:
+    """Return what a forward pass in training mode may change: running means and variances.
+
+    Paddle has them among the parameters, without gradients.
+    """
+    return [value for value in model.state_dict().values() if value.stop_gradient]
 
 
 def set_training(model: nn.Layer) -> None:

@@ -37,7 +37,7 @@ from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
-from ppcls.engine.prepare import prepare_model, set_training
+from ppcls.engine.prepare import prepare_model, set_training, statistics
 from ppcls.engine.record import record_start
 from ppcls.engine.setup import (
     Normalize,
@@ -51,7 +51,7 @@ from ppcls.engine.setup import (
 )
 from ppcls.engine.signals import Interrupted, Stopped, StopRequest
 from ppcls.engine.state import TrainState
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, RunError
 from ppcls.plots import training_curves
 
 __all__ = ["Supervised", "TrainResult", "Trainer", "train"]
@@ -247,7 +247,10 @@ class Trainer:
 
     def report(self, place: Place, totals: Totals, timer: StepTimer) -> None:
         """Write the means of the epoch so far to the log."""
-        means, speed = totals.means(), timer.report()
+        speed = timer.report()
+        if not totals.state_dict()["count"]:
+            return  # all that there was so far has been skipped
+        means = totals.means()
         epoch, step, lr = place
         named = {self.loss_name: means["loss"]} if self.loss_name else {}
         hits = {name: mean for name, mean in means.items() if name != "loss"}
@@ -292,7 +295,7 @@ class Trainer:
         assert self.evaluate is not None
         state, progress = self.state, self.state.progress
         # Every process evaluates the model that is saved.
-        distributed.broadcast(state.model.buffers())
+        distributed.broadcast(statistics(state.model))
         weights = state.average.applied() if state.average else nullcontext()
         try:
             with weights, state.precision.evaluating(), self.stop.at_once():
@@ -317,6 +320,9 @@ class Trainer:
         self.saved_at = time.monotonic()
         if distributed.rank() != 0:
             return
+        if not self.folder.path.is_dir():
+            # To make it again would hide that it was removed, or that its disk is not there.
+            raise RunError(f"{self.folder.path}: cannot save: the folder of the run is gone")
         progress = self.state.progress
         checkpoint = write_checkpoint(
             self.folder.checkpoint("latest"),

@@ -1,0 +1,242 @@
+"""A run survives: kills, signals, full disks, other runs; and is resumed to the same end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import kill_and_resume
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT
+
+import ppcls
+from ppcls.arch.weights import read_pickle, read_weights
+from ppcls.config import load_config
+from ppcls.engine.checkpoint import newest_checkpoint, open_checkpoint, write_checkpoint
+from ppcls.engine.folder import locked
+from ppcls.engine.precision import Precision
+from ppcls.engine.state import TrainState
+from ppcls.engine.train import train
+from ppcls.errors import ConfigError, RunError, WeightsError
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """The configuration of the kill-and-resume test, and its data."""
+    (tmp_path / "data").mkdir()
+    return kill_and_resume.write_data(tmp_path / "data")
+
+
+def test_a_killed_run_ends_as_the_whole_run_does() -> None:
+    kill_and_resume.main(["--trials", "1", "--seed", "5", "--epochs", "3"])
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_lets_the_step_end_and_saves(
+    small: Path, tmp_path: Path, number: int, status: int
+) -> None:
+    run = kill_and_resume.start(small, tmp_path / "out", "Global.save_steps=null")
+    folder = tmp_path / "out/HarDNet39_ds"
+    wait_for(folder / "epoch_1.json")
+    run.send_signal(number)
+    assert run.wait(60) == status
+    said = (tmp_path / "out.txt").read_text()
+    assert "and saved as" in said
+    assert "go on with -o Global.checkpoints=auto" in said
+    assert "Traceback" not in said
+    found, notes = newest_checkpoint(folder)
+    assert found is not None
+    assert not notes
+    # In the second epoch, or at its end.
+    assert (found.epoch, found.step) > (1, 0)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
+    def contents(value: int) -> dict:
+        return {
+            ".pdparams": {"weight": np.full([50_000], value, "float32")},
+            ".pdopt": {},
+            ".pdstates": {"value": value},
+        }
+
+    prefix = tmp_path / "latest"
+    write_checkpoint(prefix, contents(1), epoch=1, step=0)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(RunError, match=r"latest\.new\.pdparams: cannot write: File too large"):
+            write_checkpoint(prefix, contents(2), epoch=2, step=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert open_checkpoint(prefix).epoch == 1
+
+
+def test_a_folder_that_vanishes_is_named(small: Path, tmp_path: Path) -> None:
+    run = kill_and_resume.start(small, tmp_path / "out")
+    wait_for(tmp_path / "out/HarDNet39_ds/epoch_1.json")
+    shutil.rmtree(tmp_path / "out")
+    assert run.wait(60) == 1
+    assert (
+        "out/HarDNet39_ds: cannot save: the folder of the run is gone"
+        in (tmp_path / "out.txt").read_text()
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(RunError, match=r"\.lock: cannot write: Not a directory"),
+        locked(tmp_path / "file/run"),
+    ):
+        pass
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from ppcls.engine.folder import locked
+with locked(Path(sys.argv[1])):
+    if os.fork() == 0:
+        time.sleep(60)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_run_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=environment, start_new_session=True
+    )
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"held\n"
+        refused = rf"another run is writing here \(process {first.pid} on "
+        with pytest.raises(RunError, match=refused), locked(tmp_path):
+            pass
+        first.kill()
+        first.wait()
+        # Its child is an orphan now, and still running.
+        assert kill_and_resume.survivors(first.pid)
+        with locked(tmp_path):
+            pass
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+
+
+def test_auto_finds_the_newest_whole_checkpoint(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path) == (None, [])
+    contents = {".pdparams": {}, ".pdopt": {}, ".pdstates": {}}
+    write_checkpoint(tmp_path / "epoch_1", contents, epoch=1, step=0)
+    write_checkpoint(tmp_path / "latest", contents, epoch=1, step=7)
+    found, _ = newest_checkpoint(tmp_path)
+    assert found is not None
+    assert (found.prefix.name, found.step) == ("latest", 7)
+    (tmp_path / "latest.pdopt").write_bytes(b"damaged")
+    found, notes = newest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.prefix.name == "epoch_1"
+    assert "passed over: " in notes[0]
+    assert "latest.pdopt" in notes[0]
+
+
+def test_auto_starts_fresh_and_refuses_a_finished_run(
+    config_file: Path, overrides: list[str]
+) -> None:
+    asked = [*overrides, "Global.checkpoints=auto", "Global.epochs=1"]
+    folder = train(load_config(config_file, asked)).folder
+    assert "there is no checkpoint in" in (folder / "train.log").read_text()
+    with pytest.raises(ConfigError, match=r"this run is finished \(1 of 1 epochs\); raise"):
+        train(load_config(config_file, asked))
+    with pytest.raises(ConfigError, match="leave one out"):
+        train(load_config(config_file, asked), overwrite=True)
+    longer = train(load_config(config_file, [*asked, "Global.epochs=2"]))
+    assert "resuming" in (longer.folder / "train.log").read_text()
+
+
+def test_what_a_kill_between_two_names_left_undone_is_done(
+    config_file: Path, overrides: list[str]
+) -> None:
+    folder = train(load_config(config_file, [*overrides, "Global.epochs=2"])).folder
+    expected = (folder / "epoch_2.pdparams").read_bytes()
+    # `latest` was written, its other names were not.
+    for path in [*folder.glob("epoch_2.*"), *folder.glob("best_model.*")]:
+        path.unlink()
+    more = [*overrides, "Global.epochs=3", "Global.checkpoints=auto"]
+    train(load_config(config_file, more))
+    assert (folder / "epoch_2.pdparams").read_bytes() == expected
+    assert open_checkpoint(folder / "epoch_2").epoch == 2
+
+
+@pytest.mark.parametrize("optimizer", ["Momentum", "AdamW"])
+def test_published_checkpoints_are_resumed(tmp_path: Path, optimizer: str) -> None:
+    make = getattr(paddle.optimizer, optimizer)
+
+    def parts() -> TrainState:
+        model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+        model.eval()
+        return TrainState(
+            model, make(0.01, parameters=model.parameters()), Precision(None, "cpu"), None
+        )
+
+    def step(state: TrainState) -> None:
+        paddle.seed(0)
+        state.model(paddle.ones([2, 3, 32, 32])).square().mean().backward()
+        state.optimizer.step()
+        state.optimizer.clear_grad()
+
+    first = parts()
+    step(first)
+    # What PaddleClas writes, with Paddle's own generated names.
+    prefix = str(tmp_path / "best_model")
+    paddle.save(first.model.state_dict(), prefix + ".pdparams")
+    paddle.save(
+        first.optimizer.state_dict() | {"LR_Scheduler": {"last_epoch": 3, "last_lr": 0.01}},
+        prefix + ".pdopt",
+    )
+    paddle.save({"metric": 0.75, "epoch": 4}, prefix + ".pdstates")
+    second = parts()
+    checkpoint = open_checkpoint(prefix)
+    assert checkpoint.published
+    second.load_model(checkpoint, strict=True)
+    second.load(checkpoint)
+    assert (second.progress.epoch, second.progress.best_top1) == (4, 0.75)
+    step(first)
+    step(second)
+    expected, found = first.model.state_dict(), second.model.state_dict()
+    assert all(np.array_equal(expected[k].numpy(), found[k].numpy()) for k in expected)
+    other = parts()
+    other.optimizer = paddle.optimizer.RMSProp(0.01, parameters=other.model.parameters())
+    with pytest.raises(WeightsError, match=r"of another optimizer: it holds .*; RMSProp needs"):
+        other.load(checkpoint)
+
+
+def test_averages_do_not_come_and_go_within_a_run(config_file: Path, overrides: list[str]) -> None:
+    first = [*overrides, "Global.epochs=1", "EMA.decay=0.9"]
+    folder = train(load_config(config_file, first)).folder
+    raw, averaged = (read_weights(folder / f"latest.{s}") for s in ("pdema", "pdparams"))
+    assert any((raw[k] != averaged[k]).any() for k in raw)
+    more = [*overrides, "Global.epochs=2", "Global.checkpoints=auto"]
+    with pytest.raises(WeightsError, match=r"lacks the section EMA; add it \(-o EMA\.decay"):
+        train(load_config(config_file, more))
+    train(load_config(config_file, [*more, "EMA.decay=0.9"]))
+    assert read_pickle(folder / "latest.pdstates")["epoch"] == 2
