@@ -13,6 +13,11 @@ _CLASSES_ON_SCREEN = 40
 
 def _train(args: argparse.Namespace) -> int:
     config = config_of(args)
+    if args.check:
+        from ppcls.engine.check import check_training
+
+        print("\n".join(check_training(config)))
+        return 0
     from ppcls.engine.distributed import rank
     from ppcls.engine.train import train
 
@@ -30,6 +35,11 @@ def _train(args: argparse.Namespace) -> int:
 
 def _eval(args: argparse.Namespace) -> int:
     config = config_of(args)
+    if args.check:
+        from ppcls.engine.check import check_evaluation
+
+        print("\n".join(check_evaluation(config, args.allow_random)))
+        return 0
     from ppcls.config.classes import label_names
     from ppcls.engine.evaluate import evaluate
     from ppcls.engine.report import class_rows, class_table, report_data
@@ -45,6 +55,14 @@ def _eval(args: argparse.Namespace) -> int:
     if args.report:
         print(f"report   {Path(args.report) / 'report.md'}")
     return 0
+
+
+def _add_check_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="read the lists, build everything, compute one batch, write nothing",
+    )
 
 
 def add_commands(commands: Commands) -> None:
@@ -64,6 +82,8 @@ def add_commands(commands: Commands) -> None:
         "--overwrite", action="store_true", help="replace an earlier run in the same folder"
     )
 
+    _add_check_option(train)
+
     evaluate = commands.add(
         "eval",
         _eval,
@@ -75,6 +95,7 @@ def add_commands(commands: Commands) -> None:
         """,
     )
     add_config_options(evaluate, weights=True, data=True)
+    _add_check_option(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument(
         "--report",

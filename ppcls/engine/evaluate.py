@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import paddle
 from paddle import Tensor, nn
 from tqdm import tqdm
 
+from ppcls.arch.layers import ImageClassifier
 from ppcls.config import Config
 from ppcls.config.classes import label_names
 from ppcls.data.loader import Loader
@@ -121,6 +123,20 @@ def evaluate_model(
     return Evaluation(means, answers, time.perf_counter() - start, unreadable)
 
 
+def open_evaluation(
+    config: Config, stack: ExitStack, allow_random: bool
+) -> tuple[ImageClassifier, Loader]:
+    """Return a trained model and the images to evaluate it on; the stack closes the loader.
+
+    Raises:
+        PpclsError: as `evaluate`.
+    """
+    data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
+    select_device(config.Global.device)
+    loader = stack.enter_context(build_loader(data, config.Arch.class_num, config.Global.seed))
+    return load_trained_model(config, "ppcls eval", allow_random), loader
+
+
 def evaluate(
     config: Config, *, allow_random: bool = False, report: str | Path | None = None
 ) -> Evaluation:
@@ -138,11 +154,9 @@ def evaluate(
             classes.
         RunError: the loss is not finite, or the report cannot be written.
     """
-    data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
-    select_device(config.Global.device)
     names = label_names(config)
-    with build_loader(data, config.Arch.class_num, config.Global.seed) as loader:
-        model = load_trained_model(config, "ppcls eval", allow_random)
+    with ExitStack() as stack:
+        model, loader = open_evaluation(config, stack, allow_random)
         for note in topk_note(config):
             print(note, file=sys.stderr)
         found = evaluate_model(model, loader, build_loss(config.Loss.Eval), eval_topk(config))

@@ -2,65 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import paddle
-import paddle.nn.functional as F
 from paddle import Tensor
 
-from ppcls.arch.weights import load_weights
-from ppcls.config import Config, dump_config
-from ppcls.config.classes import label_names, resolve_classes
-from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
-from ppcls.data.doctor import quick_check
-from ppcls.data.loader import Batch, Loader
-from ppcls.data.mix import Mixing
+from ppcls.config import Config
+from ppcls.config.optimizer import ReduceOnPlateau
+from ppcls.data.loader import Batch
 from ppcls.engine import distributed
+from ppcls.engine.build import Run, build_run, open_data
 from ppcls.engine.checkpoint import (
     Checkpoint,
     copy_checkpoint,
     remove_checkpoint,
     write_checkpoint,
 )
-from ppcls.engine.ema import WeightAverage
-from ppcls.engine.evaluate import Evaluation, eval_topk, evaluate_model, topk_note
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
 from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
 from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
-from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
-from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
-from ppcls.engine.precision import Precision
-from ppcls.engine.prepare import prepare_model, set_training, statistics
+from ppcls.engine.optim import learning_rate_schedule
+from ppcls.engine.prepare import set_training, statistics
 from ppcls.engine.record import record_start
-from ppcls.engine.setup import (
-    Normalize,
-    build_loader,
-    build_model,
-    find_checkpoint,
-    require,
-    seed_everything,
-    select_device,
-    start_weights,
-)
+from ppcls.engine.setup import seed_everything, select_device
 from ppcls.engine.signals import Interrupted, Stopped, StopRequest
-from ppcls.engine.state import TrainState
 from ppcls.errors import ConfigError, RunError
 from ppcls.plots import training_curves
 
-__all__ = ["Supervised", "TrainResult", "Trainer", "train"]
-
-Objective = Callable[[Batch, tuple[int, ...]], tuple[Tensor, Tensor, Tensor]]
-"""How a batch becomes a loss (a scalar), logits (N, C) and labels (N,) to count hits with.
-
-The numbers are what its random draws must depend on alone.
-"""
+__all__ = ["TrainResult", "Trainer", "train"]
 
 
 @dataclass(frozen=True)
@@ -80,52 +54,16 @@ class TrainResult:
     seconds: float
 
 
-class Supervised:
-    """The objective of labelled images: normalise, mix, compute the loss of the model's logits."""
-
-    def __init__(
-        self,
-        model: Callable[[Tensor], Tensor],
-        loss: Callable[[Tensor, Tensor], Tensor],
-        normalize: Normalize,
-        mixing: Sequence[Mixing],
-        class_num: int,
-    ):
-        self.model, self.loss, self.normalize = model, loss, normalize
-        self.mixing, self.class_num = mixing, class_num
-
-    def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the logits and the labels of a batch."""
-        images = self.normalize(paddle.to_tensor(batch.images))
-        labels = targets = paddle.to_tensor(batch.labels)
-        if self.mixing:
-            targets = F.one_hot(labels, self.class_num)
-        for i, mix in enumerate(self.mixing):
-            images, targets = mix(images, targets, np.random.default_rng((*entropy, i)))
-        logits = self.model(images)
-        return self.loss(logits, targets), logits, labels
-
-
 class Trainer:
     """One training run: the loop, and what happens at the ends of its steps and epochs."""
 
-    def __init__(
-        self,
-        config: Config,
-        schedule: OptimizerBase,
-        state: TrainState,
-        objective: Objective,
-        loader: Loader,
-        evaluate: Callable[[], Evaluation] | None,
-        folder: RunFolder,
-        log: RunLog,
-        stop: StopRequest,
-    ):
-        self.options, self.schedule = config.Global, schedule.lr
-        self.state, self.objective, self.loader = state, objective, loader
-        self.evaluate, self.folder, self.log, self.stop = evaluate, folder, log, stop
+    def __init__(self, run: Run, folder: RunFolder, log: RunLog, stop: StopRequest):
+        config, loader = run.config, run.loader
+        self.options, self.schedule = config.Global, run.schedule
+        self.state, self.objective, self.loader = run.state, run.objective, loader
+        self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
         self.steps = -(-len(loader) // self.options.update_freq)
-        self.parameters = [p for p in state.model.parameters() if not p.stop_gradient]
+        self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
         topk = [k for metric in config.Metric.Train for k in metric.topk]
         self.topk = clip_topk(topk, config.Arch.class_num)
         self.loss_name = type(config.Loss.Train[0]).__name__ if len(config.Loss.Train) == 1 else ""
@@ -133,7 +71,7 @@ class Trainer:
         self.watch = LossWatch(samples)
         self.guard = None
         if self.options.on_nan == "skip":
-            self.guard = UpdateGuard(state, samples, self.options.nan_limit)
+            self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
@@ -381,127 +319,43 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
 
 
 def _train(config: Config, overwrite: bool) -> TrainResult:
-    start = time.perf_counter()
-    options, class_num = config.Global, config.Arch.class_num
-    config = resolve_classes(config)
-    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
-    distributed.check_same(digest, "the configuration")
-    train_data = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
-    optimizer_options = require(config.Optimizer, "Optimizer", "ppcls train")
-    eval_data = None
-    if options.eval_during_train:
-        needed = "DataLoader.Eval (or Global.eval_during_train=false)"
-        eval_data = require(config.DataLoader.Eval, needed, "ppcls train")
+    start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
         raise ConfigError(
             "--overwrite replaces the run that Global.checkpoints=auto goes on with; leave one out"
         )
-    parts = {"Train": train_data.dataset} | ({"Eval": eval_data.dataset} if eval_data else {})
-    quick_check(parts, class_num)
-    device = select_device(options.device)
-    precision = Precision(config.AMP, device)
-    seed_everything(options.seed)
-    run, is_first = run_folder(config), distributed.rank() == 0
-    folder = run.path
-    ranks = distributed.rank(), distributed.world_size()
+    folder, is_first = run_folder(config), distributed.rank() == 0
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        loader = stack.enter_context(build_loader(train_data, class_num, options.seed, *ranks))
-        eval_loader = None
-        if eval_data:
-            eval_loader = stack.enter_context(
-                build_loader(eval_data, class_num, options.seed, *ranks)
-            )
-        # Wrong class names would otherwise come to light when the trained model is exported.
-        labels = label_names(config)
+        data = open_data(config, stack)
         if is_first:
-            stack.enter_context(locked(folder))
-        checkpoint, notes = find_checkpoint(config)
-        resumes_here = checkpoint is not None and run.holds(checkpoint.prefix)
-        if checkpoint and checkpoint.epoch >= options.epochs:
-            raise ConfigError(
-                f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
-                f"{options.epochs} epochs); raise Global.epochs to go on, or leave "
-                "Global.checkpoints out and add --overwrite to start again"
-            )
-        weights, more = start_weights(config, checkpoint)
-        model = build_model(config)
-        notes += more + prepare_model(model, config.Arch, device)
-        if weights and not checkpoint:
-            notes += load_weights(model, weights, adapt=True, strict=options.strict)
-        processes = distributed.world_size()
-        schedule, fit = fit_to_batch(
-            optimizer_options.lr, loader.sampler.batch_size * processes * options.update_freq
-        )
-        optimizer_options = optimizer_options.model_copy(update={"lr": schedule})
-        notes += [fit] if fit else []
-        images = len(loader.dataset)
-        if options.total_images not in (None, images):
-            notes.append(
-                f"Global.total_images is {options.total_images}; the list has {images} images, "
-                "and they count"
-            )
-        optimizer = build_optimizer(optimizer_options, model)
-        # A run too short for its schedule must not end only when the first epoch begins.
-        learning_rate_schedule(
-            optimizer_options.lr, options.epochs, -(-len(loader) // options.update_freq)
-        )
-        optimizer = precision.decorate(model, optimizer)
-        state = TrainState(model, optimizer, precision, None)
-        if checkpoint:
-            notes += state.load_model(checkpoint, options.strict)
-        if config.EMA:
-            state.average = WeightAverage(model, config.EMA.decay)
-        if checkpoint:
-            state.load(checkpoint)
-            step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
-            notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
-        distributed.broadcast(model.state_dict().values())
-        if not resumes_here and is_first:
-            claim_folder(run, config, labels, overwrite)
+            stack.enter_context(locked(folder.path))
+        run = build_run(data)
+        resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
         if is_first:
-            record_start(folder, device, processes)
-        progress = state.progress
+            if not resumes_here:
+                claim_folder(folder, run.config, data.labels, overwrite)
+            record_start(folder.path, data.device, distributed.world_size())
+        progress = run.state.progress
         log = stack.enter_context(
             RunLog(
-                folder,
+                folder.path,
                 progress.epoch,
                 progress.step,
-                Path(options.vdl_dir or folder / "vdl") if options.use_visualdl else None,
+                Path(options.vdl_dir or folder.path / "vdl") if options.use_visualdl else None,
                 options.log_format,
                 is_first,
             )
         )
-        log.line(
-            f"{config.Arch.name}, {class_num} classes, on {device}"
-            f"{f' x {processes}' if processes > 1 else ''}: {len(loader.dataset)} images, "
-            f"{len(loader)} batches an epoch, {options.epochs} epochs; writing to {folder}"
-        )
-        for note in [*notes, *topk_note(config)]:
+        log.line(f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}")
+        for note in run.notes:
             log.line(note)
-        forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
-        objective = Supervised(
-            forward,
-            build_loss(config.Loss.Train),
-            Normalize(loader.dataset.pipeline.affine),
-            train_data.dataset.batch_transform_ops,  # type: ignore[arg-type]
-            class_num,
-        )
-        evaluate = None
-        if eval_loader is not None:
-            loss, topk, data = build_loss(config.Loss.Eval), eval_topk(config), eval_loader
-
-            def evaluate() -> Evaluation:
-                return evaluate_model(model, data, loss, topk)
-
-        trainer = Trainer(
-            config, optimizer_options, state, objective, loader, evaluate, run, log, stop
-        )
-        if checkpoint and resumes_here and is_first:
-            trainer.name(checkpoint)
+        trainer = Trainer(run, folder, log, stop)
+        if run.checkpoint and resumes_here and is_first:
+            trainer.name(run.checkpoint)
         trainer.run()
     if is_first:
-        training_curves(log.metrics_path, folder / "curves.png")
+        training_curves(log.metrics_path, folder.path / "curves.png")
     chosen = "latest" if progress.best_top1 is None else "best_model"
-    best = Path(f"{run.checkpoint(chosen)}.pdparams")
-    return TrainResult(folder, best, progress.best_top1, time.perf_counter() - start)
+    best = Path(f"{folder.checkpoint(chosen)}.pdparams")
+    return TrainResult(folder.path, best, progress.best_top1, time.perf_counter() - start)
