@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ppcls.data.doctor import PartCheckup
-    from ppcls.engine.report import Calibration
+    from ppcls.engine.single_label import Calibration
 
 __all__ = [
     "Tile",
     "confusion_picture",
     "data_picture",
+    "precision_recall_picture",
     "prediction_grid",
     "reliability_diagram",
     "sample_grid",
@@ -47,8 +48,11 @@ def training_curves(metrics: Path, picture: Path) -> None:
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
+    # The first metric of an evaluation says which weights are the best.
+    found = [key for r in evaluations for key in r if key not in ("kind", "epoch", "loss")]
+    metric = next((key for key in found if key != "HammingDistance"), "top1")
     for label, rows in (("training", epochs), ("evaluation", evaluations)):
-        for axes, value in ((loss, "loss"), (accuracy, "top1")):
+        for axes, value in ((loss, "loss"), (accuracy, metric)):
             points = [(r["epoch"], r[value]) for r in rows if value in r]
             if points:
                 axes.plot(*zip(*points, strict=True), ".-", label=label)
@@ -57,11 +61,11 @@ def training_curves(metrics: Path, picture: Path) -> None:
     loss.set_title("loss")
     if all(r["loss"] > 0 for r in [*steps, *evaluations]):
         loss.set_yscale("log")
-    accuracy.set_title("top-1")
+    accuracy.set_title(metric)
     if evaluations:
-        best = max(evaluations, key=lambda r: r["top1"])
-        accuracy.set_title(f"top-1, best {best['top1']:.4f} after epoch {best['epoch']}")
-        accuracy.axhline(best["top1"], color="gray", linewidth=0.8, linestyle=":")
+        best = max(evaluations, key=lambda r: r[metric])
+        accuracy.set_title(f"{metric}, best {best[metric]:.4f} after epoch {best['epoch']}")
+        accuracy.axhline(best[metric], color="gray", linewidth=0.8, linestyle=":")
     rate.set_title("learning rate")
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")
@@ -328,4 +332,50 @@ def reliability_diagram(found: Calibration, picture: str | Path) -> None:
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
+    _save(figure, Path(picture))
+
+
+def precision_recall_picture(
+    curves: Sequence[tuple[str, np.ndarray, np.ndarray]], picture: str | Path
+) -> None:
+    """Draw the precision-recall curves of labels, and their average precisions as bars.
+
+    Args:
+        curves: name, precision (K,) and recall (K,) of each label, recall rising.
+        picture: the .png file to write.
+    """
+    from matplotlib.figure import Figure
+
+    def area(precision: np.ndarray, recall: np.ndarray) -> float:
+        return float(np.sum(np.diff(recall, prepend=0) * precision))
+
+    weakest = sorted(curves, key=lambda curve: area(*curve[1:]))[:40]
+    figure = Figure(figsize=(12, max(5.0, 1.5 + 0.22 * len(weakest))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, precision, recall in weakest:
+        few = len(curves) <= 10
+        label = shorten(name) if few else None
+        color = None if few else "tab:blue"
+        left.step(recall, precision, where="pre", label=label, color=color, alpha=1 if few else 0.4)
+    left.set_xlabel("recall")
+    left.set_ylabel("precision")
+    left.set_xlim(0, 1.01)
+    left.set_ylim(0, 1.01)
+    left.grid(alpha=0.3)
+    if len(curves) <= 10:
+        left.legend(prop={"family": _fonts()}, loc="lower left")
+    right.barh(range(len(weakest)), [area(*curve[1:]) for curve in weakest])
+    right.set_yticks(
+        range(len(weakest)),
+        [shorten(name) for name, *_ in weakest],
+        fontsize=8,
+        family=_fonts(),
+        parse_math=False,
+    )
+    right.invert_yaxis()
+    right.set_xlim(0, 1)
+    right.set_xlabel("average precision")
+    shown = "" if len(weakest) == len(curves) else f" (the {len(weakest)} lowest of {len(curves)})"
+    right.set_title(f"average precision{shown}")
+    right.grid(axis="x", alpha=0.3)
     _save(figure, Path(picture))

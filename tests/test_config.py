@@ -87,7 +87,7 @@ MISTAKES = [
     ("Loss={Train: [{CELoss: {epsilon: 1}}]}", "0.CELoss.epsilon: expected less than 1, not 1"),
     (
         "Loss={Train: [{CELos: {}}]}",
-        "one of CELoss, FocalLoss, not {'CELos': {}}; did you mean 'CEL",
+        "not {'CELos': {}}; did you mean 'CEL",
     ),
     ("Optimizer.regularizer={name: L3, coeff: 1}", "regularizer.name: expected 'L1' or 'L2'"),
     ("Global.output_dir=7", "expected a string, not 7; in quotes it is one: '\"7\"'"),

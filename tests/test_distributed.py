@@ -31,9 +31,11 @@ EXACT = [
 def launch(config: Path, output: Path, *more: str, command: str = "train") -> subprocess.Popen:
     """Start two processes by Paddle's launcher; their logs go to `output/../log`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-        + ["--log_dir", str(output.parent / "log"), str(ROOT / f"tools/{command}.py")]
-        + ["-c", str(config), "-o", f"Global.output_dir={output}", *more],
+        [
+            *[sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"],
+            *["--log_dir", str(output.parent / "log"), str(ROOT / f"tools/{command}.py")],
+            *["-c", str(config), "-o", f"Global.output_dir={output}", *more],
+        ],
         stdout=(output.parent / "launch.txt").open("a"),
         stderr=subprocess.STDOUT,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -142,8 +144,10 @@ def start_ranks(configs: list[Path], output: Path, port: int) -> list[subprocess
     addresses = ",".join(f"127.0.0.1:{port + i}" for i in range(len(configs)))
     return [
         subprocess.Popen(
-            [sys.executable, str(ROOT / "tools/train.py"), "-c", str(config)]
-            + ["-o", f"Global.output_dir={output}"],
+            [
+                *[sys.executable, str(ROOT / "tools/train.py"), "-c", str(config)],
+                *["-o", f"Global.output_dir={output}"],
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

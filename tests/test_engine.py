@@ -65,15 +65,8 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
         for name in ("latest", "best_model", "epoch_8")
         for suffix in ("pdparams", "pdopt", "pdstates", "json")
     }
-    others = {
-        ".lock",
-        "config.yaml",
-        "curves.png",
-        "label_list.txt",
-        "metrics.jsonl",
-        "runs.jsonl",
-        "train.log",
-    }
+    others = {".lock", "classes.csv", "config.yaml", "curves.png", "label_list.txt"}
+    others |= {"metrics.jsonl", "runs.jsonl", "train.log"}
     assert {p.name for p in result.folder.iterdir()} == checkpoints | others
     names = f"Infer.PostProcess.class_id_map_file={result.folder / 'label_list.txt'}"
     assert load_config(result.folder / "config.yaml") == load_config(config_file, [*asked, names])
@@ -82,7 +75,7 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
     assert [r["step"] for r in steps if r["epoch"] == 1] == [0, 2, 3]
     assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
     assert [r["epoch"] for r in evals] == list(range(1, 13))
-    assert result.best_top1 == max(r["top1"] for r in evals)
+    assert result.best_metric == max(r["top1"] for r in evals)
     log = (result.folder / "train.log").read_text()
     assert "[Train][Epoch 12/12][Iter: 3/4]lr(Cosine): 0.0000" in log
     for part in ("top1: ", "CELoss: ", "loss: ", "batch_cost: ", "reader_cost: ", "ips: ", "eta: "):
@@ -92,7 +85,7 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
     found = evaluate(
         load_config(config_file, [*overrides, f"Global.pretrained_model={result.best}"])
     )
-    best = next(r for r in reversed(evals) if r["top1"] == result.best_top1)
+    best = next(r for r in reversed(evals) if r["top1"] == result.best_metric)
     assert found.count == 9
     assert found.means["top1"] == best["top1"]
     assert found.means["loss"] == pytest.approx(best["loss"], rel=1e-6)
@@ -233,7 +226,7 @@ def test_fine_tuning_starts_with_a_new_head(
     ]
     second = train(load_config(config_file, [*overrides, *more]))
     assert "3 classes there, 5 here" in (second.folder / "train.log").read_text()
-    assert second.best_top1 is None
+    assert second.best_metric is None
     assert second.best.name == "latest.pdparams"
     assert read_weights(second.best)["_conv9.bias"].shape == (5,)
 

@@ -293,7 +293,7 @@ def test_a_run_logs_and_saves_as_its_users_know_it(
 
     best = str(folder / "best_model" / "ppcls")
     found = evaluate(load_config(path, [*overrides, f"pretrained_model={best}"]))
-    assert found.means["top1"] == result.best_top1
+    assert found.means["top1"] == result.best_metric
 
     with pytest.raises(ConfigError, match=r"holds an earlier run"):
         train(config)

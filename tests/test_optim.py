@@ -508,7 +508,7 @@ def test_several_losses_train_and_no_metric_is_needed(
     log = (result.folder / "train.log").read_text()
     assert "lr(OneCycle): 0.00000400, loss: " in log
     assert "CELoss" not in log
-    assert result.best_top1 is not None
+    assert result.best_metric is not None
 
 
 @pytest.mark.parametrize("batch", [64, 512])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import paddle
 import pytest
+from conftest import ROOT
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import precision_recall_fscore_support
 
@@ -20,10 +25,10 @@ from ppcls.config import load_config
 from ppcls.config.loss import CELoss
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import AnswerLog, Answers
-from ppcls.engine.report import (
+from ppcls.engine.report import class_table
+from ppcls.engine.single_label import (
     calibrate,
     class_rows,
-    class_table,
     confused_pairs,
     confusion_matrix,
     macro_means,
@@ -37,7 +42,9 @@ def collect(logits: np.ndarray, labels: np.ndarray, size: int) -> tuple[float, A
     for i in range(0, len(labels), size):
         x, y = paddle.to_tensor(logits[i : i + size]), paddle.to_tensor(labels[i : i + size])
         log.add(loss_of(x, y), x, y, np.arange(i, i + len(y)))
-    return log.loss_sum() / len(labels), log.answers()
+    collected = log.collected()
+    assert collected is not None
+    return math.fsum(collected[0]) / len(labels), collected[1]
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +109,7 @@ def test_the_calibration_error_is_its_definition() -> None:
     # Half of the images are answered with 0.9 (8 in 10 right), half with 0.55 (6 in 10 right).
     confidence = np.repeat(np.array([0.9, 0.55], "float32"), 10)
     right = np.array([True] * 8 + [False] * 2 + [True] * 6 + [False] * 4)
-    zeros = np.zeros(20, np.int64)
-    answers = Answers(np.arange(20), zeros, (~right).astype(np.int64), confidence, zeros, zeros)
-    found = calibrate(answers, bins=10)
+    found = calibrate(confidence, right, bins=10)
     assert found.error == pytest.approx((0.1 + 0.05) / 2, rel=1e-5)
     assert found.count.tolist() == [0, 0, 0, 0, 0, 10, 0, 0, 10, 0]
     assert found.accuracy[[5, 8]].tolist() == [0.6, 0.8]
@@ -161,3 +166,38 @@ def test_confusion_is_drawn_for_few_and_for_many_classes(classes: int, tmp_path:
     height, width = cv2.imread(str(tmp_path / "confusion.png")).shape[:2]
     assert width <= 3000
     assert height <= 1600
+
+
+def test_two_processes_find_what_one_finds(
+    config_file: Path, overrides: list[str], tmp_path: Path
+) -> None:
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+    save_weights(model, tmp_path / "w.pdparams")
+    # Nine images: the processes have shares of different sizes, and last batches that are not full.
+    asked = [*overrides, f"Global.pretrained_model={tmp_path / 'w'}"]
+    asked.append("DataLoader.Eval.sampler.batch_size=2")
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+    launch += ["--log_dir", str(tmp_path / "log")]
+    found = []
+    for folder, launcher in (("one", []), ("two", launch)):
+        command = [sys.executable, *launcher, str(ROOT / "tools/eval.py"), "-c", str(config_file)]
+        command += ["-o", *asked, "--report", str(tmp_path / folder)]
+        ran = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            cwd=tmp_path,
+        )
+        logs = "".join(path.read_text() for path in tmp_path.glob("log/workerlog.*"))
+        assert ran.returncode == 0, ran.stdout + ran.stderr + logs
+        found.append(json.loads((tmp_path / folder / "report.json").read_text(encoding="utf-8")))
+    one, two = found
+    assert two.pop("loss") == pytest.approx(one.pop("loss"), rel=1e-6)
+    assert two.pop("calibration_error") == pytest.approx(one.pop("calibration_error"), rel=1e-6)
+    for each in found:
+        del each["seconds"]
+    assert one == two
+    for name in ("classes.csv", "confused.csv", "confusion.csv"):
+        assert (tmp_path / "one" / name).read_text() == (tmp_path / "two" / name).read_text()

@@ -25,8 +25,8 @@ def _train(args: argparse.Namespace) -> int:
     if rank() != 0:
         return 0
     minutes, seconds = divmod(round(result.seconds), 60)
-    top1 = "" if result.best_top1 is None else f", best top-1 {result.best_top1:.4f}"
-    print(f"trained in {minutes} min {seconds} s{top1}")
+    best = "" if result.best_metric is None else f", best {result.metric} {result.best_metric:.4f}"
+    print(f"trained in {minutes} min {seconds} s{best}")
     print(f"weights  {result.best}")
     print(f"curves   {result.folder / 'curves.png'}")
     print(f"config   {result.folder / 'config.yaml'}")
@@ -40,17 +40,18 @@ def _eval(args: argparse.Namespace) -> int:
 
         print("\n".join(check_evaluation(config, args.allow_random)))
         return 0
-    from ppcls.config.classes import label_names
+    from ppcls.engine import distributed
     from ppcls.engine.evaluate import evaluate
-    from ppcls.engine.report import class_rows, class_table, report_data
+    from ppcls.engine.report import class_table, report_data, rows_of
 
     found = evaluate(config, allow_random=args.allow_random, report=args.report)
-    names = label_names(config)
-    if args.json:
-        print(json.dumps(report_data(found, names), ensure_ascii=False))
+    if distributed.rank() != 0:
         return 0
-    if len(names) <= _CLASSES_ON_SCREEN:
-        print(class_table(class_rows(found.answers, names)))
+    if args.json:
+        print(json.dumps(report_data(found), ensure_ascii=False))
+        return 0
+    if len(found.names) <= _CLASSES_ON_SCREEN:
+        print(class_table(rows_of(found)))
     print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
     if args.report:
         print(f"report   {Path(args.report) / 'report.md'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ppcls.config.types import NotNegative, Share
 from ppcls.options import OneKey, Options, one_of
@@ -33,7 +33,21 @@ class FocalLoss(OneKey):
     alpha: Annotated[float, Field(gt=0)] | list[NotNegative] = 1.0
 
 
-LossTerm: Any = one_of(CELoss, FocalLoss)
+class MultiLabelLoss(OneKey):
+    """Binary cross entropy of each class, for images with any number of labels, times `weight`.
+
+    It is the mean over images and classes, or with `size_sum` the sum over classes. `epsilon`
+    smooths the targets. `weight_ratio` weighs every class by the share r of training images that
+    have it: positives by exp(1 - r), negatives by exp(r).
+    """
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    epsilon: Share = 0.0
+    size_sum: bool = False
+    weight_ratio: bool = False
+
+
+LossTerm: Any = one_of(CELoss, FocalLoss, MultiLabelLoss)
 """The annotation of one entry of `Loss.Train` and `Loss.Eval`."""
 
 
@@ -42,3 +56,10 @@ class LossOptions(Options):
 
     Train: Annotated[list[LossTerm], Field(min_length=1)] = [CELoss()]
     Eval: Annotated[list[LossTerm], Field(min_length=1)] = [CELoss()]
+
+    @field_validator("Eval")
+    @classmethod
+    def _needs_no_training_data(cls, terms: list) -> list:
+        if any(getattr(term, "weight_ratio", False) for term in terms):
+            raise ValueError("weight_ratio weighs by the training images: it is for Loss.Train")
+        return terms

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
-from ppcls.config.types import Count
-from ppcls.options import OneKey, Options
+from ppcls.config.types import Count, Factor
+from ppcls.options import OneKey, Options, one_of
 
-__all__ = ["MetricOptions", "TopkAcc"]
+__all__ = [
+    "AccuracyScore",
+    "HammingDistance",
+    "LabelSetMetric",
+    "MetricOptions",
+    "MultiLabelMAP",
+    "TopkAcc",
+]
 
 
 class TopkAcc(OneKey):
@@ -18,13 +25,57 @@ class TopkAcc(OneKey):
     topk: Annotated[list[Count], Field(min_length=1)] = [1, 5]
 
 
+class LabelSetMetric(OneKey):
+    """A metric of models that give each image any number of labels."""
+
+    @property
+    def key(self) -> str:
+        """What logs and records call it."""
+        return type(self).__name__
+
+
+class HammingDistance(LabelSetMetric):
+    """The share of (image, class) decisions that are wrong, at `threshold`. Lower is better."""
+
+    threshold: Factor = 0.5
+
+
+class AccuracyScore(LabelSetMetric):
+    """What is decided rightly at `threshold`.
+
+    `base: label` is the share of (image, class) decisions, `base: sample` that of images with all
+    their labels right and no other.
+    """
+
+    base: Literal["sample", "label"] = "label"
+    threshold: Factor = 0.5
+
+    @property
+    def key(self) -> str:
+        """What logs and records call it."""
+        return "AccuracyScore_sample" if self.base == "sample" else "AccuracyScore"
+
+
+class MultiLabelMAP(LabelSetMetric):
+    """The mean over classes of the average precision; classes without a positive are left out.
+
+    `integral` is the area under the precision-recall curve as a sum of steps (what scikit-learn
+    computes), `11point` the interpolated mean of PASCAL VOC 2007.
+    """
+
+    map_type: Literal["integral", "11point"] = "integral"
+
+
 def _none_is_empty(metrics: Any) -> Any:
     return [] if metrics is None else metrics
 
 
+Metric: Any = one_of(TopkAcc, AccuracyScore, HammingDistance, MultiLabelMAP)
+"""The annotation of one entry of `Metric.Train` and `Metric.Eval`."""
+
 Metrics = Annotated[
-    list[TopkAcc],
-    BeforeValidator(_none_is_empty, json_schema_input_type=list[TopkAcc] | None),
+    list[Metric],
+    BeforeValidator(_none_is_empty, json_schema_input_type=list[Metric] | None),
 ]
 """Metrics; null means none."""
 
@@ -34,3 +85,10 @@ class MetricOptions(Options):
 
     Train: Metrics = [TopkAcc()]
     Eval: Metrics = [TopkAcc()]
+
+    @field_validator("Train")
+    @classmethod
+    def _counts_batch_by_batch(cls, metrics: list) -> list:
+        if any(isinstance(metric, MultiLabelMAP) for metric in metrics):
+            raise ValueError("MultiLabelMAP needs the scores of all images: it is for Metric.Eval")
+        return metrics

@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 
 from ppcls.cards import list_models, model_card
 from ppcls.config.dataloader import DataLoaders, check_pipeline, refuse_random
-from ppcls.config.loss import FocalLoss, LossOptions
-from ppcls.config.metric import MetricOptions
+from ppcls.config.loss import LossOptions, MultiLabelLoss
+from ppcls.config.metric import LabelSetMetric, MetricOptions
 from ppcls.config.optimizer import OptimizerOptions, ReduceOnPlateau
 from ppcls.config.types import Count, PathText, Share
 from ppcls.data.transforms import TransformOp
@@ -174,6 +174,14 @@ class InferOptions(Options):
     _pipeline = field_validator("transforms")(check_pipeline)
 
 
+_FITTING = {
+    ("Loss", False): "CELoss and FocalLoss fit",
+    ("Loss", True): "MultiLabelLoss fits",
+    ("Metric", False): "TopkAcc fits",
+    ("Metric", True): "AccuracyScore, HammingDistance and MultiLabelMAP fit",
+}
+
+
 class Config(Options):
     """A whole configuration. Sections that a command needs and lacks are named by that command."""
 
@@ -217,11 +225,31 @@ class Config(Options):
         classes = self.Arch.class_num
         for section, terms in (("Train", self.Loss.Train), ("Eval", self.Loss.Eval)):
             for i, term in enumerate(terms):
-                key = "alpha" if isinstance(term, FocalLoss) else "class_weights"
-                weights = getattr(term, key)
-                if isinstance(weights, list) and len(weights) != classes:
+                for key in ("alpha", "class_weights"):
+                    weights = getattr(term, key, None)
+                    if isinstance(weights, list) and len(weights) != classes:
+                        raise ValueError(
+                            f"Loss.{section}.{i}.{type(term).__name__}.{key} has {len(weights)} "
+                            f"entries; Arch.class_num is {classes}"
+                        )
+        return self
+
+    @model_validator(mode="after")
+    def _losses_and_metrics_fit_the_labels(self) -> Config:
+        for part in ("Train", "Eval"):
+            data = getattr(self.DataLoader, part)
+            if data is None:
+                continue
+            several = data.dataset.name == "MultiLabelDataset"
+            for section, term in (
+                *(("Loss", term) for term in getattr(self.Loss, part)),
+                *(("Metric", metric) for metric in getattr(self.Metric, part)),
+            ):
+                if isinstance(term, (MultiLabelLoss, LabelSetMetric)) != several:
                     raise ValueError(
-                        f"Loss.{section}.{i}.{type(term).__name__}.{key} has {len(weights)} "
-                        f"entries; Arch.class_num is {classes}"
+                        f"{section}.{part}: {type(term).__name__} is for images with "
+                        f"{'one class' if several else 'several labels'} each, and "
+                        f"DataLoader.{part}.dataset is {data.dataset.name}; "
+                        f"{_FITTING[section, several]}"
                     )
         return self

@@ -25,8 +25,8 @@ from ppcls.data.mix import Mixing
 from ppcls.engine import distributed
 from ppcls.engine.checkpoint import Checkpoint
 from ppcls.engine.ema import WeightAverage
-from ppcls.engine.evaluate import Evaluation, eval_topk, evaluate_model, topk_note
-from ppcls.engine.losses import build_loss
+from ppcls.engine.evaluate import Evaluation, evaluate_model, topk_note
+from ppcls.engine.losses import build_loss, label_ratio
 from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
 from ppcls.engine.prepare import prepare_model
@@ -67,10 +67,10 @@ class Supervised:
         self.mixing, self.class_num = mixing, class_num
 
     def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the logits and the labels of a batch."""
+        """Return the loss, the logits and the labels of a batch: classes, or several for each."""
         images = self.normalize(paddle.to_tensor(batch.images))
         labels = targets = paddle.to_tensor(batch.labels)
-        if self.mixing:
+        if self.mixing and labels.ndim == 1:
             targets = F.one_hot(labels, self.class_num)
         for i, mix in enumerate(self.mixing):
             images, targets = mix(images, targets, np.random.default_rng((*entropy, i)))
@@ -218,16 +218,16 @@ def build_run(data: RunData) -> Run:
     dataset = data.train.dataset
     objective = Supervised(
         forward,
-        build_loss(config.Loss.Train),
+        build_loss(config.Loss.Train, label_ratio(dataset.samples)),
         Normalize(dataset.pipeline.affine),
         config.DataLoader.Train.dataset.batch_transform_ops,  # type: ignore[arg-type, union-attr]
         config.Arch.class_num,
     )
     evaluate = None
     if data.eval is not None:
-        loss, topk, eval_loader = build_loss(config.Loss.Eval), eval_topk(config), data.eval
+        eval_loader = data.eval
 
         def evaluate() -> Evaluation:
-            return evaluate_model(model, eval_loader, loss, topk)
+            return evaluate_model(model, eval_loader, config, data.labels)
 
     return Run(config, data.train, schedule, state, objective, evaluate, checkpoint, notes)

@@ -9,9 +9,10 @@ import paddle
 
 from ppcls.config import Config
 from ppcls.data.loader import Loader
+from ppcls.engine import distributed
 from ppcls.engine.build import build_run, open_data
 from ppcls.engine.evaluate import open_evaluation
-from ppcls.engine.setup import Normalize
+from ppcls.engine.setup import Normalize, select_device
 from ppcls.errors import RunError
 
 __all__ = ["check_evaluation", "check_training"]
@@ -39,7 +40,9 @@ def check_training(config: Config) -> list[str]:
     Raises:
         PpclsError: as `train`, except for what its folder may hold.
     """
-    with ExitStack() as stack:
+    select_device(config.Global.device)
+    distributed.init_processes()
+    with distributed.naming_lost_ranks(), ExitStack() as stack:
         data = open_data(config, stack)
         run = build_run(data)
         batch = next(iter(data.train.epoch(1)))
@@ -66,6 +69,7 @@ def check_evaluation(config: Config, allow_random: bool = False) -> list[str]:
     Raises:
         PpclsError: as `evaluate`.
     """
-    with ExitStack() as stack:
+    distributed.init_processes()
+    with distributed.naming_lost_ranks(), ExitStack() as stack:
         model, loader = open_evaluation(config, stack, allow_random)
         return [_images(loader, "Eval", model)]

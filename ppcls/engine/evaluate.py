@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import paddle
-from paddle import Tensor, nn
+from paddle import nn
 from tqdm import tqdm
 
 from ppcls.arch.layers import ImageClassifier
 from ppcls.config import Config
 from ppcls.config.classes import label_names
+from ppcls.config.loss import MultiLabelLoss
+from ppcls.config.metric import HammingDistance, LabelSetMetric, MultiLabelMAP
 from ppcls.data.loader import Loader
+from ppcls.engine import distributed
 from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import AnswerLog, Answers, clip_topk
+from ppcls.engine.metrics import AnswerLog, Answers, LabelSetLog, LabelSets, clip_topk, joined
+from ppcls.engine.multilabel import decision_threshold, label_set_means
 from ppcls.engine.report import write_report
 from ppcls.engine.setup import (
     Normalize,
@@ -30,7 +35,14 @@ from ppcls.engine.setup import (
 )
 from ppcls.errors import DataError, RunError
 
-__all__ = ["Evaluation", "eval_topk", "evaluate", "evaluate_model", "topk_note"]
+__all__ = [
+    "Evaluation",
+    "deciding_metric",
+    "eval_topk",
+    "evaluate",
+    "evaluate_model",
+    "topk_note",
+]
 
 
 @dataclass(frozen=True)
@@ -38,21 +50,35 @@ class Evaluation:
     """What an evaluation found.
 
     Attributes:
-        means: `loss` and the share of top-k hits, `top1`, `top5` …, each the mean over images.
-        answers: what the model said of each image.
+        means: `loss` and the metrics by name (`top1`, `top5` …), each the mean over images.
+        metric: the name of the metric that says which weights are the best; higher is better.
+        answers: what the model said of each image: of one class, or with several labels.
+        names: of the classes.
         seconds: how long it took.
-        unreadable: number of images that could not be read: counted as wrong, and in no loss.
+        threshold: from which score on an image is given one of several labels.
     """
 
     means: dict[str, float]
-    answers: Answers
+    metric: str
+    answers: Answers | LabelSets
+    names: Sequence[str]
     seconds: float
-    unreadable: int = 0
+    threshold: float = 0.5
 
     @property
     def count(self) -> int:
         """How many images there were."""
-        return len(self.answers.index) + self.unreadable
+        return len(self.answers.index)
+
+    @property
+    def unreadable(self) -> int:
+        """How many of them could not be read: they count as wrong, and in no loss."""
+        return int((~self.answers.read).sum())
+
+    @property
+    def score(self) -> float:
+        """The value of that metric, 0 to 1."""
+        return self.means[self.metric]
 
     def summary(self) -> str:
         """Return the means as one line of text."""
@@ -65,13 +91,14 @@ class Evaluation:
 def eval_topk(config: Config) -> list[int]:
     """Return the ks of `Metric.Eval`, no k above the number of classes."""
     # Top-1 is always there: it says which checkpoint is the best.
-    topk = [1, *(k for metric in config.Metric.Eval for k in metric.topk)]
-    return clip_topk(topk, config.Arch.class_num)
+    ks = [k for metric in config.Metric.Eval for k in getattr(metric, "topk", [])]
+    return clip_topk([1, *ks], config.Arch.class_num)
 
 
 def topk_note(config: Config) -> list[str]:
     """Say which ks of the metrics are above the number of classes, if there are any."""
-    asked = {k for m in (*config.Metric.Train, *config.Metric.Eval) for k in m.topk}
+    metrics = (*config.Metric.Train, *config.Metric.Eval)
+    asked = {k for metric in metrics for k in getattr(metric, "topk", [])}
     high = sorted(k for k in asked if k > config.Arch.class_num)
     if not high:
         return []
@@ -80,14 +107,45 @@ def topk_note(config: Config) -> list[str]:
     return [f"there are {classes} classes: {names} of Metric is counted as top{classes}"]
 
 
+def deciding_metric(config: Config) -> str:
+    """Return the name of the metric that says which weights are the best.
+
+    It is the top-1 accuracy, or with several labels the first of `Metric.Eval` of which more is
+    better.
+    """
+    if not _has_several_labels(config):
+        return "top1"
+    return next(m.key for m in _eval_metrics(config) if not isinstance(m, HammingDistance))
+
+
+def _has_several_labels(config: Config) -> bool:
+    return any(isinstance(term, MultiLabelLoss) for term in config.Loss.Eval)
+
+
+def _eval_metrics(config: Config) -> list[LabelSetMetric]:
+    """Return the metrics of images with several labels, at least one of them that chooses."""
+    metrics = list(config.Metric.Eval)
+    chooses = any(not isinstance(metric, HammingDistance) for metric in metrics)
+    return metrics if chooses else [*metrics, MultiLabelMAP()]
+
+
 @paddle.no_grad()
 def evaluate_model(
-    model: nn.Layer,
-    loader: Loader,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    topk: list[int],
+    model: nn.Layer, loader: Loader, config: Config, names: Sequence[str]
 ) -> Evaluation:
     """Evaluate a model on every sample of a loader; the model comes back in the mode it was in.
+
+    Loss and metrics are those of `Loss.Eval` and `Metric.Eval`. Of images with one class there is
+    always the top-1 accuracy, of images with several labels at least the mean average precision.
+
+    With several processes each has a loader of its share, and all get the same result: answers
+    image by image are put together, and losses are summed in float64.
+
+    Args:
+        model: maps images to logits.
+        loader: over the data set, or this process's share of it.
+        config: the losses, the metrics, and the number of classes.
+        names: of the classes.
 
     Raises:
         ImageError: a sample cannot be decoded, and the data set does not count it as wrong.
@@ -97,30 +155,39 @@ def evaluate_model(
     was_training, start = model.training, time.perf_counter()
     model.eval()
     normalize = Normalize(loader.dataset.pipeline.affine)
-    log, answered = AnswerLog(), 0
-    for batch in tqdm(
-        loader.epoch(), "eval", total=len(loader), leave=False, disable=not sys.stderr.isatty()
-    ):
+    loss = build_loss(config.Loss.Eval)
+    log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
+    hide = distributed.rank() != 0 or not sys.stderr.isatty()
+    for batch in tqdm(loader.epoch(), "eval", total=len(loader), leave=False, disable=hide):
+        if batch.unreadable:
+            unread = np.array([sample.number for sample in batch.unreadable])
+            log.add_unread(loader.dataset.labels(unread), unread)
         if not len(batch.indices):
             continue
-        answered += len(batch.indices)
         logits = model(normalize(paddle.to_tensor(batch.images)))
         labels = paddle.to_tensor(batch.labels)
         log.add(loss(logits, labels), logits, labels, batch.indices)
     if was_training:
         model.train()
-    unreadable = len(loader.unreadable)
-    if unreadable and not answered:
-        raise DataError(f"none of the {unreadable} images to evaluate on can be read")
-    answers = log.answers()
-    means = {"loss": log.loss_sum() / answered}
-    means |= {f"top{k}": answers.topk(k) * (answered / (answered + unreadable)) for k in topk}
+    parts = [part for part in distributed.gather(log.collected()) if part is not None]
+    loss_sum = math.fsum(value for values, _ in parts for value in values)
+    answers = joined([part for _, part in parts])
+    if not answers.read.any():
+        count = len(answers.index)
+        raise DataError(f"none of the {count} images to evaluate on can be read")
+    means = {"loss": loss_sum / int(answers.read.sum())}
+    if isinstance(answers, LabelSets):
+        means |= label_set_means(answers, _eval_metrics(config))
+    else:
+        means |= {f"top{k}": answers.topk(k) for k in eval_topk(config)}
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
             "or give answers that are not"
         )
-    return Evaluation(means, answers, time.perf_counter() - start, unreadable)
+    threshold = decision_threshold(config.Metric.Eval)
+    metric = deciding_metric(config)
+    return Evaluation(means, metric, answers, names, time.perf_counter() - start, threshold)
 
 
 def open_evaluation(
@@ -133,7 +200,10 @@ def open_evaluation(
     """
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     select_device(config.Global.device)
-    loader = stack.enter_context(build_loader(data, config.Arch.class_num, config.Global.seed))
+    ranks = distributed.rank(), distributed.world_size()
+    loader = stack.enter_context(
+        build_loader(data, config.Arch.class_num, config.Global.seed, *ranks)
+    )
     return load_trained_model(config, "ppcls eval", allow_random), loader
 
 
@@ -141,6 +211,8 @@ def evaluate(
     config: Config, *, allow_random: bool = False, report: str | Path | None = None
 ) -> Evaluation:
     """Evaluate the weights of `Global.pretrained_model` on `DataLoader.Eval`.
+
+    Started by `paddle.distributed.launch`, several processes share the images; the first writes.
 
     Args:
         config: what to evaluate on what.
@@ -152,20 +224,21 @@ def evaluate(
         DataError: the list, a label, or an image is wrong.
         WeightsError: the weights cannot be read, or are made for another model or number of
             classes.
-        RunError: the loss is not finite, or the report cannot be written.
+        RunError: the loss is not finite, the report cannot be written, or another process is gone.
     """
     names = label_names(config)
-    with ExitStack() as stack:
+    distributed.init_processes()
+    with distributed.naming_lost_ranks(), ExitStack() as stack:
         model, loader = open_evaluation(config, stack, allow_random)
-        for note in topk_note(config):
-            print(note, file=sys.stderr)
-        found = evaluate_model(model, loader, build_loss(config.Loss.Eval), eval_topk(config))
-        if report is not None:
+        if distributed.rank() == 0:
+            for note in topk_note(config):
+                print(note, file=sys.stderr)
+        found = evaluate_model(model, loader, config, names)
+        if report is not None and distributed.rank() == 0:
             samples = loader.dataset.samples
             write_report(
                 report,
                 found,
-                names,
                 lambda i: samples[i].path,
                 lambda i: loader.dataset.load(i, 0),
             )

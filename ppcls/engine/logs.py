@@ -274,12 +274,12 @@ class RunLog:
             left = timedelta(seconds=round(report.speed.eta))
             self._bar.set_postfix_str(f"{_values(report.means)}, whole run done in {left}")
 
-    def evaluation(self, epoch: int, means: dict[str, float], best_top1: float) -> None:
-        """Report an evaluation after an epoch (counted from 1)."""
+    def evaluation(self, epoch: int, means: dict[str, float], best: str) -> None:
+        """Report an evaluation after an epoch (counted from 1), and the best one so far."""
         if self._format == "flat":
             hits = {name: mean for name, mean in means.items() if name != "loss"}
             values = _values(hits | {"loss": means["loss"]})
-            self.line(f"END epoch:{epoch - 1:<3d} valid {values}, best top1: {best_top1:.5f}")
+            self.line(f"END epoch:{epoch - 1:<3d} valid {values}, {best}")
         else:
             values = _values(means)
-            self.line(f"[Eval][Epoch {epoch}][Avg]{values} (best top1: {best_top1:.5f})")
+            self.line(f"[Eval][Epoch {epoch}][Avg]{values} ({best})")

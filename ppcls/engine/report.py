@@ -1,167 +1,75 @@
-"""What an evaluation says beyond its means: tables, calibration, mistakes, and their files.
-
-Everything is made from `Answers`, so one pass over the images is enough.
-"""
+"""The report of an evaluation: tables and pictures, made from what one pass has found."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ppcls.engine.metrics import Answers, LabelSets
+from ppcls.engine.multilabel import LabelRow, label_rows, micro_means, precision_recall_curve
+from ppcls.engine.single_label import (
+    ClassRow,
+    calibrate,
+    class_rows,
+    confused_pairs,
+    confusion_matrix,
+    macro_means,
+)
 from ppcls.files import replacing
-from ppcls.plots import Tile, confusion_picture, prediction_grid, reliability_diagram, shorten
+from ppcls.plots import (
+    Tile,
+    confusion_picture,
+    precision_recall_picture,
+    prediction_grid,
+    reliability_diagram,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from ppcls.engine.evaluate import Evaluation
-    from ppcls.engine.metrics import Answers
+    from ppcls.engine.single_label import Calibration
 
-__all__ = [
-    "Calibration",
-    "ClassRow",
-    "Confusion",
-    "calibrate",
-    "class_rows",
-    "class_table",
-    "confused_pairs",
-    "confusion_matrix",
-    "macro_means",
-    "report_data",
-    "write_class_rows",
-    "write_report",
-]
+__all__ = ["class_table", "report_data", "rows_of", "write_class_rows", "write_report"]
 
 _LARGEST_MATRIX = 2000  # classes; a matrix of more is neither read nor opened by anything
 _MISTAKES = 48
+_ROWS = 20
+_PICTURES = {
+    "confusion.png": "Confusion matrix",
+    "precision_recall.png": "Precision and recall",
+    "reliability.png": "Confidence and accuracy",
+    "mistakes.png": "The worst mistakes",
+}
+_OPTIONAL = (
+    "confused.csv",
+    "confusion.csv",
+    "confusion.png",
+    "precision_recall.png",
+    "mistakes.png",
+)
+
+Rows = Sequence[ClassRow] | Sequence[LabelRow]
 
 
-class ClassRow(NamedTuple):
-    """One class: how many images are of it and how many were taken for it, and how well.
-
-    `precision` is None where nothing was taken for the class, `recall` where no image is of it, and
-    `f1` where both hold.
-    """
-
-    label: int
-    name: str
-    support: int
-    predicted: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
+def rows_of(found: Evaluation) -> Rows:
+    """Return one row for each class: precision, recall, F1, and with several labels more."""
+    if isinstance(found.answers, LabelSets):
+        return label_rows(found.answers, found.names, found.threshold)
+    return class_rows(found.answers, found.names)
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """Images of `label` that were taken for `predicted`, and their share of those of `label`."""
-
-    label: int
-    predicted: int
-    count: int
-    share: float
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How far confidence is from accuracy, in bins of equal width (arrays of one entry a bin).
-
-    Attributes:
-        edges: float64 (bins + 1,); a bin has its upper edge and not its lower one.
-        count: int64, images in a bin.
-        confidence: float64, their mean confidence; NaN in an empty bin.
-        accuracy: float64, the share of them that is right; NaN in an empty bin.
-        error: the expected calibration error, the mean over images of |accuracy - confidence| of
-            their bin (https://arxiv.org/abs/1706.04599).
-    """
-
-    edges: np.ndarray
-    count: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    error: float
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def class_rows(answers: Answers, names: Sequence[str]) -> list[ClassRow]:
-    """Return one row for each class, in their order."""
-    classes = len(names)
-    support = np.bincount(answers.label, minlength=classes).tolist()
-    taken = np.bincount(answers.predicted, minlength=classes).tolist()
-    right = np.bincount(answers.label[~answers.wrong], minlength=classes).tolist()
-    return [
-        ClassRow(
-            label,
-            name,
-            support[label],
-            taken[label],
-            _ratio(right[label], taken[label]),
-            _ratio(right[label], support[label]),
-            _ratio(2 * right[label], support[label] + taken[label]),
-        )
-        for label, name in enumerate(names)
-    ]
-
-
-def macro_means(rows: Sequence[ClassRow]) -> dict[str, float]:
-    """Return the means of `precision`, `recall` and `f1` over the classes that have images.
-
-    A class that nothing was taken for counts with precision 0.
-    """
-    present = [row for row in rows if row.support]
-    return {
-        key: math.fsum(getattr(row, key) or 0.0 for row in present) / len(present)
-        for key in ("precision", "recall", "f1")
-    }
-
-
-def confusion_matrix(answers: Answers, class_num: int) -> np.ndarray:
-    """Return the counts int64 (class_num, class_num): a row a true class, a column an answer."""
-    cells = answers.label * class_num + answers.predicted
-    return np.bincount(cells, minlength=class_num**2).reshape(class_num, class_num)
-
-
-def confused_pairs(answers: Answers) -> list[Confusion]:
-    """Return what was taken for what, the most frequent first."""
-    support = np.bincount(answers.label)
-    wrong = np.stack([answers.label, answers.predicted], 1)[answers.wrong]
-    pairs, counts = np.unique(wrong, axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return [
-        Confusion(int(a), int(b), int(n), int(n) / int(support[a]))
-        for (a, b), n in zip(pairs[order], counts[order], strict=True)
-    ]
-
-
-def calibrate(answers: Answers, bins: int = 15) -> Calibration:
-    """Compare confidence with accuracy."""
-    edges = np.linspace(0, 1, bins + 1)
-    at = np.clip(np.searchsorted(edges, answers.confidence, side="left") - 1, 0, bins - 1)
-    count = np.bincount(at, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        confidence = np.bincount(at, answers.confidence, minlength=bins) / count
-        accuracy = np.bincount(at, ~answers.wrong, minlength=bins) / count
-    gaps = np.nan_to_num(np.abs(accuracy - confidence))
-    return Calibration(
-        edges, count, confidence, accuracy, float((gaps * count).sum() / count.sum())
-    )
-
-
-def class_table(rows: Sequence[ClassRow]) -> str:
+def class_table(rows: Rows) -> str:
     """Return the rows as aligned text."""
 
     def number(value: float | None) -> str:
         return f"{'-':>9}" if value is None else f"{value:9.4f}"
 
-    width = min(32, max(len(row.name) for row in rows))
+    width = max(5, min(32, max(len(row.name) for row in rows)))
     lines = [f"{'class':<{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'support':>8}"]
     for row in rows:
         numbers = " ".join(number(v) for v in (row.precision, row.recall, row.f1))
@@ -169,103 +77,100 @@ def class_table(rows: Sequence[ClassRow]) -> str:
     return "\n".join(lines)
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def _calibration(found: Evaluation) -> Calibration:
+    answers = found.answers
+    if isinstance(answers, LabelSets):
+        scores, labels = answers.scores[answers.read], answers.labels[answers.read]
+        decided = scores > 0.5
+        confidence = np.where(decided, scores, 1 - scores)
+        return calibrate(confidence.ravel(), (decided == labels).ravel())
+    return calibrate(answers.confidence[answers.read], ~answers.wrong[answers.read])
+
+
+def report_data(found: Evaluation) -> dict[str, Any]:
+    """Return the means, the macro means, the calibration error and the classes, as JSON can say."""
+    rows = rows_of(found)
+    data = {
+        "images": found.count,
+        "unreadable": found.unreadable,
+        **found.means,
+        "macro": macro_means(rows),
+        "calibration_error": _calibration(found).error,
+        "classes": [row._asdict() for row in rows],
+        "seconds": found.seconds,
+    }
+    if isinstance(found.answers, LabelSets):
+        data["micro"] = micro_means(found.answers, found.threshold)
+        data["threshold"] = found.threshold
+    return data
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
 
 
-def write_class_rows(path: Path, rows: Sequence[ClassRow]) -> None:
+def write_class_rows(path: Path, rows: Rows) -> None:
     """Write the rows as a CSV file; what is undefined is left empty."""
-    _write_csv(path, ClassRow._fields, rows)
+    _write_csv(path, rows[0]._fields, rows)
 
 
-def report_data(found: Evaluation, names: Sequence[str]) -> dict[str, Any]:
-    """Return the means, the macro means, the calibration error and the classes, as JSON can say."""
-    rows = class_rows(found.answers, names)
-    return {
-        "images": found.count,
-        **found.means,
-        "macro": macro_means(rows),
-        "calibration_error": calibrate(found.answers).error,
-        "classes": [row._asdict() for row in rows],
-        "seconds": found.seconds,
-    }
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return a Markdown table."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            return f"{value:.4f}"
+        return "" if value is None else str(value).replace("|", "\\|")
+
+    lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _markdown(found: Evaluation, names: Sequence[str], matrix: bool, mistakes: bool) -> str:
-    data = report_data(found, names)
-    rows = [ClassRow(**row) for row in data["classes"]]
-    weakest = sorted((r for r in rows if r.f1 is not None), key=lambda r: r.f1 or 0.0)[:20]
+def _markdown(found: Evaluation, pictures: Sequence[tuple[str, str]]) -> list[str]:
+    data, rows, names = report_data(found), rows_of(found), found.names
+    numbers: list[tuple[str, object]] = [("images", found.count)]
+    if found.unreadable:
+        numbers.append(("of them unreadable, counted as wrong", found.unreadable))
+    numbers += [(name, f"{mean:.5f}") for name, mean in found.means.items()]
+    for kind in ("macro", "micro"):
+        numbers += [(f"{kind} {k}", f"{v:.5f}") for k, v in data.get(kind, {}).items()]
+    numbers.append(("expected calibration error", f"{data['calibration_error']:.5f}"))
+    lines = ["# Evaluation", "", *_table(("", ""), numbers)]
 
-    def cell(text: object) -> str:
-        return str(text).replace("|", "\\|")
-
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.4f}"
-
-    lines = ["# Evaluation", "", "| | |", "|---|---|", f"| images | {found.count} |"]
-    lines += [f"| {name} | {mean:.5f} |" for name, mean in found.means.items()]
-    lines += [f"| macro {name} | {mean:.5f} |" for name, mean in data["macro"].items()]
-    lines.append(f"| expected calibration error | {data['calibration_error']:.5f} |")
-    shown = f"The {len(weakest)} weakest of {len(rows)} classes" if len(rows) > 20 else "Classes"
-    lines += ["", f"## {shown}, by F1", ""]
-    lines += ["| class | precision | recall | F1 | images |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {cell(r.name)} | {number(r.precision)} | {number(r.recall)} | {number(r.f1)} "
-        f"| {r.support} |"
-        for r in weakest
-    ]
+    weakest = sorted((row for row in rows if row.f1 is not None), key=lambda row: row.f1 or 0.0)
+    few = len(rows) <= _ROWS
+    lines += ["", "## Classes, the weakest first" if few else f"## The {_ROWS} weakest classes", ""]
+    columns = ["name", "precision", "recall", "f1", "support"]
+    if isinstance(found.answers, LabelSets):
+        columns += ["average_precision", "best_threshold", "best_f1"]
+    chosen = [[getattr(row, column) for column in columns] for row in weakest[:_ROWS]]
+    lines += _table([column.replace("_", " ") for column in columns], chosen)
     lines += ["", "All of them: [classes.csv](classes.csv)."]
-    pairs = confused_pairs(found.answers)[:20]
-    if pairs:
-        lines += ["", "## What was taken for what", ""]
-        lines += ["| is | taken for | images | of its class |", "|---|---|---|---|"]
-        lines += [
-            f"| {cell(names[p.label])} | {cell(names[p.predicted])} | {p.count} | {p.share:.1%} |"
-            for p in pairs
-        ]
-    lines += ["", "![Confusion matrix](confusion.png)"] if matrix else []
-    lines += ["", "## Confidence", "", "![Reliability diagram](reliability.png)"]
-    if mistakes:
-        lines += ["", "## The worst mistakes", "", "![The worst mistakes](mistakes.png)", ""]
-        lines += ["Every image with its answer: [answers.csv](answers.csv), the worst first."]
-    return "\n".join(lines) + "\n"
+
+    if isinstance(found.answers, Answers):
+        pairs = confused_pairs(found.answers)[:_ROWS]
+        if pairs:
+            lines += ["", "## What was taken for what", ""]
+            lines += _table(
+                ("is", "taken for", "images", "share of its class"),
+                [(names[p.label], names[p.predicted], p.count, p.share) for p in pairs],
+            )
+    for title, file in pictures:
+        lines += ["", f"## {title}", "", f"![{title}]({file})"]
+    return [*lines, "", "Every image with its answer, the worst first: [answers.csv](answers.csv)."]
 
 
-def write_report(
-    folder: str | Path,
-    found: Evaluation,
+def _write_single(
+    folder: Path,
+    answers: Answers,
     names: Sequence[str],
     path_of: Callable[[int], str],
-    image_of: Callable[[int], np.ndarray],
-) -> None:
-    """Write the files of a report; those of an earlier one are replaced.
-
-    `report.md` for reading, `report.json` for machines, `classes.csv`, `confusion.csv` (a row a
-    true class, up to 2000 classes), `confused.csv`, `answers.csv` (every image, the worst mistake
-    first), `confusion.png`, `reliability.png` and `mistakes.png`.
-
-    Args:
-        folder: where to; it is made if it is missing.
-        found: the evaluation.
-        names: of the classes.
-        path_of: gives the path of the image at an index of the data set.
-        image_of: gives that image as the model saw it, uint8 (H, W, 3).
-
-    Raises:
-        RunError: the folder cannot be written.
-    """
-    folder, answers = Path(folder), found.answers
-    rows = class_rows(answers, names)
+) -> list[tuple[int, str]]:
+    """Write what is only made of images with one class; return the mistakes and their captions."""
     pairs = confused_pairs(answers)
-    worst_first = np.argsort(-answers.surprise, kind="stable")
-    worst_first = worst_first[np.argsort(~answers.wrong[worst_first], kind="stable")]
-    mistakes = worst_first[: min(_MISTAKES, int(answers.wrong.sum()))].tolist()
-    matrix = None
-
-    write_class_rows(folder / "classes.csv", rows)
     _write_csv(
         folder / "confused.csv",
         ("label", "name", "predicted", "predicted_name", "count", "share"),
@@ -282,40 +187,109 @@ def write_report(
             [(name, *counts) for name, counts in zip(names, matrix.tolist(), strict=True)],
         )
         confusion_picture(matrix, names, folder / "confusion.png")
+    worst_first = np.argsort(-answers.surprise, kind="stable")
+    worst_first = worst_first[np.argsort(~answers.wrong[worst_first], kind="stable")]
+
+    def row(i: int) -> tuple[object, ...]:
+        path, label = path_of(int(answers.index[i])), answers.label[i]
+        if not answers.read[i]:
+            return (path, label, names[label], "", "unreadable", "", "", "")
+        predicted = answers.predicted[i]
+        numbers = (f"{answers.confidence[i]:.6f}", answers.rank[i], f"{answers.surprise[i]:.6f}")
+        return (path, label, names[label], predicted, names[predicted], *numbers)
+
     _write_csv(
         folder / "answers.csv",
         ("image", "label", "name", "predicted", "predicted_name", "confidence", "rank", "surprise"),
-        [
-            (
-                path_of(int(answers.index[i])),
-                answers.label[i],
-                names[answers.label[i]],
-                answers.predicted[i],
-                names[answers.predicted[i]],
-                f"{answers.confidence[i]:.6f}",
-                answers.rank[i],
-                f"{answers.surprise[i]:.6f}",
-            )
-            for i in worst_first
-        ],
+        map(row, worst_first.tolist()),
     )
-    reliability_diagram(calibrate(answers), folder / "reliability.png")
-    if mistakes:
-        tiles = [
-            Tile(
-                image_of(int(answers.index[i])),
-                f"{shorten(names[answers.predicted[i]], 17)} {answers.confidence[i]:.2f}\n"
-                f"is {shorten(names[answers.label[i]], 19)}",
-                wrong=True,
-            )
-            for i in mistakes
-        ]
-        prediction_grid(tiles, folder / "mistakes.png")
+    mistakes = [i for i in worst_first.tolist() if answers.wrong[i] and answers.read[i]]
+    return [
+        (
+            int(answers.index[i]),
+            f"{shorten(names[answers.predicted[i]], 17)} {answers.confidence[i]:.2f}\n"
+            f"is {shorten(names[answers.label[i]], 19)}",
+        )
+        for i in mistakes[:_MISTAKES]
+    ]
+
+
+def _write_multi(
+    folder: Path,
+    found: LabelSets,
+    names: Sequence[str],
+    threshold: float,
+    path_of: Callable[[int], str],
+) -> list[tuple[int, str]]:
+    """Write what is only made of images with several labels; return mistakes and captions."""
+    curves = [
+        (name, precision_recall_curve(labels, scores))
+        for name, labels, scores in zip(names, found.labels.T, found.scores.T, strict=True)
+        if labels.any()
+    ]
+    precision_recall_picture(
+        [(name, precision, recall) for name, (precision, recall, _) in curves],
+        folder / "precision_recall.png",
+    )
+    given = found.scores > threshold
+    error = np.where(given != found.labels, np.abs(found.scores - found.labels), 0.0)
+    error[~found.read] = 2.0
+    worst_first = np.argsort(-error.max(1), kind="stable").tolist()
+
+    def row(i: int) -> tuple[object, ...]:
+        has = [names[c] for c in np.flatnonzero(found.labels[i]).tolist()]
+        got = [f"{names[c]} {found.scores[i, c]:.4f}" for c in np.flatnonzero(given[i]).tolist()]
+        path = path_of(int(found.index[i]))
+        return (path, "; ".join(has), "; ".join(got) if found.read[i] else "unreadable")
+
+    _write_csv(folder / "answers.csv", ("image", "labels", "predicted"), map(row, worst_first))
+    mistakes = []
+    for i in worst_first:
+        if found.read[i] and error[i].max() > 0:
+            c = int(error[i].argmax())
+            claim = "has" if found.labels[i, c] else "has not"
+            caption = f"{shorten(names[c], 17)} {found.scores[i, c]:.2f}\n{claim} it"
+            mistakes.append((int(found.index[i]), caption))
+    return mistakes[:_MISTAKES]
+
+
+def write_report(
+    folder: str | Path,
+    found: Evaluation,
+    path_of: Callable[[int], str],
+    image_of: Callable[[int], np.ndarray],
+) -> None:
+    """Write the files of a report; those of an earlier one are replaced.
+
+    `report.md` for reading, `report.json` for machines, `classes.csv`, `answers.csv` (every image,
+    the worst mistake first), `reliability.png` and `mistakes.png`; for images with one class
+    `confusion.csv` (a row a true class, up to 2000 classes), `confusion.png` and `confused.csv`,
+    for images with several labels `precision_recall.png`.
+
+    Args:
+        folder: where to; it is made if it is missing.
+        found: the evaluation.
+        path_of: gives the path of the image at an index of the data set.
+        image_of: gives that image as the model saw it, uint8 (H, W, 3).
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    for name in _OPTIONAL:
+        (folder / name).unlink(missing_ok=True)
+    write_class_rows(folder / "classes.csv", rows_of(found))
+    if isinstance(found.answers, LabelSets):
+        mistakes = _write_multi(folder, found.answers, found.names, found.threshold, path_of)
     else:
-        (folder / "mistakes.png").unlink(missing_ok=True)
+        mistakes = _write_single(folder, found.answers, found.names, path_of)
+    if mistakes:
+        tiles = [Tile(image_of(index), caption, wrong=True) for index, caption in mistakes]
+        prediction_grid(tiles, folder / "mistakes.png")
+    reliability_diagram(_calibration(found), folder / "reliability.png")
     with replacing(folder / "report.json") as file:
-        text = json.dumps(report_data(found, names), ensure_ascii=False, indent=1)
+        text = json.dumps(report_data(found), ensure_ascii=False, indent=1)
         file.write_text(text + "\n", encoding="utf-8")
+    pictures = [(title, name) for name, title in _PICTURES.items() if (folder / name).exists()]
     with replacing(folder / "report.md") as file:
-        text = _markdown(found, names, matrix is not None, bool(mistakes))
-        file.write_text(text, encoding="utf-8")
+        file.write_text("\n".join(_markdown(found, pictures)) + "\n", encoding="utf-8")

@@ -31,7 +31,7 @@ class Progress:
         epoch: how many are complete, with their evaluation.
         step: updates done of the epoch that follows.
         totals: the sums of that epoch so far (see `Totals`).
-        best_top1: of all evaluations; None where there was none.
+        best_metric: of all evaluations; None where there was none.
         best_epoch: after which it was found.
         stale: evaluations since the best.
         watched: what `ReduceOnPlateau` watches, of each evaluation after the warm-up.
@@ -41,7 +41,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     totals: dict[str, Any] = field(default_factory=dict)
-    best_top1: float | None = None
+    best_metric: float | None = None
     best_epoch: int = 0
     stale: int = 0
     watched: list[float] = field(default_factory=list)
@@ -116,7 +116,7 @@ class TrainState:
         files[".pdstates"] = {
             # As PaddleClas names them.
             "epoch": self.progress.epoch,
-            "metric": self.progress.best_top1,
+            "metric": self.progress.best_metric,
             "optimizer": type(self.optimizer).__name__,
             "pdparams": "averaged" if self.average else "raw",
             "scaler": self.precision.state_dict(),
@@ -152,7 +152,7 @@ class TrainState:
         if checkpoint.published:
             metric = state.get("metric")
             self.progress = Progress(
-                epoch=checkpoint.epoch, best_top1=float(metric) if metric else None
+                epoch=checkpoint.epoch, best_metric=float(metric) if metric else None
             )
             accumulators = self._translated(checkpoint)
         else:

@@ -12,6 +12,7 @@ import numpy as np
 from paddle import Tensor
 
 from ppcls.config import Config
+from ppcls.config.metric import TopkAcc
 from ppcls.config.optimizer import ReduceOnPlateau
 from ppcls.data.loader import Batch
 from ppcls.engine import distributed
@@ -22,6 +23,7 @@ from ppcls.engine.checkpoint import (
     remove_checkpoint,
     write_checkpoint,
 )
+from ppcls.engine.evaluate import deciding_metric
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
 from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
 from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
@@ -29,6 +31,7 @@ from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import learning_rate_schedule
 from ppcls.engine.prepare import set_training, statistics
 from ppcls.engine.record import record_start
+from ppcls.engine.report import rows_of, write_class_rows
 from ppcls.engine.setup import seed_everything, select_device
 from ppcls.engine.signals import Interrupted, Stopped, StopRequest
 from ppcls.errors import ConfigError, RunError
@@ -44,13 +47,16 @@ class TrainResult:
     Attributes:
         folder: where checkpoints, configuration, logs and curves are.
         best: the weights of the best evaluation; the latest where there was none.
-        best_top1: their top-1 accuracy, 0 to 1; None where there was no evaluation.
+        best_metric: their top-1 accuracy, or what else says which are the best (see
+            `deciding_metric`), 0 to 1; None where there was no evaluation.
+        metric: its name.
         seconds: how long the run took, evaluations included.
     """
 
     folder: Path
     best: Path
-    best_top1: float | None
+    best_metric: float | None
+    metric: str
     seconds: float
 
 
@@ -64,8 +70,9 @@ class Trainer:
         self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
-        topk = [k for metric in config.Metric.Train for k in metric.topk]
-        self.topk = clip_topk(topk, config.Arch.class_num)
+        ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
+        decisions = [m for m in config.Metric.Train if not isinstance(m, TopkAcc)]
+        self.counted = clip_topk(ks, config.Arch.class_num), decisions
         self.loss_name = type(config.Loss.Train[0]).__name__ if len(config.Loss.Train) == 1 else ""
         samples = loader.dataset.samples
         self.watch = LossWatch(samples)
@@ -89,7 +96,7 @@ class Trainer:
             self.end_epoch(progress.epoch + 1)
             if options.early_stop_patience and progress.stale >= options.early_stop_patience:
                 self.log.line(
-                    f"stopped early: no better top-1 in {progress.stale} evaluations "
+                    f"stopped early: no better metric in {progress.stale} evaluations "
                     f"(Global.early_stop_patience)"
                 )
                 break
@@ -98,7 +105,7 @@ class Trainer:
         """Train for one epoch (counted from 1), or what is left of it."""
         options, state, progress = self.options, self.state, self.state.progress
         rate = learning_rate_schedule(self.schedule, options.epochs, self.steps, progress.watched)
-        totals = Totals(self.topk)
+        totals = Totals(*self.counted)
         if progress.totals and distributed.rank() == 0:
             totals.load_state_dict(progress.totals)
         set_training(state.model)
@@ -229,7 +236,7 @@ class Trainer:
         return due or epoch == options.epochs
 
     def evaluate_epoch(self, epoch: int) -> bool:
-        """Evaluate; return whether no earlier evaluation had a higher top-1."""
+        """Evaluate; return whether no earlier evaluation was better."""
         assert self.evaluate is not None
         state, progress = self.state, self.state.progress
         # Every process evaluates the model that is saved.
@@ -241,15 +248,20 @@ class Trainer:
         except Interrupted:
             self.save()
             self.raise_stopped()
-        top1, best = found.means["top1"], progress.best_top1
-        is_best = best is None or top1 >= best
-        progress.stale = 0 if best is None or top1 > best else progress.stale + 1
+        score, best = found.score, progress.best_metric
+        is_best = best is None or score >= best
+        progress.stale = 0 if best is None or score > best else progress.stale + 1
         if is_best:
-            progress.best_top1, progress.best_epoch = top1, epoch
+            progress.best_metric, progress.best_epoch = score, epoch
+            if distributed.rank() == 0:
+                write_class_rows(self.folder.path / "classes.csv", rows_of(found))
         if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
-            progress.watched.append(found.means["loss" if self.schedule.mode == "min" else "top1"])
+            progress.watched.append(found.means["loss"] if self.schedule.mode == "min" else score)
         self.log.record("eval", epoch=epoch, **found.means)
-        self.log.evaluation(epoch, found.means, progress.best_top1 or 0.0)
+        best_text = f"best {found.metric}: {progress.best_metric:.5f}"
+        self.log.evaluation(epoch, found.means, best_text)
+        if found.unreadable:
+            self.log.line(f"{found.unreadable} images that cannot be read are counted as wrong")
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
@@ -296,7 +308,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
     `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
     `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
-    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl` and `curves.png`.
+    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv`
+    (how well `best_model` knows each class).
 
     `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
     stopped; `auto` is the newest in the run's own folder, if there is one.
@@ -356,6 +369,7 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         trainer.run()
     if is_first:
         training_curves(log.metrics_path, folder.path / "curves.png")
-    chosen = "latest" if progress.best_top1 is None else "best_model"
+    chosen = "latest" if progress.best_metric is None else "best_model"
     best = Path(f"{folder.checkpoint(chosen)}.pdparams")
-    return TrainResult(folder.path, best, progress.best_top1, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return TrainResult(folder.path, best, progress.best_metric, deciding_metric(config), seconds)
