@@ -1,5 +1,6 @@
 # make demo    train, evaluate, export and predict on real pictures (about five minutes, two cores)
 # make test    run the tests
+# make test-slow  run the tests that take long, too long for `make test`
 # make lint    check style and types
 #
 # All of them work in .venv, which the first one makes. PYTHON=python3.12 chooses another Python.
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +43,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .

@@ -92,7 +92,7 @@ def _caption(shares: np.ndarray, names: Sequence[str]) -> str:
     order = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= 0.005]
     if all(shares[i] > 0.995 for i in order):
         return ", ".join(names[i] for i in order)
-    return "\n".join(f"{shares[i]:.2f} {names[i]}" for i in order[:3])
+    return "\n".join(f"{shares[i]:.0%} {names[i]}" for i in order[:3])
 
 
 def _mix(

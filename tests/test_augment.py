@@ -19,6 +19,7 @@ from ppcls.data.transforms import (
     AugMix,
     AutoAugment,
     ColorJitter,
+    CropImage,
     Cutout,
     DecodeImage,
     GridMask,
@@ -318,7 +319,8 @@ def test_pillow_and_opencv_resize_as_themselves() -> None:
 
     picture = Image.fromarray(photo())
     for interpolation in ("box", "hamming", "lanczos", "nearest", None):
-        op = ResizeImage(size=[20, 10], backend="PIL", interpolation=interpolation)
+        given = {"interpolation": interpolation} if interpolation else {}
+        op = ResizeImage(size=[20, 10], backend="PIL", **given)
         resample = getattr(Image.Resampling, (interpolation or "bicubic").upper())
         expected = np.asarray(picture.resize((20, 10), resample))
         np.testing.assert_array_equal(op(photo(), rng()), expected)
@@ -326,6 +328,26 @@ def test_pillow_and_opencv_resize_as_themselves() -> None:
         ResizeImage(size=[20, 10])(photo(), rng()),
         cv2.resize(photo(), (20, 10), interpolation=cv2.INTER_LINEAR),
     )
+
+
+@pytest.mark.parametrize("use_log_aspect", [False, True])
+def test_random_crops_have_the_stated_ratios(use_log_aspect: bool) -> None:
+    # A picture whose pixels say where they are: a crop's sides can be read off its corners.
+    where = np.zeros((200, 200, 3), np.uint8)
+    where[..., 0], where[..., 1] = np.arange(200)[:, None], np.arange(200)
+    op = RandCropImage(
+        size=50, scale=[0.1, 0.1], ratio=[0.25, 4], use_log_aspect=use_log_aspect,
+        interpolation="nearest",
+    )  # fmt: skip
+    generator, ratios = rng(), []
+    for _ in range(400):
+        out = op(where, generator)
+        height, width = (out[-1, -1, :2].astype(float) - out[0, 0, :2]).tolist()
+        ratios.append(width / height)
+    assert 0.2 < min(ratios) < 0.5
+    assert 3.5 < max(ratios) < 4.6
+    wide = np.mean(np.array(ratios) > 1)
+    assert abs(wide - (0.5 if use_log_aspect else 0.8)) < 0.06
 
 
 # Operations after NormalizeImage ------------------------------------------------------------------
@@ -346,10 +368,11 @@ ERASERS = [
 def test_what_follows_normalisation_works_on_normalised_numbers(
     op: Transform, to_chw: list
 ) -> None:
-    pipeline = Pipeline([DecodeImage(), NORMALIZE, *to_chw, op])
+    pipeline = Pipeline([DecodeImage(), CropImage(size=[64, 48]), NORMALIZE, *to_chw, op])
+    larger = np.pad(photo(), ((4, 4), (4, 4), (0, 0)))
     published = (photo() / 255 - np.array(NORMALIZE.mean)) / np.array(NORMALIZE.std)
     for seed in range(20):
-        out = pipeline(photo(), rng(seed))
+        out = pipeline(larger, rng(seed))
         assert out.dtype == np.float32
         expected = op(published.astype(np.float32), rng(seed))
         np.testing.assert_allclose(out, expected, atol=1e-6)
@@ -461,6 +484,7 @@ MISTAKES = [
         {"ResizeImage": {"size": 9, "backend": "pil", "interpolation": "area"}},
         "interpolates by nearest, bilinear, bicubic, box, lanczos, hamming; not by area",
     ),
+    ({"ResizeImage": {"size": 9, "backend": "skimage"}}, "Input should be 'cv2' or 'pil'"),
     ({"NormalizeImage": {"channel_num": 4}}, "Input should be 3"),
     ({"NormalizeImage": {"output_fp16": True}}, "Input should be False"),
     ({"TimmAutoAugment": {"config_str": "randm9"}}, "policy 'randm9' is not one of rand, augmix"),

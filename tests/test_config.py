@@ -75,6 +75,15 @@ MISTAKES = [
         "Infer.transforms.1: expected a map of one key, one of DecodeImage, ResizeImage",
     ),
     ("Infer.transforms.1={ResizeImage: {}}", "set exactly one of size and resize_short"),
+    (
+        "Infer.transforms.1.ResizeImage.backend=skimage",
+        "transforms.1.ResizeImage.backend: expected 'cv2' or 'pil', not 'skimage'",
+    ),
+    ("DataLoader.Train.sampler={name: PKSample}", "Train.sampler.name: 'PKSample' is not one of"),
+    (
+        "DataLoader.Train.dataset.transform_ops.2={RandomErasing: {mode: pixel}}",
+        "transform_ops: RandomErasing with mode: pixel fills with normalised numbers",
+    ),
     ("Infer.transforms.1.ResizeImage.siez=3", "unknown key; did you mean 'size'?"),
     ("Infer.transforms.9.ResizeImage.size=3", "expected an index from 0 to 2, not '9'"),
     ("Infer.transforms.2.NormalizeImage.scale=1/0", "a fraction such as 1.0/255.0, not '1/0'"),

@@ -32,9 +32,9 @@ def launch(config: Path, output: Path, *more: str, command: str = "train") -> su
     """Start two processes by Paddle's launcher; their logs go to `output/../log`."""
     return subprocess.Popen(
         [
-            *[sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"],
-            *["--log_dir", str(output.parent / "log"), str(ROOT / f"tools/{command}.py")],
-            *["-c", str(config), "-o", f"Global.output_dir={output}", *more],
+            *(sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"),
+            *("--log_dir", str(output.parent / "log"), str(ROOT / f"tools/{command}.py")),
+            *("-c", str(config), "-o", f"Global.output_dir={output}", *more),
         ],
         stdout=(output.parent / "launch.txt").open("a"),
         stderr=subprocess.STDOUT,
@@ -99,7 +99,7 @@ def workers(run: subprocess.Popen) -> list[int]:
             continue
         pid = int(path.parent.name)
         rank = [v for v in variables if v.startswith(b"PADDLE_TRAINER_ID=")]
-        if rank and os.getsid(pid) == run.pid:
+        if rank and f"\nPPid:\t{run.pid}\n" in (path.parent / "status").read_text():
             found[int(rank[0].partition(b"=")[2])] = pid
     return [found[rank] for rank in sorted(found)]
 
@@ -127,6 +127,7 @@ def test_a_killed_process_ends_the_run_which_is_resumed(config: Path, tmp_path: 
     assert steps[-1][0] == 4
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_launcher_saves(config: Path, tmp_path: Path) -> None:
     run = launch(config, tmp_path / "out", "Global.save_steps=null", "Global.epochs=40")
     deadline = time.monotonic() + 90
@@ -145,8 +146,8 @@ def start_ranks(configs: list[Path], output: Path, port: int) -> list[subprocess
     return [
         subprocess.Popen(
             [
-                *[sys.executable, str(ROOT / "tools/train.py"), "-c", str(config)],
-                *["-o", f"Global.output_dir={output}"],
+                *(sys.executable, str(ROOT / "tools/train.py"), "-c", str(config)),
+                *("-o", f"Global.output_dir={output}"),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -183,6 +184,7 @@ def test_another_configuration_on_a_rank_is_named(config: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_named(config: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -193,4 +195,4 @@ def test_a_port_in_use_is_named(config: Path, tmp_path: Path) -> None:
         finally:
             run.kill()
     assert run.returncode == 1
-    assert re.search(r"rank 0: cannot meet the other 1 processes at .*port in use", text)
+    assert re.search(r"rank 0: cannot meet the other 1 processes at .*: the port is in use", text)

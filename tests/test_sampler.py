@@ -253,3 +253,13 @@ def test_weights_that_do_not_fit_the_labels_are_named(config_file, overrides) ->
     assert config.DataLoader.Train
     with pytest.raises(ConfigError, match="class_weights has 2 entries: it needs one for each of"):
         build_loader(config.DataLoader.Train, 3, 0)
+
+
+def test_samples_of_several_classes_have_no_class_to_draw_by() -> None:
+    pytest.importorskip("paddle")
+    from ppcls.config.sampler import WeightedRandomSampler as Options
+    from ppcls.engine.sampling import build_sampler
+
+    options = Options(name="WeightedRandomSampler", batch_size=2)
+    with pytest.raises(ConfigError, match="WeightedRandomSampler needs samples of one class each"):
+        build_sampler(options, [(0, 1), (1, 1)], 0)

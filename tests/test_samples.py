@@ -45,9 +45,9 @@ def test_mixed_images_carry_mixed_labels(config_file: Path, overrides: list[str]
     columns, rows = sample_rows(load_config(config_file, [*overrides, CROP, ERASE, MIX]))
     assert columns[-2:] == ["epoch 1, mixed", "epoch 2, mixed"]
     captions = [tile.caption for row in rows for tile in row[-2:]]
-    shares = [[float(line.split()[0]) for line in c.splitlines()] for c in captions if "\n" in c]
+    shares = [[int(line.split("%")[0]) for line in c.splitlines()] for c in captions if "\n" in c]
     assert shares
-    assert all(sum(each) == pytest.approx(1, abs=0.011) for each in shares)
+    assert all(sum(each) == pytest.approx(100, abs=1) for each in shares)
 
 
 def test_the_command_writes_a_picture(

@@ -30,7 +30,7 @@ def check_pipeline(ops: list) -> list:
     try:
         Pipeline(ops)
     except ConfigError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(str(error).removeprefix("transform_ops: ")) from None
     return ops
 
 

@@ -149,6 +149,8 @@ def explain(
     """
     messages: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
+        if item["type"] == "default_factory_not_called":
+            continue  # it would have followed from an option that is wrong, and named already
         # Pydantic's location also names the chosen union members, which are no keys of the file.
         key: Key = ()
         value = data
@@ -165,7 +167,8 @@ def explain(
         if item["type"] == "missing":
             key = (*key, item["loc"][-1])
         elif item["type"].startswith("union_tag"):
-            key = (*key, item["ctx"]["discriminator"].strip("'"))
+            by = item["ctx"]["discriminator"].strip("'")
+            key = (*key, "name" if by.endswith("()") else by)  # a function looks at the name too
         origin = _origin(key, origins) or file
         if item["type"] == "value_error":
             # What does not go together was made so by an override inside, if there is one.

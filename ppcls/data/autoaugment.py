@@ -528,12 +528,12 @@ def _augmix(
 ) -> np.ndarray:
     """Mix `width` chains of `depth` (-1: 1 to 3) augmentations, and the mixture with the image."""
     weights, share = rng.dirichlet([alpha] * width), rng.beta(alpha, alpha)
-    mixed = (1 - share) * image
+    mixed = np.float32(1 - share) * image
     for weight in weights:
         picture = _as_pillow(image)
         for _ in range(depth if depth > 0 else int(rng.integers(1, 4))):
             picture = augment(picture)
-        mixed += share * weight * np.asarray(picture)
+        mixed += np.float32(share * weight) * np.asarray(picture)
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 

@@ -61,7 +61,9 @@ class ImageDataset:
         return len(self.samples)
 
     def load(self, index: int, epoch: int, copy: int = 0) -> np.ndarray:
-        """Return the image of a sample, uint8 (H, W, 3), augmented as copy number `copy`.
+        """Return the image of a sample, (H, W, 3), transformed as copy number `copy`.
+
+        It is uint8, or float32 where transforms follow `NormalizeImage`.
 
         Raises:
             ImageError: the file cannot be decoded.

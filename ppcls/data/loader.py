@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     """Images with their labels.
 
     Attributes:
-        images: uint8 (N, H, W, 3).
+        images: (N, H, W, 3), uint8, or float32 where transforms follow `NormalizeImage`.
         labels: classes int64 (N,), or of a multi-label data set float32 (N, C).
         indices: which samples of the data set they are, int64 (N,).
         unreadable: the samples of this batch that are not among them.

@@ -73,8 +73,10 @@ class _Resizing(Transform):
     Pillow smooths what it makes smaller; OpenCV does so with `area` alone.
     """
 
-    interpolation: Interpolation | None = None
     backend: Literal["cv2", "pil"] = "cv2"
+    interpolation: Interpolation = Field(
+        default_factory=lambda options: "bilinear" if options["backend"] == "cv2" else "bicubic"
+    )
 
     @field_validator("backend", mode="before")
     @classmethod
@@ -84,7 +86,7 @@ class _Resizing(Transform):
     @model_validator(mode="after")
     def _known(self) -> _Resizing:
         known = _CV2 if self.backend == "cv2" else _PILLOW
-        if self.interpolation and self.interpolation not in known:
+        if self.interpolation not in known:
             raise ValueError(
                 f"backend {self.backend} interpolates by {', '.join(known)}; not by "
                 f"{self.interpolation}"
@@ -93,8 +95,8 @@ class _Resizing(Transform):
 
     def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if self.backend == "cv2":
-            return cv2.resize(image, size, interpolation=_CV2[self.interpolation or "bilinear"])
-        resample = _PILLOW[self.interpolation or "bicubic"]
+            return cv2.resize(image, size, interpolation=_CV2[self.interpolation])
+        resample = _PILLOW[self.interpolation]
         return np.array(Image.fromarray(image).resize(size, resample))
 
 
@@ -170,7 +172,8 @@ class RandCropImage(_Resizing):
     """Crop a random part, `scale` of the area and `ratio` wide to high, and resize it to `size`.
 
     The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the area and
-    the ratio evenly, and the area limited to what fits, so that no draw is ever rejected.
+    the ratio (`use_log_aspect`: its logarithm) evenly, and the area limited to what fits, so that
+    no draw is ever rejected.
     """
 
     random: ClassVar[bool] = True
@@ -178,6 +181,7 @@ class RandCropImage(_Resizing):
     size: Size
     scale: Range = [0.08, 1.0]
     ratio: Range = [3 / 4, 4 / 3]
+    use_log_aspect: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> RandCropImage:
@@ -190,7 +194,12 @@ class RandCropImage(_Resizing):
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a random part of the image, resized."""
         height, width = image.shape[:2]
-        aspect = math.sqrt(rng.uniform(self.ratio[0], self.ratio[1]))
+        least, most = self.ratio
+        if self.use_log_aspect:
+            ratio = math.exp(rng.uniform(math.log(least), math.log(most)))
+        else:
+            ratio = rng.uniform(least, most)
+        aspect = math.sqrt(ratio)
         fits = min(width / height / aspect**2, height / width * aspect**2)
         area = rng.uniform(min(self.scale[0], fits), min(self.scale[1], fits))
         side = math.sqrt(area * width * height)
@@ -329,7 +338,9 @@ class Pipeline:
         for op in self.image_ops:
             source = op(source, rng)
         if self.normalize_op and self.float_ops:
-            source = source * self.normalize_op.affine.scale + self.normalize_op.affine.bias
+            scale, bias = self.normalize_op.affine
+            values = np.arange(256, dtype=np.float32)[:, None] * scale + bias
+            source = cv2.LUT(source, values[None])
             for op in self.float_ops:
                 source = op(source, rng)
         return source

@@ -6,6 +6,7 @@ other. In a single process every function here does nothing, at no cost.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -63,17 +64,42 @@ def init_processes() -> None:
     """
     if world_size() == 1 or dist.is_initialized():
         return
+    master = os.environ.get("PADDLE_MASTER", "")
+    if rank() == 0:
+        _check_port(master)
+    if paddle.device.get_device() == "cpu":
+        # The launcher says so itself; other schedulers know nothing of it.
+        os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
     try:
         dist.init_parallel_env()
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        master = os.environ.get("PADDLE_MASTER") or os.environ.get("MASTER_ADDR") or "the master"
         raise RunError(
-            f"rank {rank()}: cannot meet the other {world_size() - 1} processes at {master}: "
-            f"{reason}; is the port in use (choose another with --master HOST:PORT), or closed by "
-            "a firewall?"
+            f"rank {rank()}: cannot meet the other {world_size() - 1} processes at "
+            f"{master or 'the master'}: {reason}"
         ) from None
     _peers[:] = [_Peer(*peer) for peer in gather((socket.gethostname(), os.getpid()))]
+
+
+def _check_port(master: str) -> None:
+    """Make sure that rank 0 can listen at the meeting point; Paddle would abort, without a word.
+
+    Raises:
+        RunError: another process does.
+    """
+    host, _, port = master.rpartition(":")
+    if not port.isdecimal():
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise RunError(
+                    f"rank 0: cannot meet the other {world_size() - 1} processes at {master}: the "
+                    "port is in use; start again, or choose another with --master HOST:PORT"
+                ) from None
 
 
 def gather(value: T) -> list[T]:

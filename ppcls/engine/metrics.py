@@ -70,7 +70,11 @@ class Totals:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums over all processes as plain numbers; waits for the device."""
-        own = np.zeros(1 + len(self.topk)) if self._sums is None else self._sums.numpy()
+        own = (
+            np.zeros(1 + len(self.topk) + len(self.decisions))
+            if self._sums is None
+            else self._sums.numpy()
+        )
         count, *sums = sum_over_ranks(np.array([self.count, *own], np.float64)).tolist()
         return {"count": int(count), "sums": sums}
 

@@ -92,7 +92,7 @@ def _usable_devices(others: list[str]) -> list[str]:
 
 
 class Normalize(nn.Layer):
-    """uint8 images (N, H, W, 3) to the model's input, float32 (N, 3, H, W), on the device."""
+    """Images (N, H, W, 3) to the model's input, float32 (N, 3, H, W), on the device."""
 
     def __init__(self, affine: Affine):
         super().__init__()
@@ -100,7 +100,7 @@ class Normalize(nn.Layer):
         self.register_buffer("bias", paddle.to_tensor(affine.bias.reshape(3, 1, 1)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 (N, H, W, 3) to float32 (N, 3, H, W)."""
+        """Map (N, H, W, 3), uint8 or float32, to float32 (N, 3, H, W)."""
         return images.transpose([0, 3, 1, 2]).astype("float32") * self.scale + self.bias
 
 
