@@ -68,6 +68,7 @@ class Trainer:
         self.options, self.schedule = config.Global, run.schedule
         self.state, self.objective, self.loader = run.state, run.objective, loader
         self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
+        self.metric = deciding_metric(config)
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
         ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
@@ -96,8 +97,8 @@ class Trainer:
             self.end_epoch(progress.epoch + 1)
             if options.early_stop_patience and progress.stale >= options.early_stop_patience:
                 self.log.line(
-                    f"stopped early: no better metric in {progress.stale} evaluations "
-                    f"(Global.early_stop_patience)"
+                    f"stopped early: no better {self.metric} in {progress.stale} evaluations "
+                    "(Global.early_stop_patience)"
                 )
                 break
 
