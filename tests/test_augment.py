@@ -545,3 +545,25 @@ def test_augmented_batches_are_the_same_with_any_number_of_workers(
     for ours, reference in zip(epoch(workers), epoch(0), strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_array_equal(ours, reference)
+
+
+def test_a_published_training_list_runs_as_it_is(colours: Path) -> None:
+    normalize = {
+        "scale": "1.0/255.0", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        "order": "",
+    }  # fmt: skip
+    entries = [  # of Swin and DeiT
+        {"DecodeImage": {"to_rgb": True, "channel_first": False}},
+        {"RandCropImage": {"size": 224, "interpolation": "bicubic", "backend": "pil"}},
+        {"RandFlipImage": {"flip_code": 1}},
+        PUBLISHED[2],
+        {"NormalizeImage": normalize},
+        PUBLISHED[4],
+    ]
+    pipeline = Pipeline(TypeAdapter(list[TransformOp]).validate_python(entries))
+    path = next(colours.rglob("*.PNG"))
+    images = [pipeline(str(path), rng(seed)) for seed in range(30)]
+    assert {(image.dtype, image.shape) for image in images} == {(np.dtype("f4"), (224, 224, 3))}
+    # What is erased goes beyond the range of pixels, which is -2.12 to 2.64.
+    erased = sum(np.abs(image).max() > 3 for image in images)
+    assert 2 <= erased <= 15

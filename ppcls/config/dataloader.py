@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -11,10 +12,11 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from ppcls.config.sampler import EvalSampler, SamplerOptions
 from ppcls.config.types import PathText, Share
 from ppcls.data.folders import folder_classes, read_image_folder
-from ppcls.data.lists import Sample, raise_problems, scan_image_list
+from ppcls.data.image import find_images
+from ppcls.data.lists import Sample, raise_problems, read_lines, scan_image_list
 from ppcls.data.mix import MixOp
 from ppcls.data.transforms import Pipeline, TransformOp
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, DataError
 from ppcls.options import Options
 
 
@@ -167,6 +169,35 @@ class ImageFolder(DatasetBase):
         return read_image_folder(self.image_root, class_num, self.classes), []
 
 
+class UnlabeledDataset(DatasetBase):
+    """Images without labels, to distil with: all in a folder, or those that a list names.
+
+    The list is a UTF-8 text file with a path on each line, relative to `image_root`.
+    """
+
+    name: Literal["UnlabeledDataset"]
+    cls_label_path: PathText | None = None
+
+    @property
+    def source(self) -> str:
+        """The list that names the images, or the folder that holds them."""
+        return self.cls_label_path or self.image_root
+
+    def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
+        """Return the images, all with the label -1, and which of the list are missing."""
+        root = Path(self.image_root)
+        if self.cls_label_path is None:
+            if not root.is_dir():
+                raise DataError(f"{root}: no such folder")
+            paths = find_images(root)
+        else:
+            paths = [root / line for _, line in read_lines(Path(self.cls_label_path), "image list")]
+        if not paths:
+            raise DataError(f"{root}: no images in this folder")
+        missing = [f"{self.source}: no such image: {path}" for path in paths if not path.is_file()]
+        return [Sample(str(path), -1) for path in paths if path.is_file()], missing
+
+
 def _dataset_name(value: Any) -> str:
     name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
     return ImageNetDataset.__name__ if name is None else str(name)
@@ -175,7 +206,8 @@ def _dataset_name(value: Any) -> str:
 DatasetOptions = Annotated[
     Annotated[ImageNetDataset, Tag("ImageNetDataset")]
     | Annotated[MultiLabelDataset, Tag("MultiLabelDataset")]
-    | Annotated[ImageFolder, Tag("ImageFolder")],
+    | Annotated[ImageFolder, Tag("ImageFolder")]
+    | Annotated[UnlabeledDataset, Tag("UnlabeledDataset")],
     Discriminator(_dataset_name),
 ]
 

@@ -52,7 +52,8 @@ def _fields_at(location: Key, root: type[Options]) -> list[str]:
         if fields:
             classes = [c for field in fields for c in _option_classes(field.annotation)]
         elif isinstance(part, str):
-            classes = [c for c in classes if part in (c.__name__, *_tags(c))]
+            # A part that names no class is a key that the user chose.
+            classes = [c for c in classes if part in (c.__name__, *_tags(c))] or classes
     return [name for c in classes for name in ([c.__name__] * issubclass(c, OneKey) + _names(c))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -47,7 +47,93 @@ class MultiLabelLoss(OneKey):
     weight_ratio: bool = False
 
 
-LossTerm: Any = one_of(CELoss, FocalLoss, MultiLabelLoss)
+class DistillationLoss(OneKey):
+    """A loss between the models of `Arch.models`, times `weight`.
+
+    `key` says of what: null (or `logits`, `output`) of the logits, or else of the output of a layer
+    that `return_patterns` of these models name.
+    """
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    key: str | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that it needs."""
+        raise NotImplementedError
+
+    @property
+    def layer(self) -> str | None:
+        """The layer whose output it compares; None for the logits."""
+        return None if self.key in ("logits", "output") else self.key
+
+
+class DistillationGTCELoss(DistillationLoss):
+    """Cross entropy of each of the models with the labels of the images (GT: ground truth)."""
+
+    model_names: Annotated[list[str], Field(min_length=1)]
+    epsilon: Share = 0.0
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that it needs."""
+        return self.model_names
+
+
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+class _PairLoss(DistillationLoss):
+    model_name_pairs: Annotated[list[Pair], Field(min_length=1)]
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that it needs."""
+        return [name for pair in self.model_name_pairs for name in pair]
+
+
+class DistillationCELoss(_PairLoss):
+    """Cross entropy of the first model of each pair with the probabilities of the second."""
+
+    epsilon: Share = 0.0
+
+
+class DistillationKLDivLoss(_PairLoss):
+    """KL divergence of the first model of each pair from the second, at a temperature.
+
+    It is multiplied by the temperature squared (Hinton et al., https://arxiv.org/abs/1503.02531).
+    """
+
+    temperature: Annotated[float, Field(gt=0)] = 4.0
+
+
+class DistillationDMLLoss(_PairLoss):
+    """The mean of the KL divergences of each pair in both directions, as SSLD and DML use.
+
+    SSLD (https://arxiv.org/abs/2103.05959) calls it the JS divergence, with a frozen teacher; in
+    deep mutual learning (https://arxiv.org/abs/1706.00384) both models learn from it. `act` makes
+    probabilities of the logits; null where they are some already.
+    """
+
+    act: Literal["softmax", "sigmoid"] | None = "softmax"
+
+
+class DistillationDistanceLoss(_PairLoss):
+    """The mean distance of the outputs of each pair, which must have one shape."""
+
+    mode: Literal["l1", "l2", "smooth_l1"] = "l2"
+
+
+LossTerm: Any = one_of(
+    CELoss,
+    FocalLoss,
+    MultiLabelLoss,
+    DistillationGTCELoss,
+    DistillationCELoss,
+    DistillationKLDivLoss,
+    DistillationDMLLoss,
+    DistillationDistanceLoss,
+)
 """The annotation of one entry of `Loss.Train` and `Loss.Eval`."""
 
 

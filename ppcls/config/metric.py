@@ -11,6 +11,7 @@ from ppcls.options import OneKey, Options, one_of
 
 __all__ = [
     "AccuracyScore",
+    "DistillationTopkAcc",
     "HammingDistance",
     "LabelSetMetric",
     "MetricOptions",
@@ -23,6 +24,13 @@ class TopkAcc(OneKey):
     """The share of images whose class is among the `topk` most probable ones, for each k."""
 
     topk: Annotated[list[Count], Field(min_length=1)] = [1, 5]
+
+
+class DistillationTopkAcc(TopkAcc):
+    """`TopkAcc` of the model of `Arch.models` that is called `model_key`."""
+
+    model_key: str
+    feature_key: Literal["logits", "output"] | None = None
 
 
 class LabelSetMetric(OneKey):
@@ -70,7 +78,7 @@ def _none_is_empty(metrics: Any) -> Any:
     return [] if metrics is None else metrics
 
 
-Metric: Any = one_of(TopkAcc, AccuracyScore, HammingDistance, MultiLabelMAP)
+Metric: Any = one_of(TopkAcc, DistillationTopkAcc, AccuracyScore, HammingDistance, MultiLabelMAP)
 """The annotation of one entry of `Metric.Train` and `Metric.Eval`."""
 
 Metrics = Annotated[

@@ -5,14 +5,19 @@ Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or c
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.cards import list_models, model_card
 from ppcls.config.dataloader import DataLoaders, check_pipeline, refuse_random
-from ppcls.config.loss import LossOptions, MultiLabelLoss
-from ppcls.config.metric import LabelSetMetric, MetricOptions
+from ppcls.config.loss import (
+    DistillationGTCELoss,
+    DistillationLoss,
+    LossOptions,
+    MultiLabelLoss,
+)
+from ppcls.config.metric import DistillationTopkAcc, LabelSetMetric, MetricOptions
 from ppcls.config.optimizer import OptimizerOptions, ReduceOnPlateau
 from ppcls.config.types import Count, PathText, Share
 from ppcls.data.transforms import TransformOp
@@ -151,6 +156,100 @@ class ArchOptions(Options):
         return self
 
 
+class DistilledModel(ArchOptions):
+    """One of the models of a distillation.
+
+    Attributes:
+        return_patterns: names of layers, such as `base.4`, whose outputs losses compare.
+    """
+
+    return_patterns: list[str] = []
+
+
+class DistillationArch(ArchOptions):
+    """Several models of which some learn from others.
+
+    Attributes:
+        models: a map of one name to one model each: `[{Teacher: {…}}, {Student: {…}}]`; `class_num`
+            is this section's where they have none.
+        freeze_params_list: which of them are not trained; they answer as in evaluation.
+        pretrained_list: a path or URL of weights for each of them, or null.
+        infer_model_name: the one that is evaluated and deployed.
+    """
+
+    name: Literal["DistillationModel"]
+    models: Annotated[
+        list[Annotated[dict[str, DistilledModel], Field(min_length=1, max_length=1)]],
+        Field(min_length=2),
+    ]
+    freeze_params_list: list[bool] | None = None
+    pretrained_list: list[PathText | None] | None = None
+    infer_model_name: str = "Student"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_classes(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("models"), list):
+            return data
+        classes = data.get("class_num", 1000)
+        models = [
+            {k: {"class_num": classes, **v} if isinstance(v, dict) else v for k, v in m.items()}
+            if isinstance(m, dict)
+            else m
+            for m in data["models"]
+        ]
+        return {**data, "models": models}
+
+    @property
+    def by_name(self) -> dict[str, DistilledModel]:
+        """The models by their names."""
+        return {name: model for entry in self.models for name, model in entry.items()}
+
+    @property
+    def frozen(self) -> set[str]:
+        """The names of the models that are not trained."""
+        flags = self.freeze_params_list or [False] * len(self.models)
+        return {name for name, flag in zip(self.by_name, flags, strict=True) if flag}
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return name
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> DistillationArch:
+        names, count = list(self.by_name), len(self.models)
+        if len(names) < count:
+            raise ValueError("models: every model needs a name of its own")
+        for key in ("freeze_params_list", "pretrained_list"):
+            values = getattr(self, key)
+            if values is not None and len(values) != count:
+                raise ValueError(f"{key} has {len(values)} entries for {count} models")
+        if self.infer_model_name not in names:
+            hint = did_you_mean(self.infer_model_name, names)
+            raise ValueError(f"infer_model_name: no model {self.infer_model_name!r} here{hint}")
+        if self.infer_model_name in self.frozen:
+            raise ValueError(
+                f"infer_model_name: {self.infer_model_name} is frozen, and learns nothing"
+            )
+        for name, model in self.by_name.items():
+            if model.class_num != self.class_num:
+                raise ValueError(
+                    f"models: {name} has {model.class_num} classes, and Arch.class_num is "
+                    f"{self.class_num}"
+                )
+        of_one = ArchOptions.model_fields
+        for key in sorted(of_one.keys() - {"name", "class_num"}):
+            if getattr(self, key) != of_one[key].default:
+                raise ValueError(f"{key} is an option of each model: write it in Arch.models")
+        return self
+
+
+def _arch_class(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return "DistillationArch" if name == "DistillationModel" else "ArchOptions"
+
+
 class Topk(Options):
     """The `topk` best classes of an image, named by the lines `label name` of a file."""
 
@@ -174,6 +273,7 @@ class InferOptions(Options):
     _pipeline = field_validator("transforms")(check_pipeline)
 
 
+_UNLABELED = "UnlabeledDataset"
 _FITTING = {
     ("Loss", False): "CELoss and FocalLoss fit",
     ("Loss", True): "MultiLabelLoss fits",
@@ -188,7 +288,11 @@ class Config(Options):
     Global: GlobalOptions = GlobalOptions()
     AMP: AMPOptions | None = None
     EMA: EMAOptions | None = None
-    Arch: ArchOptions
+    Arch: Annotated[
+        Annotated[ArchOptions, Tag("ArchOptions")]
+        | Annotated[DistillationArch, Tag("DistillationArch")],
+        Discriminator(_arch_class),
+    ]
     Loss: LossOptions = LossOptions()
     Optimizer: OptimizerOptions | None = None
     DataLoader: DataLoaders = DataLoaders()
@@ -232,6 +336,59 @@ class Config(Options):
                             f"Loss.{section}.{i}.{type(term).__name__}.{key} has {len(weights)} "
                             f"entries; Arch.class_num is {classes}"
                         )
+        return self
+
+    @model_validator(mode="after")
+    def _distils_what_there_is(self) -> Config:
+        terms = [("Loss.Train", t) for t in self.Loss.Train]
+        terms += [("Loss.Eval", t) for t in self.Loss.Eval]
+        metrics = [*self.Metric.Train, *self.Metric.Eval]
+        unlabeled = self.DataLoader.Train and self.DataLoader.Train.dataset.name == _UNLABELED
+        if self.DataLoader.Eval and self.DataLoader.Eval.dataset.name == _UNLABELED:
+            raise ValueError("DataLoader.Eval: an evaluation needs labels, not UnlabeledDataset")
+        if not isinstance(self.Arch, DistillationArch):
+            kinds = (DistillationLoss, DistillationTopkAcc)
+            odd = [t for t in (*(t for _, t in terms), *metrics) if isinstance(t, kinds)]
+            if odd or unlabeled:
+                what = type(odd[0]).__name__ if odd else _UNLABELED
+                raise ValueError(
+                    f"{what} is for Arch.name: DistillationModel, not {self.Arch.name}"
+                )
+            return self
+        models, chosen = self.Arch.by_name, self.Arch.infer_model_name
+        if self.Global.to_static:
+            raise ValueError("Global.to_static: several models at once are not trained that way")
+        for where, term in terms:
+            kind = type(term).__name__
+            if not isinstance(term, DistillationLoss):
+                if where == "Loss.Train":
+                    raise ValueError(f"{where}: {kind} names no model; DistillationGTCELoss does")
+                continue
+            for name in term.models:
+                if name not in models:
+                    hint = did_you_mean(name, models)
+                    raise ValueError(f"{where}: {kind}: no model {name!r} in Arch.models{hint}")
+                if term.layer is not None and term.layer not in models[name].return_patterns:
+                    raise ValueError(
+                        f"{where}: {kind}: {term.key!r} is not one of return_patterns of {name}"
+                    )
+            if where == "Loss.Eval" and (
+                not isinstance(term, DistillationGTCELoss) or set(term.models) != {chosen}
+            ):
+                raise ValueError(
+                    f"Loss.Eval: {chosen} (infer_model_name) alone is evaluated: CELoss, or "
+                    f"DistillationGTCELoss with model_names: [{chosen}]"
+                )
+            if unlabeled and isinstance(term, DistillationGTCELoss) and where == "Loss.Train":
+                raise ValueError("Loss.Train: DistillationGTCELoss needs labels: UnlabeledDataset")
+        for metric in metrics:
+            if isinstance(metric, DistillationTopkAcc) and metric.model_key != chosen:
+                raise ValueError(
+                    f"Metric: {chosen} (Arch.infer_model_name) is what is measured, not "
+                    f"{metric.model_key!r} (model_key)"
+                )
+        if unlabeled and self.Metric.Train:
+            raise ValueError("Metric.Train: images without labels have no metrics; set it to null")
         return self
 
     @model_validator(mode="after")

@@ -193,7 +193,7 @@ def _examine(sample: Sample) -> _Found:
 
 def _classes_of(label: Label) -> Iterable[int]:
     if isinstance(label, int):
-        return (label,)
+        return (label,) if label >= 0 else ()  # -1: an image without a label
     return (i for i, flag in enumerate(label) if flag)
 
 

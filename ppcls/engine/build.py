@@ -6,27 +6,29 @@ Nothing is written here, so that all that can be wrong is found before a run has
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import paddle
-import paddle.nn.functional as F
-from paddle import Tensor
 
+from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names, resolve_classes
+from ppcls.config.deploy import deployed_config
 from ppcls.config.optimizer import OptimizerBase, ScheduleOptions
+from ppcls.config.schema import DistillationArch
 from ppcls.data.doctor import quick_check
-from ppcls.data.loader import Batch, Loader
-from ppcls.data.mix import Mixing
+from ppcls.data.loader import Loader
 from ppcls.engine import distributed
 from ppcls.engine.checkpoint import Checkpoint
+from ppcls.engine.distill import DistillationModel, build_distillation, build_distillation_loss
 from ppcls.engine.ema import WeightAverage
 from ppcls.engine.evaluate import Evaluation, evaluate_model, topk_note
 from ppcls.engine.losses import build_loss, label_ratio
+from ppcls.engine.objective import Distilled, Objective, Supervised
 from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.engine.precision import Precision
 from ppcls.engine.prepare import prepare_model
@@ -43,39 +45,7 @@ from ppcls.engine.setup import (
 from ppcls.engine.state import TrainState
 from ppcls.errors import ConfigError
 
-__all__ = ["Objective", "Run", "RunData", "Supervised", "build_run", "open_data"]
-
-Objective = Callable[[Batch, tuple[int, ...]], tuple[Tensor, Tensor, Tensor]]
-"""How a batch becomes a loss (a scalar), logits (N, C) and labels (N,) to count hits with.
-
-The numbers are what its random draws must depend on alone.
-"""
-
-
-class Supervised:
-    """The objective of labelled images: normalise, mix, compute the loss of the model's logits."""
-
-    def __init__(
-        self,
-        model: Callable[[Tensor], Tensor],
-        loss: Callable[[Tensor, Tensor], Tensor],
-        normalize: Normalize,
-        mixing: Sequence[Mixing],
-        class_num: int,
-    ):
-        self.model, self.loss, self.normalize = model, loss, normalize
-        self.mixing, self.class_num = mixing, class_num
-
-    def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the logits and the labels of a batch: classes, or several for each."""
-        images = self.normalize(paddle.to_tensor(batch.images))
-        labels = targets = paddle.to_tensor(batch.labels)
-        if self.mixing and labels.ndim == 1:
-            targets = F.one_hot(labels, self.class_num)
-        for i, mix in enumerate(self.mixing):
-            images, targets = mix(images, targets, np.random.default_rng((*entropy, i)))
-        logits = self.model(images)
-        return self.loss(logits, targets), logits, labels
+__all__ = ["Run", "RunData", "build_run", "open_data"]
 
 
 @dataclass(frozen=True)
@@ -186,11 +156,8 @@ def build_run(data: RunData) -> Run:
             f"{options.epochs} epochs); raise Global.epochs to go on, or leave "
             "Global.checkpoints out and add --overwrite to start again"
         )
-    weights, more = start_weights(config, checkpoint)
-    model = build_model(config)
-    notes += more + prepare_model(model, config.Arch, data.device)
-    if weights and not checkpoint:
-        notes += load_weights(model, weights, adapt=True, strict=options.strict)
+    model, more = _build_model(config, data.device, checkpoint)
+    notes += more
     joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
     schedule, fit = fit_to_batch(data.optimizer.lr, joint_batch)
     notes += [fit] if fit else []
@@ -214,20 +181,51 @@ def build_run(data: RunData) -> Run:
             "and they count"
         )
     notes += topk_note(config)
-    forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
-    dataset = data.train.dataset
-    objective = Supervised(
-        forward,
-        build_loss(config.Loss.Train, label_ratio(dataset.samples)),
-        Normalize(dataset.pipeline.affine),
-        config.DataLoader.Train.dataset.batch_transform_ops,  # type: ignore[arg-type, union-attr]
-        config.Arch.class_num,
-    )
     evaluate = None
     if data.eval is not None:
-        eval_loader = data.eval
+        deployed, eval_loader = deployed_config(config), data.eval
+        kept = model
+        if isinstance(config.Arch, DistillationArch):
+            kept = getattr(model, config.Arch.infer_model_name)
 
         def evaluate() -> Evaluation:
-            return evaluate_model(model, eval_loader, config, data.labels)
+            return evaluate_model(kept, eval_loader, deployed, data.labels)
 
+    objective = _build_objective(config, model, data.train)
     return Run(config, data.train, schedule, state, objective, evaluate, checkpoint, notes)
+
+
+def _build_model(
+    config: Config, device: str, checkpoint: Checkpoint | None
+) -> tuple[ImageClassifier, list[str]]:
+    """Return the model with the weights it starts from, and what to tell the user.
+
+    The weights of a checkpoint are loaded later, with all else that it holds.
+    """
+    if isinstance(config.Arch, DistillationArch):
+        if config.Global.pretrained_model:
+            raise ConfigError(
+                "Global.pretrained_model: of a distillation, each model of Arch.models names "
+                "the weights that it starts from"
+            )
+        return build_distillation(config.Arch, device)
+    weights, notes = start_weights(config, checkpoint)
+    model = build_model(config)
+    notes += prepare_model(model, config.Arch, device)
+    if weights and not checkpoint:
+        notes += load_weights(model, weights, adapt=True, strict=config.Global.strict)
+    return model, notes
+
+
+def _build_objective(config: Config, model: ImageClassifier, loader: Loader) -> Objective:
+    train = config.DataLoader.Train
+    assert train is not None
+    normalize, class_num = Normalize(loader.dataset.pipeline.affine), config.Arch.class_num
+    mixing: Any = train.dataset.batch_transform_ops
+    if isinstance(model, DistillationModel) and isinstance(config.Arch, DistillationArch):
+        losses = build_distillation_loss(config.Loss.Train)
+        deployed = config.Arch.infer_model_name
+        return Distilled(model, losses, normalize, mixing, class_num, deployed)
+    forward = paddle.jit.to_static(model, full_graph=True) if config.Global.to_static else model
+    loss = build_loss(config.Loss.Train, label_ratio(loader.dataset.samples))
+    return Supervised(forward, loss, normalize, mixing, class_num)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ppcls.arch.layers import ImageClassifier
 from ppcls.config import Config
 from ppcls.config.classes import label_names
+from ppcls.config.deploy import deployed_config
 from ppcls.config.loss import MultiLabelLoss
 from ppcls.config.metric import HammingDistance, LabelSetMetric, MultiLabelMAP
 from ppcls.data.loader import Loader
@@ -226,6 +227,7 @@ def evaluate(
             classes.
         RunError: the loss is not finite, the report cannot be written, or another process is gone.
     """
+    config = deployed_config(config)
     names = label_names(config)
     distributed.init_processes()
     with distributed.naming_lost_ranks(), ExitStack() as stack:

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 from paddle import Tensor
 
+from ppcls.arch.weights import read_weights, write_weights
 from ppcls.config import Config
+from ppcls.config.deploy import deployed_config
 from ppcls.config.metric import TopkAcc
 from ppcls.config.optimizer import ReduceOnPlateau
+from ppcls.config.schema import DistillationArch
 from ppcls.data.loader import Batch
 from ppcls.engine import distributed
 from ppcls.engine.build import Run, build_run, open_data
@@ -38,6 +41,9 @@ from ppcls.errors import ConfigError, RunError
 from ppcls.plots import training_curves
 
 __all__ = ["TrainResult", "Trainer", "train"]
+
+STUDENT_FILE = "best_model_student.pdparams"
+"""Of a distillation: what is deployed of `best_model`, under the names of its own architecture."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Trainer:
         self.options, self.schedule = config.Global, run.schedule
         self.state, self.objective, self.loader = run.state, run.objective, loader
         self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
-        self.metric = deciding_metric(config)
+        self.metric = deciding_metric(deployed_config(config))
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
         ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
@@ -80,6 +86,8 @@ class Trainer:
         self.guard = None
         if self.options.on_nan == "skip":
             self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
+        arch = config.Arch
+        self.student = arch.infer_model_name if isinstance(arch, DistillationArch) else None
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
@@ -288,6 +296,11 @@ class Trainer:
         """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
         for name in checkpoint.names:
             copy_checkpoint(checkpoint, self.folder.checkpoint(name))
+        if self.student and "best_model" in checkpoint.names:
+            weights = read_weights(checkpoint.files[".pdparams"])
+            start = f"{self.student}."
+            own = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+            write_weights(own, self.folder.path / STUDENT_FILE)
         if self.options.keep_last:
             for epoch in self.folder.kept_epochs()[: -self.options.keep_last]:
                 remove_checkpoint(self.folder.checkpoint(f"epoch_{epoch}"))
@@ -310,7 +323,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
     `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
     `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv`
-    (how well `best_model` knows each class).
+    (how well `best_model` knows each class). A distillation leaves `best_model_student.pdparams`
+    too: the model that is deployed, on its own.
 
     `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
     stopped; `auto` is the newest in the run's own folder, if there is one.
@@ -372,5 +386,8 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         training_curves(log.metrics_path, folder.path / "curves.png")
     chosen = "latest" if progress.best_metric is None else "best_model"
     best = Path(f"{folder.checkpoint(chosen)}.pdparams")
+    if isinstance(config.Arch, DistillationArch) and progress.best_metric is not None:
+        best = folder.path / STUDENT_FILE
     seconds = time.perf_counter() - start
-    return TrainResult(folder.path, best, progress.best_metric, deciding_metric(config), seconds)
+    metric = deciding_metric(deployed_config(config))
+    return TrainResult(folder.path, best, progress.best_metric, metric, seconds)

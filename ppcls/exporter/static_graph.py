@@ -24,6 +24,7 @@ from ppcls.bundle import (
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names
+from ppcls.config.deploy import deployed_config
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
@@ -98,6 +99,7 @@ def export(config: Config, *, allow_random: bool = False) -> ExportResult:
         RunError: the graph disagrees with the model, or the folder cannot be written. What was
             there before stays as it was.
     """
+    config = deployed_config(config)
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = label_names(config)

@@ -1,0 +1,226 @@
+"""Distillation: the losses by their definitions, what learns, and what a run leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT
+from scipy.special import log_softmax, softmax
+
+import ppcls
+from ppcls.arch.weights import read_weights, save_weights
+from ppcls.cli import main
+from ppcls.config import load_config
+from ppcls.config.loss import (
+    DistillationCELoss,
+    DistillationDistanceLoss,
+    DistillationDMLLoss,
+    DistillationGTCELoss,
+    DistillationKLDivLoss,
+)
+from ppcls.data.digits import write_digits
+from ppcls.engine.distill import build_distillation_loss
+from ppcls.engine.evaluate import evaluate
+from ppcls.engine.train import train
+from ppcls.errors import ConfigError
+
+PAIR = [["Student", "Teacher"]]
+
+
+def test_the_losses_are_their_definitions() -> None:
+    rng = np.random.default_rng(0)
+    s, t = rng.normal(size=(2, 5, 4)).astype("f4")
+    labels = rng.integers(0, 4, 5)
+    outputs = {
+        "Student": {None: paddle.to_tensor(s), "base": paddle.to_tensor(s[:2])},
+        "Teacher": {None: paddle.to_tensor(t), "base": paddle.to_tensor(t[:2])},
+    }
+
+    def kl(p: np.ndarray, q: np.ndarray) -> float:
+        return float((softmax(q, 1) * (log_softmax(q, 1) - log_softmax(p, 1))).sum(1).mean())
+
+    ce = -log_softmax(s, 1)[np.arange(5), labels].mean()
+    cases = [
+        (DistillationGTCELoss(model_names=["Student"], weight=2.0), 2 * ce),
+        (
+            DistillationCELoss(model_name_pairs=PAIR),
+            -(softmax(t, 1) * log_softmax(s, 1)).sum(1).mean(),
+        ),
+        (DistillationKLDivLoss(model_name_pairs=PAIR), 16 * kl(s / 4, t / 4)),
+        (
+            DistillationDMLLoss(model_name_pairs=PAIR, key="logits"),
+            (kl(s, t) + kl(t, s)) / 2,
+        ),
+        (
+            DistillationDistanceLoss(model_name_pairs=PAIR, key="base"),
+            ((s - t)[:2] ** 2).mean(),
+        ),
+        (DistillationDistanceLoss(model_name_pairs=PAIR, mode="l1"), np.abs(s - t).mean()),
+    ]
+    for term, value in cases:
+        found = build_distillation_loss([term])(outputs, paddle.to_tensor(labels))
+        assert found.item() == pytest.approx(float(value), rel=1e-4), term
+    both = build_distillation_loss([term for term, _ in cases])(outputs, paddle.to_tensor(labels))
+    assert both.item() == pytest.approx(sum(float(value) for _, value in cases), rel=1e-4)
+
+
+@pytest.fixture
+def distilling(overrides: list[str], tmp_path: Path) -> list[str]:
+    """A teacher with random weights and a student of the same architecture."""
+    paddle.seed(1)
+    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), tmp_path / "teacher.pdparams")
+    model = "{name: SqueezeNet1_1, return_patterns: [_conv]}"
+    return [
+        *[o for o in overrides if not o.startswith("Arch.")],
+        f"Arch={{name: DistillationModel, class_num: 3, freeze_params_list: [true, false], "
+        f"pretrained_list: [{json.dumps(str(tmp_path / 'teacher'))}, null], "
+        f"models: [{{Teacher: {model}}}, {{Student: {model}}}]}}",
+        "Loss.Train=[{DistillationGTCELoss: {model_names: [Student]}}, "
+        "{DistillationDMLLoss: {model_name_pairs: [[Student, Teacher]]}}, "
+        "{DistillationDistanceLoss: {key: _conv, model_name_pairs: [[Student, Teacher]]}}]",
+        "Loss.Eval=[{DistillationGTCELoss: {model_names: [Student]}}]",
+        "Metric.Train=[{DistillationTopkAcc: {model_key: Student, topk: [1]}}]",
+        "Metric.Eval=[{DistillationTopkAcc: {model_key: Student, topk: [1]}}]",
+        "Optimizer={name: AdamW, lr: {name: Constant, learning_rate: 0.001}}",
+    ]
+
+
+def test_a_student_is_trained_and_deployed_and_its_teacher_stays(
+    config_file: Path, distilling: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    result = train(load_config(config_file, [*distilling, "EMA.decay=0.5"]))
+    assert result.best == result.folder / "best_model_student.pdparams"
+    student, both = read_weights(result.best), read_weights(result.folder / "best_model")
+    assert {k.partition(".")[0] for k in both} == {"Teacher", "Student"}
+    assert all((both[f"Student.{k}"] == v).all() for k, v in student.items())
+    teacher = read_weights(tmp_path / "teacher")
+    assert all((both[f"Teacher.{k}"] == v).all() for k, v in teacher.items())
+    assert not all((student[k] == v).all() for k, v in teacher.items())
+    log = (result.folder / "train.log").read_text()
+    assert "Teacher: SqueezeNet1_1, frozen, from " in log
+    assert "Student: SqueezeNet1_1, from scratch" in log
+    # The run's own configuration evaluates and exports the student.
+    weights = f"Global.pretrained_model={result.best}"
+    found = evaluate(load_config(result.folder / "config.yaml", [weights]))
+    assert found.means["top1"] == result.best_metric
+    export = ["export", "-c", str(result.folder / "config.yaml"), "-o", weights]
+    assert main([*export, f"Global.save_inference_dir={tmp_path / 'student'}"]) == 0
+    capsys.readouterr()
+    assert (tmp_path / "student/inference.yml").is_file()
+
+
+def test_a_distillation_resumes_exactly(
+    config_file: Path, distilling: list[str], tmp_path: Path
+) -> None:
+    whole = train(load_config(config_file, distilling)).folder
+    more = [*distilling, f"Global.output_dir={tmp_path / 'again'}"]
+    more.append(f"Global.checkpoints={whole / 'epoch_1'}")
+    again = train(load_config(config_file, more)).folder
+    expected, found = read_weights(whole / "latest"), read_weights(again / "latest")
+    assert all((expected[key] == found[key]).all() for key in expected)
+
+
+def test_two_students_teach_each_other(config_file: Path, distilling: list[str]) -> None:
+    more = ["Arch.freeze_params_list=null", "Arch.pretrained_list=null", "Global.epochs=1"]
+    more.append("Loss.Train.0.DistillationGTCELoss.model_names=[Student, Teacher]")
+    result = train(load_config(config_file, [*distilling, *more]))
+    paddle.seed(0)
+    both = read_weights(result.folder / "best_model")
+    # Biases start at zero: both models have moved.
+    assert both["Teacher._conv9.bias"].any()
+    assert both["Student._conv9.bias"].any()
+
+
+def test_images_without_labels(config_file: Path, distilling: list[str], colours: Path) -> None:
+    more = [
+        f"DataLoader.Train.dataset={{name: UnlabeledDataset, image_root: {json.dumps(str(colours))}"
+        ", transform_ops: [{DecodeImage: }, {ResizeImage: {size: 32}}, {NormalizeImage: }]}",
+        "DataLoader.Train.dataset.batch_transform_ops=[{MixupOperator: {alpha: 0.2}}]",
+        "Loss.Train=[{DistillationDMLLoss: {model_name_pairs: [[Student, Teacher]]}}]",
+        "Metric.Train=null",
+        "Global.epochs=1",
+    ]
+    result = train(load_config(config_file, [*distilling, *more]))
+    assert ": 36 images, 5 batches an epoch" in (result.folder / "train.log").read_text()
+    assert result.best_metric is not None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("Arch.infer_model_name=Stdent", "no model 'Stdent' here; did you mean 'Student'?"),
+        ("Arch.infer_model_name=Teacher", "infer_model_name: Teacher is frozen"),
+        ("Arch.freeze_params_list=[true]", "freeze_params_list has 1 entries for 2 models"),
+        ("Arch.pretrained=true", "pretrained is an option of each model: write it in Arch.models"),
+        ("Arch.models.0.Teacher.nme=x", "Arch.models.0.Teacher.nme: unknown key; did you mean"),
+        ("Arch.models.1.Student.name=SqueezNet1_1", "no such architecture; did you mean 'Squ"),
+        ("Arch.models.1.Student.class_num=5", "Student has 5 classes, and Arch.class_num is 3"),
+        (
+            "Loss.Train.1.DistillationDMLLoss.model_name_pairs=[[Student, Techer]]",
+            "Loss.Train: DistillationDMLLoss: no model 'Techer' in Arch.models; did you mean 'Tea",
+        ),
+        (
+            "Loss.Train.2.DistillationDistanceLoss.key=_conv8",
+            "'_conv8' is not one of return_patterns of Student",
+        ),
+        ("Loss.Train=[{CELoss: }]", "Loss.Train: CELoss names no model; DistillationGTCELoss does"),
+        ("Arch={name: SqueezeNet1_1}", "is for Arch.name: DistillationModel, not SqueezeNet1_1"),
+        ("Metric.Eval.0.DistillationTopkAcc.model_key=Teacher", "is what is measured, not 'Teac"),
+        ("DataLoader.Train.dataset.name=UnlabeledDataset", "DistillationGTCELoss needs labels"),
+        ("Global.to_static=true", "Global.to_static: several models"),
+    ],
+)
+def test_mistakes_are_named(
+    config_file: Path, distilling: list[str], override: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(config_file, [*distilling, override])
+    assert message in str(error.value)
+
+
+def test_mistakes_that_only_the_models_show(config_file: Path, distilling: list[str]) -> None:
+    for override, message in (
+        ("Arch.pretrained_list=null", "Teacher is frozen and has no weights"),
+        (
+            "Arch.models.1.Student.return_patterns=[_conv, _con8]",
+            "Student: return_patterns: SqueezeNet1_1 has no layer '_con8'; did you mean '_con",
+        ),
+        ("Global.pretrained_model=w", "each model of Arch.models names the weights"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            train(load_config(config_file, [*distilling, override]))
+
+
+@pytest.mark.slow
+def test_a_student_learns_more_from_a_teacher(tmp_path: Path) -> None:
+    """The mean of three seeds: as many steps, with a teacher and without."""
+    data = tmp_path / "digits"
+    write_digits(data)
+    common = [f"Global.output_dir={tmp_path}/{{}}", "Global.epochs=10"]
+    teacher = load_config(
+        "quick_start/HarDNet39_ds", [common[0].format("teacher"), common[1]], data=data
+    )
+    taught, alone = [], []
+    best = train(teacher).best
+    for seed in range(3):
+        for name, found, weight in (("taught", taught, 0.5), ("alone", alone, 0.0)):
+            learn = f"{{DistillationGTCELoss: {{weight: {1 - weight}, model_names: [Student]}}}}"
+            follow = (
+                f"{{DistillationKLDivLoss: {{weight: {weight}, "
+                "model_name_pairs: [[Student, Teacher]]}}"
+            )
+            asked = [
+                f"Global.output_dir={tmp_path}/{name}{seed}",
+                f"Global.seed={seed}",
+                "Global.epochs=3",
+                "Arch.pretrained_list.0=" + json.dumps(str(best)),
+                f"Loss.Train=[{learn}{', ' + follow if weight else ''}]",
+            ]
+            config = load_config(ROOT / "configs/Distillation/digits.yaml", asked, data=data)
+            found.append(train(config).best_metric)
+    print(f"taught {taught}, alone {alone}")
+    assert np.mean(taught) > np.mean(alone)
