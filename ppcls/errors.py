@@ -18,6 +18,7 @@ __all__ = [
     "MissingDependencyError",
     "PpclsError",
     "RunError",
+    "Stopped",
     "WeightsError",
     "did_you_mean",
     "require_paddle",
@@ -73,6 +74,21 @@ class BundleError(PpclsError):
 
 class RunError(PpclsError):
     """Training or evaluation cannot go on (non-finite loss, nowhere to write, no such device)."""
+
+
+class Stopped(RunError):
+    """A run has stopped, saved, because it was asked to.
+
+    Attributes:
+        exit_status: 130 after SIGINT and 143 after SIGTERM, as shells have it.
+    """
+
+    def __init__(self, message: str, exit_status: int):
+        super().__init__(message, exit_status)
+        self.exit_status = exit_status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class MissingDependencyError(PpclsError, ImportError):

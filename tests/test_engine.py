@@ -23,9 +23,10 @@ from ppcls.engine.evaluate import evaluate
 from ppcls.engine.losses import build_loss
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import learning_rate_schedule
+from ppcls.engine.profiling import ProfileOptions
 from ppcls.engine.setup import find_weights, select_device
 from ppcls.engine.train import train
-from ppcls.errors import ConfigError, RunError, WeightsError
+from ppcls.errors import ConfigError, RunError, Stopped, WeightsError
 
 SCHEDULES = json.loads((ROOT / "tests/facts/learning_rates.json").read_text())
 
@@ -321,10 +322,38 @@ def test_sign_language_digits_are_learned(shared: Path, tmp_path: Path) -> None:
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
 
 
-def test_visualdl_gets_the_numbers(config_file: Path, overrides: list[str]) -> None:
-    config = load_config(config_file, [*overrides, "Global.epochs=1", "Global.use_visualdl=true"])
-    folder = train(config).folder
+def test_visualdl_gets_numbers_images_and_gradients(
+    config_file: Path, overrides: list[str]
+) -> None:
+    asked = ["Global.epochs=1", "Global.use_visualdl=true", "Global.vdl_gradients=true"]
+    folder = train(load_config(config_file, [*overrides, *asked])).folder
     (log,) = (folder / "vdl").iterdir()
     content = log.read_bytes()
-    assert b"train/loss" in content
-    assert b"eval/top1" in content
+    for tag in ("train/loss", "eval/top1", "train/images", "gradients/_conv9.weight"):
+        assert tag.encode() in content
+
+
+def test_some_steps_are_profiled(config_file: Path, overrides: list[str], tmp_path: Path) -> None:
+    config = load_config(config_file, overrides)
+    asked = ProfileOptions.parse(f"batch_range=[1, 3]; profile_path={tmp_path / 'trace'}")
+    with pytest.raises(Stopped, match="profiled; the run ends here") as stopped:
+        train(config, profile=asked)
+    assert stopped.value.exit_status == 0
+    (trace,) = (tmp_path / "trace").glob("*.json")
+    names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
+    assert any("conv2d" in str(name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batch_rang=[1, 2]", "did you mean 'batch_range'"),
+        ("batch_range=[3, 2]", "expected two steps"),
+        ("sorted_key=totl", "did you mean 'total'"),
+        ("timer_only=perhaps", "expected one of true, false"),
+        ("tracer_option=OpDetail", "Paddle 3 has one tracer"),
+    ],
+)
+def test_a_wrong_profiler_option_is_named(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ProfileOptions.parse(text)

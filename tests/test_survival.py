@@ -219,7 +219,7 @@ def test_published_checkpoints_are_resumed(tmp_path: Path, optimizer: str) -> No
     assert checkpoint.published
     second.load_model(checkpoint, strict=True)
     second.load(checkpoint)
-    assert (second.progress.epoch, second.progress.best_top1) == (4, 0.75)
+    assert (second.progress.epoch, second.progress.best_metric) == (4, 0.75)
     step(first)
     step(second)
     expected, found = first.model.state_dict(), second.model.state_dict()

@@ -14,7 +14,7 @@ from typing import Any
 from ppcls import __version__
 from ppcls.cli import configs, data, exporting, models, predicting, training
 from ppcls.cli.parsing import Commands, examples_text
-from ppcls.errors import PpclsError
+from ppcls.errors import PpclsError, Stopped
 
 __all__ = ["main"]
 
@@ -72,8 +72,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
             from ppcls.config.flat import flat_names
 
             text = flat_names(text)
+        what = "" if isinstance(error, Stopped) else "error: "
         for line in text.splitlines():
-            print(f"{prog}: error: {line}", file=sys.stderr)
+            print(f"{prog}: {what}{line}", file=sys.stderr)
         return error.exit_status
     except OSError as error:
         if isinstance(error, BrokenPipeError):

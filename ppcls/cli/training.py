@@ -19,9 +19,11 @@ def _train(args: argparse.Namespace) -> int:
         print("\n".join(check_training(config)))
         return 0
     from ppcls.engine.distributed import rank
+    from ppcls.engine.profiling import ProfileOptions
     from ppcls.engine.train import train
 
-    result = train(config, overwrite=args.overwrite)
+    profile = None if args.profile is None else ProfileOptions.parse(args.profile)
+    result = train(config, overwrite=args.overwrite, profile=profile)
     if rank() != 0:
         return 0
     minutes, seconds = divmod(round(result.seconds), 60)
@@ -81,6 +83,14 @@ def add_commands(commands: Commands) -> None:
     add_config_options(train, weights=False, data=True)
     train.add_argument(
         "--overwrite", action="store_true", help="replace an earlier run in the same folder"
+    )
+    train.add_argument(
+        "-p",
+        "--profiler_options",
+        dest="profile",
+        metavar="OPTIONS",
+        help="profile some steps and end: 'batch_range=[10, 20]; profile_path=DIR; state=All; "
+        "sorted_key=total; timer_only=false; exit_on_finished=true'",
     )
 
     _add_check_option(train)

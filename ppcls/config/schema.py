@@ -85,6 +85,20 @@ class GlobalOptions(Options):
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
     save_inference_dir: PathText = "./inference"
 
+    @model_validator(mode="after")
+    def _gradients_are_shown_somewhere(self) -> GlobalOptions:
+        if self.vdl_gradients and not self.use_visualdl:
+            raise ValueError("vdl_gradients shows nothing without use_visualdl: true")
+        return self
+
+    @model_validator(mode="after")
+    def _patience_has_evaluations(self) -> GlobalOptions:
+        if self.early_stop_patience and not self.eval_during_train:
+            raise ValueError(
+                "early_stop_patience counts evaluations, which eval_during_train: false leaves out"
+            )
+        return self
+
 
 class AMPOptions(Options):
     """Mixed precision, on a GPU.

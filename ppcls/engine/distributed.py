@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -138,14 +138,21 @@ def barrier() -> None:
         dist.barrier()
 
 
-@paddle.no_grad()
-def sum_gradients(parameters: Iterable[Tensor]) -> None:
+def sum_gradients(parameters: Sequence[Tensor]) -> None:
     """Replace gradients by their sums over all processes, in one exchange for each type.
 
     Called once an update, after the last `backward`: what is accumulated is exchanged once.
     """
     if world_size() == 1:
         return
+    if all(parameter.grad is None for parameter in parameters):
+        # Nothing of this process's batch could be read; the others count on its part all the same.
+        paddle.add_n([parameter.sum() for parameter in parameters]).scale(0.0).backward()
+    with paddle.no_grad():
+        _sum_gradients(parameters)
+
+
+def _sum_gradients(parameters: Sequence[Tensor]) -> None:
     by_type: dict[Any, list[Tensor]] = {}
     for parameter in parameters:
         if parameter.grad is not None:

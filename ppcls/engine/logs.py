@@ -14,7 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
 
+import numpy as np
 import paddle
+from paddle import Tensor
 from tqdm import tqdm
 
 from ppcls.config.flat import flat_names
@@ -75,7 +77,8 @@ class StepTimer:
             samples = sum(len(batch.labels) for batch in update)
             self._steps += 1
             self._samples += samples * self._processes
-            yield Update(update, samples)
+            # A batch none of whose images can be read has nothing to train on.
+            yield Update([batch for batch in update if len(batch.labels)], samples)
 
     def report(self) -> Speed:
         """Return the speed since the last report and begin to measure anew."""
@@ -211,6 +214,7 @@ class RunLog:
             from visualdl import LogWriter  # half a second that other runs need not wait
 
             self._scalars = LogWriter(logdir=str(visualdl))
+        self._records = len(kept)
 
     def __enter__(self) -> RunLog:
         return self
@@ -250,6 +254,20 @@ class RunLog:
         if self._scalars:
             for name, value in values.items():
                 self._scalars.add_scalar(f"{kind}/{name}", value, self._records)
+
+    def images(self, images: np.ndarray) -> None:
+        """Show the first images of a batch, uint8 (N, H, W, 3), in VisualDL, side by side."""
+        if self._scalars:
+            self._scalars.add_image("train/images", np.concatenate(list(images[:8]), axis=1), 0)
+
+    def gradients(self, epoch: int, parameters: Iterable[tuple[str, Tensor]]) -> None:
+        """Show the distribution of every parameter's gradient in VisualDL."""
+        if not self._scalars:
+            return
+        for name, parameter in parameters:
+            if parameter.grad is not None:
+                values = parameter.grad.astype("float32").numpy().ravel()
+                self._scalars.add_histogram(f"gradients/{name}", values, epoch, buckets=50)
 
     def begin_bar(self, epoch: int, epochs: int, steps: int, done: int = 0) -> None:
         """Show an epoch's progress, on a terminal."""

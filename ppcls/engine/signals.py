@@ -11,24 +11,11 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 from ppcls.engine.distributed import world_size
-from ppcls.errors import RunError
 
-__all__ = ["Interrupted", "StopRequest", "Stopped"]
+__all__ = ["Interrupted", "StopRequest"]
 
 # The launcher of several processes sends SIGTERM three times within this time.
 _SAME_REQUEST = 2.0
-
-
-class Stopped(RunError):
-    """A run has stopped because a signal asked it to, and was saved.
-
-    Attributes:
-        exit_status: 130 for SIGINT, 143 for SIGTERM, as shells have it.
-    """
-
-    def __init__(self, message: str, signal_number: int):
-        super().__init__(message)
-        self.exit_status = 128 + signal_number
 
 
 class Interrupted(BaseException):

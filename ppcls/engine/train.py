@@ -33,11 +33,12 @@ from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import learning_rate_schedule
 from ppcls.engine.prepare import set_training, statistics
+from ppcls.engine.profiling import Profile, ProfileOptions
 from ppcls.engine.record import record_start
 from ppcls.engine.report import rows_of, write_class_rows
 from ppcls.engine.setup import seed_everything, select_device
-from ppcls.engine.signals import Interrupted, Stopped, StopRequest
-from ppcls.errors import ConfigError, RunError
+from ppcls.engine.signals import Interrupted, StopRequest
+from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.plots import training_curves
 
 __all__ = ["TrainResult", "Trainer", "train"]
@@ -69,11 +70,19 @@ class TrainResult:
 class Trainer:
     """One training run: the loop, and what happens at the ends of its steps and epochs."""
 
-    def __init__(self, run: Run, folder: RunFolder, log: RunLog, stop: StopRequest):
+    def __init__(
+        self,
+        run: Run,
+        folder: RunFolder,
+        log: RunLog,
+        stop: StopRequest,
+        profile: Profile | None = None,
+    ):
         config, loader = run.config, run.loader
         self.options, self.schedule = config.Global, run.schedule
         self.state, self.objective, self.loader = run.state, run.objective, loader
         self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
+        self.profile = profile
         self.metric = deciding_metric(deployed_config(config))
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
@@ -131,6 +140,7 @@ class Trainer:
                 for i, batch in enumerate(update.batches)
             ]
             distributed.sum_gradients(self.parameters)
+            self.show(place, update)
             if self.is_sound(place, update, [loss for loss, _, _ in outputs]):
                 state.precision.step(state.optimizer)
                 if state.average:
@@ -169,6 +179,13 @@ class Trainer:
             self.log.line(reason)
         return not reason
 
+    def show(self, place: Place, update: Update) -> None:
+        """Give VisualDL what it is to show: images of the first batch, gradients once an epoch."""
+        if (place.epoch, place.step) == (1, 0) and update.batches:
+            self.log.images(update.batches[0].images)
+        if self.options.vdl_gradients and place.step == self.steps - 1:
+            self.log.gradients(place.epoch, self.state.model.named_parameters())
+
     def end_step(self, place: Place, totals: Totals, timer: StepTimer) -> None:
         """Report, save and stop where that is due; nothing else waits for the device."""
         self.log.advance_bar()
@@ -181,11 +198,14 @@ class Trainer:
         stop, save = self.stop.signal is not None, self.is_time_to_save()
         if distributed.world_size() > 1:
             stop, save = distributed.any_rank(stop, save) if look else (False, False)
+        profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
         if stop or save or self.is_step_to_save(place):
             self.state.progress.totals = totals.state_dict()
             self.save()
         if stop:
             self.raise_stopped()
+        if profiled:
+            raise Stopped("profiled; the run ends here (-p exit_on_finished=false goes on)", 0)
 
     def is_time_to_save(self) -> bool:
         """Whether `save_minutes` have passed since the last checkpoint."""
@@ -312,11 +332,13 @@ class Trainer:
         raise Stopped(
             f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
             f"{self.folder.checkpoint('latest')}; go on with -o Global.checkpoints=auto",
-            self.stop.signal,
+            128 + self.stop.signal,
         )
 
 
-def train(config: Config, *, overwrite: bool = False) -> TrainResult:
+def train(
+    config: Config, *, overwrite: bool = False, profile: ProfileOptions | None = None
+) -> TrainResult:
     """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
 
     The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
@@ -331,6 +353,8 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
 
     Started by `paddle.distributed.launch`, several processes train as one; the first writes.
 
+    `profile` says which steps to profile, if any.
+
     Raises:
         ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
             or the run to go on with is finished.
@@ -343,10 +367,10 @@ def train(config: Config, *, overwrite: bool = False) -> TrainResult:
     select_device(config.Global.device)
     distributed.init_processes()
     with distributed.naming_lost_ranks():
-        return _train(config, overwrite)
+        return _train(config, overwrite, profile)
 
 
-def _train(config: Config, overwrite: bool) -> TrainResult:
+def _train(config: Config, overwrite: bool, profile: ProfileOptions | None) -> TrainResult:
     start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
         raise ConfigError(
@@ -378,7 +402,8 @@ def _train(config: Config, overwrite: bool) -> TrainResult:
         log.line(f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}")
         for note in run.notes:
             log.line(note)
-        trainer = Trainer(run, folder, log, stop)
+        profiling = stack.enter_context(Profile(profile)) if profile and is_first else None
+        trainer = Trainer(run, folder, log, stop, profiling)
         if run.checkpoint and resumes_here and is_first:
             trainer.name(run.checkpoint)
         trainer.run()
