@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ppcls.engine.evaluate import evaluate
     from ppcls.engine.train import train
     from ppcls.errors import PpclsError
-    from ppcls.exporter.static_graph import export
+    from ppcls.exporter.export import export
     from ppcls.inference.predictor import Predictor
 
 _HOMES = {
@@ -27,7 +27,7 @@ _HOMES = {
     "Predictor": "ppcls.inference.predictor",
     "create_model": "ppcls.arch",
     "evaluate": "ppcls.engine.evaluate",
-    "export": "ppcls.exporter.static_graph",
+    "export": "ppcls.exporter.export",
     "list_models": "ppcls.cards",
     "load_config": "ppcls.config",
     "model_card": "ppcls.cards",

@@ -115,12 +115,14 @@ def add_override_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_config_options(command: argparse.ArgumentParser, *, weights: bool, data: bool) -> None:
+def add_config_options(
+    command: argparse.ArgumentParser, *, weights: bool, data: bool, required: bool = True
+) -> None:
     """Add `-c` and `-o`, and with them `--data` and `--allow-random` where they make sense."""
     command.add_argument(
         "-c",
         "--config",
-        required=True,
+        required=required,
         metavar="CONFIG",
         help="YAML file, or the name of one that ppcls ships, such as quick_start/HarDNet39_ds",
     )

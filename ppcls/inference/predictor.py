@@ -298,7 +298,7 @@ class Predictor(Classifier):
             ConfigError: the model was exported without features.
             DataError, RunError: as `predict`.
         """
-        if self.spec.Output.features is None:
+        if not self.spec.Output.features:
             raise ConfigError(
                 f"{self._arguments['bundle']}: exported without features; `ppcls export "
                 "--features` gives a model that answers with them, too"
