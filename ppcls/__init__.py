@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from ppcls.engine.evaluate import evaluate
     from ppcls.engine.train import train
     from ppcls.errors import PpclsError
-    from ppcls.exporter.static_graph import export
+    from ppcls.exporter.export import export
     from ppcls.inference.predictor import Predictor
+    from ppcls.paddleclas import PaddleClas
 
 _HOMES = {
     "Config": "ppcls.config",
     "ModelCard": "ppcls.cards",
+    "PaddleClas": "ppcls.paddleclas",
     "PpclsError": "ppcls.errors",
     "Predictor": "ppcls.inference.predictor",
     "create_model": "ppcls.arch",
     "evaluate": "ppcls.engine.evaluate",
-    "export": "ppcls.exporter.static_graph",
+    "export": "ppcls.exporter.export",
     "list_models": "ppcls.cards",
     "load_config": "ppcls.config",
     "model_card": "ppcls.cards",
@@ -38,6 +40,7 @@ _HOMES = {
 __all__ = [
     "Config",
     "ModelCard",
+    "PaddleClas",
     "PpclsError",
     "Predictor",
     "create_model",

@@ -84,16 +84,14 @@ class OutputSpec(Options):
     """The graph's outputs, float32.
 
     Attributes:
-        name: of the first output, (N, classes).
-        classes: number of classes.
+        classes: number of classes: the first output is (N, classes).
         softmax: whether the first output is probabilities; logits otherwise.
-        features: name of the second output, the pooled last feature map (N, C); None without one.
+        features: whether there is a second output, the pooled last feature map (N, C).
     """
 
-    name: str
     classes: Annotated[int, Field(gt=0)]
     softmax: bool = False
-    features: str | None = None
+    features: bool = False
 
 
 class PreProcess(Options):
@@ -174,11 +172,11 @@ class BundleSpec(Options):
     precision: Literal["fp32"] = "fp32"
     Input: InputSpec
     Output: OutputSpec
-    PreProcess: PreProcess
-    PostProcess: PostProcess
     parity: Parity
     versions: dict[str, str]
-    files: dict[str, str]
+    files: dict[Annotated[str, Field(pattern=r"^[^/\\]+$")], str]
+    PreProcess: PreProcess
+    PostProcess: PostProcess
 
     @model_validator(mode="after")
     def _a_name_for_each_class(self) -> BundleSpec:
@@ -205,8 +203,8 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
     """Return evaluation transforms as `PreProcess.transform_ops` has them.
 
     PaddleClas's and PaddleX's own tools read that list, after they have decoded the image
-    themselves: so `DecodeImage` is not in it, options with their default value are left out (the
-    two have no common spelling for bilinear resizing), and normalisation says all of itself.
+    themselves: so `DecodeImage` is not in it, options with their default value are left out, and
+    normalisation says all of itself.
 
     Args:
         ops: the transforms, from `DecodeImage` on.
@@ -217,10 +215,16 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
         if isinstance(op, (DecodeImage, NormalizeImage, ToCHWImage)):
             continue
         listed.append(op.model_dump(exclude_defaults=True, exclude_none=True))
-    normalize = [op for op in ops if isinstance(op, NormalizeImage)]
+        if getattr(op, "backend", None) == "cv2" and op.interpolation == "bilinear":
+            # PaddleClas knows it as `bilinear`, PaddleX as `LINEAR`, and both take it by default.
+            next(iter(listed[-1].values())).pop("interpolation", None)
     if normalized:
-        # Theirs works on height first whatever its order says, and needs it said.
-        listed += [op.model_copy(update={"order": ""}).model_dump() for op in normalize]
+        for op in ops:
+            if isinstance(op, NormalizeImage):
+                # Theirs works on height first, and needs to be told so by an empty order.
+                said = {"scale": op.scale, "mean": op.mean, "std": op.std, "order": ""}
+                others = op.model_dump(exclude_defaults=True)["NormalizeImage"]
+                listed.append({"NormalizeImage": others | said})
         listed.append({"ToCHWImage": None})
     return listed
 
@@ -246,7 +250,7 @@ def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) ->
     data = complete.model_dump(exclude_none=True)
     # Kept as it was given: shorter, and what other tools understand.
     data["PreProcess"] = spec["PreProcess"]
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=float("inf"))
     (folder / SPEC_FILE).write_text(text, encoding="utf-8")
     return complete
 

@@ -98,3 +98,25 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the reference data beside the checkout is not here")
     return SHARED
+
+
+@pytest.fixture
+def ready(config_file: Path, overrides: list[str], tmp_path: Path) -> list[str]:
+    """The overrides with weights of a model that is random, but one and the same."""
+    import paddle
+
+    import ppcls
+    from ppcls.arch.weights import save_weights
+
+    paddle.seed(0)
+    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), tmp_path / "w.pdparams")
+    return [*overrides, f"Global.pretrained_model={tmp_path / 'w'}"]
+
+
+@pytest.fixture
+def bundle(config_file: Path, ready: list[str]) -> Path:
+    """An exported model with three classes."""
+    import ppcls
+    from ppcls.config import load_config
+
+    return ppcls.export(load_config(config_file, ready)).folder

@@ -151,7 +151,7 @@ def test_the_whole_way_by_the_scripts(config_file: Path, overrides: list[str], t
 
     exported = run(tools / "export_model.py", "-c", folder / "config.yaml", *o, cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
-    assert "the same logits as the model on 9 images" in exported.stdout
+    assert "the same best class and logits as the model on 9 images" in exported.stdout
 
     image_root = json.loads(overrides[1].partition("=")[2])
     lists = Path(image_root) / "val_list.txt"

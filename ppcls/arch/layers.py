@@ -18,7 +18,9 @@ __all__ = [
     "uniform_linear",
 ]
 
-# F.sigmoid refuses to be traced into the older export format (.pdmodel); the operator is the same.
+# No public spelling can be traced into the older export format (.pdmodel): Paddle 3.3 binds
+# F.sigmoid, nn.Sigmoid, paddle.exp and paddle.tanh to the newer one alone. This is the operator of
+# F.sigmoid.
 _sigmoid = generate_activation_fn("sigmoid")
 
 

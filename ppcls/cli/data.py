@@ -80,6 +80,12 @@ def _data_show(args: argparse.Namespace) -> int:
     return 0
 
 
+def _quality(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 100, not {text}")
+    return int(text)
+
+
 def _print_lists(folder: str, split: Split) -> None:
     print(
         f"{folder}: {split.classes} classes, {split.train} images to train on, {split.val} held "
@@ -185,7 +191,7 @@ def add_commands(commands: Commands) -> None:
         "--short-side", type=positive, default=320, metavar="N", help="in pixels (320)"
     )
     preparing.add_argument(
-        "--quality", type=int, choices=range(1, 101), default=95, metavar="1..100", help="JPEG (95)"
+        "--quality", type=_quality, default=95, metavar="N", help="of the JPEGs, 1 to 100 (95)"
     )
     for command in (check, preparing):
         command.add_argument(

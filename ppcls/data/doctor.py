@@ -254,7 +254,7 @@ def _duplicates(found: Mapping[str, Sequence[_Found]]) -> Iterator[str]:
     within: list[str] = []
     conflicting: list[str] = []
     for group in groups:
-        text = " = ".join(f.sample.path for _, f in group[:3]) + (" = …" * (len(group) > 3))
+        text = " = ".join(f.sample.path for _, f in group[:2]) + (" = …" * (len(group) > 2))
         (across if len({name for name, _ in group}) > 1 else within).append(text)
         if len({f.sample.label for _, f in group}) > 1:
             conflicting.append(text)

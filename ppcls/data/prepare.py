@@ -25,6 +25,7 @@ from ppcls.files import replacing
 __all__ = ["Prepared", "prepare"]
 
 _OPTIONS_FILE = "prepared.json"
+_JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 _BLOCK = 16
 
 
@@ -50,7 +51,7 @@ def prepare(
 
     The short side becomes `short_side` pixels and is never enlarged; EXIF orientation is applied,
     transparency composited on white, chroma stored at half the resolution. A JPEG that is small
-    enough already is copied. A file of another format gets `.jpg` after its name, and the lists
+    enough already is copied. A file with another suffix gets `.jpg` after its name, and the lists
     beside the images (`.txt`, `.csv`, `.jsonl`, anywhere under `source`) follow.
 
     Run again after an interruption, it goes on where it was. Lists come last: where they are, all
@@ -74,7 +75,7 @@ def prepare(
     if not paths:
         raise DataError(f"{src}: no folder with images")
     _claim(src, dst, options)
-    names = {path.as_posix(): _new_name(src, path) for path in paths}
+    names = {path.as_posix(): _new_name(path) for path in paths}
     _check_unique(src, names)
 
     def rewrite(block: list[Path]) -> list[tuple[str, int, int] | str]:
@@ -114,10 +115,9 @@ def _claim(src: Path, dst: Path, options: dict[str, int]) -> None:
         file.write_text(json.dumps(options) + "\n", encoding="utf-8")
 
 
-def _new_name(src: Path, path: Path) -> str:
-    with (src / path).open("rb") as file:
-        is_jpeg = file.read(3) == b"\xff\xd8\xff"
-    return path.as_posix() if is_jpeg else f"{path.as_posix()}.jpg"
+def _new_name(path: Path) -> str:
+    is_named_jpeg = path.suffix.lower() in _JPEG_SUFFIXES
+    return path.as_posix() if is_named_jpeg else f"{path.as_posix()}.jpg"
 
 
 def _check_unique(src: Path, names: Mapping[str, str]) -> None:

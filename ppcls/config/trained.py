@@ -1,0 +1,91 @@
+"""From what a user has, a checkpoint, a configuration or a name, to the configuration to use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ppcls.cards import list_models
+from ppcls.config.load import load_config
+from ppcls.config.schema import Config
+from ppcls.config.source import find_config
+from ppcls.data.lists import LABEL_LIST
+from ppcls.errors import ConfigError
+
+__all__ = ["trained_config"]
+
+_RUN_CONFIG = "config.yaml"
+
+
+def _these_weights(path: str | Path) -> list[str]:
+    """Return the overrides that name weights: they win over `Arch.pretrained`."""
+    return [
+        "Global.checkpoints=null",
+        f"Global.pretrained_model={json.dumps(str(path), ensure_ascii=False)}",
+    ]
+
+
+def _checkpoint(path: Path) -> Path | None:
+    """Return the file of weights that a path or a prefix names, if it does."""
+    if path.suffix in (".yaml", ".yml"):
+        return None
+    return next((p for p in (path, path.with_name(f"{path.name}.pdparams")) if p.is_file()), None)
+
+
+def trained_config(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    weights: str | Path | None = None,
+    allow_random: bool = False,
+) -> Config:
+    """Return the configuration of a trained model.
+
+    Args:
+        source: a checkpoint of a run (`output/x/HarDNet68/best_model`, or its file), whose
+            configuration lies beside it; a configuration, as `load_config` takes it; or the name
+            of an architecture, which means its ImageNet recipe and its published weights.
+        overrides: as `load_config` takes them; they go on top.
+        weights: a file of weights, a URL, or the name of a published variant, instead of those
+            that the configuration names.
+        allow_random: an architecture's name means untrained weights.
+
+    Raises:
+        ConfigError: no such checkpoint, configuration or architecture, a checkpoint without its
+            configuration, or weights for what brings its own.
+    """
+    path = Path(source).expanduser()
+    ours = _these_weights(weights) if weights is not None else []
+    if str(source) in list_models():
+        if not ours and not allow_random:
+            ours = ["Arch.pretrained=true"]
+        return load_config(source, [*ours, *overrides])
+    checkpoint = _checkpoint(path)
+    if checkpoint is None:
+        if path.is_dir():
+            inside = ", ".join(str(p.with_suffix("")) for p in sorted(path.glob("*.pdparams")))
+            hint = f"; checkpoints in it: {inside}" if inside else ""
+            raise ConfigError(f"{path} is a folder, not a checkpoint{hint}")
+        try:
+            find_config(source)
+        except ConfigError as error:
+            raise ConfigError(f"neither a checkpoint nor an architecture, and {error}") from None
+        return load_config(source, [*ours, *overrides])
+    if weights is not None:
+        raise ConfigError(
+            f"{checkpoint} are weights already: leave out one of the two, or name a configuration "
+            "or an architecture instead"
+        )
+    config = checkpoint.with_name(_RUN_CONFIG)
+    if not config.is_file():
+        raise ConfigError(
+            f"{checkpoint}: no {_RUN_CONFIG} beside it, which says what it is; name the "
+            "configuration or the architecture, and these weights with --weights"
+        )
+    ours = _these_weights(checkpoint)
+    labels = checkpoint.with_name(LABEL_LIST)
+    if labels.is_file():
+        # The run's own copy: that which the configuration names may have moved since.
+        ours.append(f"Infer.PostProcess.class_id_map_file={json.dumps(str(labels))}")
+    return load_config(config, [*ours, *overrides])

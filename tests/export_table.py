@@ -1,0 +1,76 @@
+"""Export every architecture to both formats of Paddle and to ONNX, and hold each to the model.
+
+usage: python tests/export_table.py [--input-size SIDE] [--out TABLE.md] [NAME ...]
+
+Parameters are filled by their names (see recipes.py): each layer matters, as in trained weights.
+Prints a row as each architecture is done; exit status 1 if one of them failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import recipes
+
+import ppcls
+from ppcls.arch.weights import save_weights
+from ppcls.config import load_config
+from ppcls.errors import PpclsError
+
+HEADER = ("| architecture | .json | ONNX | .pdmodel | MiB | seconds |\n|---|---|---|---|---|---|",)
+
+
+def rows(names: list[str], side: int | None) -> Iterator[tuple[str, bool]]:
+    """Yield a row of the table for each architecture, and whether all agreed."""
+    for name in names:
+        folder = Path(tempfile.mkdtemp(prefix="export-"))
+        start = time.monotonic()
+        try:
+            model = ppcls.create_model(name)
+            recipes.fill_model(model)
+            save_weights(model, folder / "w.npz")
+            del model
+            overrides = [
+                f"Global.pretrained_model={folder / 'w.npz'}",
+                f"Global.save_inference_dir={folder / 'inference'}",
+                "DataLoader={}",
+            ]
+            config = load_config(name, overrides)
+            newer = ppcls.export(config, onnx=True, input_size=side).spec
+            size = sum(p.stat().st_size for p in (folder / "inference").iterdir()) / 2**20
+            older = ppcls.export(config, file_format="pdmodel", input_size=side).spec
+            checks = [*newer.parity.checks, *older.parity.checks]
+            found = " | ".join(f"{check.max_difference_random:.1e}" for check in checks)
+            seconds = time.monotonic() - start
+            yield f"| {name} | {found} | {size:.0f} | {seconds:.0f} |", True
+        except PpclsError as error:
+            yield f"| {name} | {error} |", False
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all architectures")
+    parser.add_argument("--input-size", type=int, metavar="SIDE", help="default: each one's own")
+    parser.add_argument("--out", type=Path, metavar="TABLE.md", help="write the table there too")
+    args = parser.parse_args()
+    lines, right = list(HEADER), True
+    print(*HEADER, sep="\n", flush=True)
+    for row, agreed in rows(args.names or ppcls.list_models(), args.input_size):
+        print(row, flush=True)
+        lines.append(row)
+        right &= agreed
+        if args.out:
+            args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
