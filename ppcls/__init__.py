@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from ppcls.errors import PpclsError
     from ppcls.exporter.export import export
     from ppcls.inference.predictor import Predictor
+    from ppcls.paddleclas import PaddleClas
 
 _HOMES = {
     "Config": "ppcls.config",
     "ModelCard": "ppcls.cards",
+    "PaddleClas": "ppcls.paddleclas",
     "PpclsError": "ppcls.errors",
     "Predictor": "ppcls.inference.predictor",
     "create_model": "ppcls.arch",
@@ -38,6 +40,7 @@ _HOMES = {
 __all__ = [
     "Config",
     "ModelCard",
+    "PaddleClas",
     "PpclsError",
     "Predictor",
     "create_model",

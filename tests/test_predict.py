@@ -195,3 +195,32 @@ def test_logits_are_those_of_the_network(bundle: Path, colours: Path):
         logits = np.stack([r.logits for r in one.predict_logits(sources)])
         answers = list(one.predict(sources))
     assert logits.argmax(axis=1).tolist() == [r.class_ids[0] for r in answers]
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_fifty_thousand_predictions(bundle: Path, colours: Path):
+    picture = (colours / "red" / "image 03.PNG").read_bytes()
+    good, broken, array = picture, picture[:-20], np.zeros((40, 40, 3), np.uint8)
+
+    def predict(predictor: Predictor, count: int) -> None:
+        sources = (good if i % 3 else (array if i % 2 else broken) for i in range(count))
+        for _ in predictor.predict(sources, timing=True):
+            pass
+
+    with Predictor(bundle, batch_size=16) as predictor:
+        for size in range(1, 17):
+            list(predictor.predict([good] * size))  # engines keep memory for each batch size
+        predict(predictor, 5_000)
+        for _ in range(500):
+            list(predictor.predict(array))
+        before = _resident_mb()
+        predict(predictor, 45_000)
+        for _ in range(5_000):
+            list(predictor.predict(array))
+        after = _resident_mb()
+    assert after - before < 5, f"{before:.0f} MB, then {after:.0f} MB"

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ppcls import __version__
-from ppcls.cli import configs, data, exporting, models, predicting, training
+from ppcls.cli import benchmarking, configs, data, exporting, models, predicting, training
 from ppcls.cli.parsing import Commands, examples_text
 from ppcls.errors import PpclsError, Stopped
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ppcls {__version__}")
     commands = Commands(parser)
-    for group in (training, exporting, predicting, models, configs, data):
+    for group in (training, exporting, predicting, benchmarking, models, configs, data):
         group.add_commands(commands)
     return parser
 
@@ -51,7 +51,12 @@ def _quiet_libraries() -> None:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
-    """Run a command line and return its exit status.
+    """Run the command line of ppcls and return its exit status, as `run` does."""
+    return run(_parser(prog), argv)
+
+
+def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Run what a parser's arguments ask for, `args.run(args)`, and return the exit status.
 
     0: done. 1: data, weights or run time. 2: usage or configuration. 130: interrupted.
     """
@@ -59,7 +64,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
         # A name that the terminal's encoding lacks must not stop what is being done.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    args: Any = _parser(prog).parse_args(argv)
+    args: Any = parser.parse_args(argv)
+    prog = parser.prog
     _quiet_libraries()
     try:
         status = args.run(args)

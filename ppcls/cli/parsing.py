@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Commands",
+    "add_backend_options",
     "add_config_options",
     "add_override_option",
     "config_of",
@@ -99,6 +100,21 @@ class Commands:
 def examples_text(text: str) -> str:
     """Return the examples that end a help text."""
     return "examples:\n" + textwrap.indent(textwrap.dedent(text).strip(), "  ")
+
+
+def add_backend_options(command: argparse._ActionsContainer) -> None:
+    """Add the options that say what runs the network."""
+    command.add_argument(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="what runs the network, as `ppcls backends` lists them (default: the fastest here)",
+    )
+    command.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    command.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    command.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
+    )
 
 
 def add_override_option(command: argparse.ArgumentParser) -> None:

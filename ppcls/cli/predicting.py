@@ -9,9 +9,17 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ppcls.cli.parsing import Commands, add_config_options, config_of, png_file, positive, share
+from ppcls.cli.parsing import (
+    Commands,
+    add_backend_options,
+    add_config_options,
+    config_of,
+    png_file,
+    positive,
+    share,
+)
 from ppcls.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -56,7 +64,8 @@ def _predict(args: argparse.Namespace) -> int:
 
     inputs = find_inputs(args.inputs)
     with Predictor(
-        args.bundle,
+        args.model,
+        pretrained=args.weights or args.pretrained,
         backend=args.backend,
         device=args.device,
         precision=args.precision,
@@ -65,9 +74,21 @@ def _predict(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         batch_size=args.batch_size,
         allow_url=args.allow_url,
+        labels=args.labels,
+        transforms=_transforms(args.transforms),
+        softmax=False if args.logits else None,
     ) as predictor:
         print(f"backend  {predictor.description}", file=sys.stderr)
         return answer(predictor, inputs, args)
+
+
+def _transforms(text: str | None) -> Any:
+    """Return what `--transforms` means: a list of transforms, or `imagenet`."""
+    if text in (None, "imagenet"):
+        return text
+    from ppcls.config.inference_cls import read_transforms
+
+    return read_transforms(Path(str(text)))
 
 
 def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
@@ -216,21 +237,6 @@ def _add_answer_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_backend_options(command: argparse.ArgumentParser) -> None:
-    """Add the options that say what runs the network."""
-    command.add_argument(
-        "--backend",
-        default="auto",
-        metavar="NAME",
-        help="what runs the network, as `ppcls backends` lists them (default: the fastest here)",
-    )
-    command.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    command.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
-    command.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
-    )
-
-
 def _backends(args: argparse.Namespace) -> int:
     from ppcls.inference.backends import BACKENDS
 
@@ -275,9 +281,15 @@ def add_commands(commands: Commands) -> None:
         ppcls predict output/digits/inference digits/val_list.txt --grid predictions.png
         ppcls predict output/digits/inference photos --csv answers.csv --save-images answers
         ppcls predict output/digits/inference photos --threshold 0.5 | jq .label_names
+        ppcls predict HRNet_W18_C photos --pretrained
         """,
     )
-    predict.add_argument("bundle", metavar="BUNDLE", help="the folder that `ppcls export` wrote")
+    predict.add_argument(
+        "model",
+        metavar="MODEL",
+        help="the folder that `ppcls export` wrote, or the name of an architecture "
+        "(with --pretrained or --weights), which is exported into the cache once",
+    )
     predict.add_argument(
         "inputs",
         nargs="+",
@@ -294,6 +306,22 @@ def add_commands(commands: Commands) -> None:
         help="leave out classes with a lower score",
     )
     predict.add_argument("--batch-size", type=positive, default=32, metavar="N")
+    weights = predict.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--pretrained", action="store_true", help="the published weights of a named architecture"
+    )
+    weights.add_argument("--weights", metavar="FILE", help="weights of a named architecture")
+    predict.add_argument("--labels", metavar="FILE", help="other class names: `label name` lines")
+    foreign = predict.add_argument_group("models that another tool has exported")
+    foreign.add_argument(
+        "--transforms",
+        metavar="imagenet|FILE",
+        help="short side to 256, centre crop of 224, ImageNet's mean and deviation; or a YAML file "
+        "with PreProcess.transform_ops",
+    )
+    foreign.add_argument(
+        "--logits", action="store_true", help="the model does not end with a softmax"
+    )
     predict.add_argument("--allow-url", action="store_true", help="fetch inputs that are URLs")
     add_backend_options(predict)
     _add_answer_options(predict)

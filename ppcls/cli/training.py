@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from ppcls.cli.parsing import Commands, add_config_options, config_of
+from ppcls.cli.parsing import Commands, add_backend_options, add_config_options, config_of
+from ppcls.errors import ConfigError
 
 _CLASSES_ON_SCREEN = 40
 
@@ -30,7 +32,45 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
+def _eval_bundle(args: argparse.Namespace) -> int:
+    from ppcls.inference.evaluate import evaluate_predictor, held_out_images
+    from ppcls.inference.predictor import Predictor
+
+    if args.report:
+        raise ConfigError("--report is of an evaluation of weights, without --bundle")
+    predictor = Predictor(
+        args.bundle,
+        backend=args.backend,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        topk=5,
+    )
+    with predictor:
+        classes = len(predictor.labels)
+        if args.config:
+            data = config_of(args).DataLoader.Eval
+            if data is None:
+                raise ConfigError(f"{args.config}: no DataLoader.Eval, which says the images")
+            samples = data.dataset.read(classes)
+        elif args.data:
+            samples = held_out_images(args.data, classes)
+        else:
+            raise ConfigError("--bundle needs images: --data FOLDER or LIST, or -c CONFIG")
+        print(f"backend  {predictor.description}", file=sys.stderr)
+        found = evaluate_predictor(predictor, samples)
+    if args.json:
+        print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
+    else:
+        print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
+    return 0
+
+
 def _eval(args: argparse.Namespace) -> int:
+    if args.bundle:
+        return _eval_bundle(args)
+    if not args.config:
+        raise ConfigError("ppcls eval needs -c CONFIG, or --bundle DIR with --data")
     config = config_of(args)
     from ppcls.engine import distributed
     from ppcls.engine.evaluate import evaluate
@@ -83,9 +123,17 @@ def add_commands(commands: Commands) -> None:
         ppcls eval -c output/digits/HarDNet39_ds/config.yaml \\
             -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model
         ppcls eval -c HRNet_W18_C -o Arch.pretrained=true --report report --json
+        ppcls eval --bundle output/digits/inference --backend openvino --data digits
         """,
     )
-    add_config_options(evaluate, weights=True, data=True)
+    add_config_options(evaluate, weights=True, data=True, required=False)
+    evaluate.add_argument(
+        "--bundle",
+        metavar="DIR",
+        help="evaluate an exported model, on the images of -c or --data (a folder with "
+        "val_list.txt, or a list)",
+    )
+    add_backend_options(evaluate.add_argument_group("with --bundle"))
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument(
         "--report",

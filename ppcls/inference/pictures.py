@@ -1,11 +1,11 @@
-"""Images with their answers written under them."""
+"""Pictures: images with their answers under them, and how long networks take."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -13,7 +13,10 @@ from ppcls.data import image as image_reader
 from ppcls.files import replacing
 from ppcls.inference.results import Result
 
-__all__ = ["annotate", "save_annotated"]
+if TYPE_CHECKING:
+    from ppcls.inference.benchmark import Row
+
+__all__ = ["annotate", "latency_scatter", "save_annotated"]
 
 _SIDE = 640
 _NARROWEST = 320
@@ -78,3 +81,41 @@ def save_annotated(answered: Sequence[tuple[Any, Result]], folder: Path) -> None
         name = f"{stem}-{used[stem]}" if used[stem] > 1 else stem
         with replacing(folder / f"{name}.png") as file:
             annotate(source, result).save(file, "PNG")
+
+
+def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) -> None:
+    """Draw the latency at the smallest batch size against a column of the measurements.
+
+    Raises:
+        RunError: the picture cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    smallest = min(row.batch_size for row in rows)
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots()
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.batch_size == smallest:
+            kinds.setdefault(f"{row.backend}, {row.device} {row.precision}", []).append(row)
+    for name, points in kinds.items():
+        axes.scatter([getattr(r, key) for r in points], [r.median_ms for r in points], label=name)
+    # A name stands at the highest of its points, where it is once however many backends there are.
+    highest: dict[str, Row] = {}
+    for row in (r for points in kinds.values() for r in points):
+        if row.model not in highest or row.median_ms > highest[row.model].median_ms:
+            highest[row.model] = row
+    for row in highest.values():
+        at = (getattr(row, key), row.median_ms)
+        axes.annotate(row.model, at, (4, 4), textcoords="offset points", fontsize=8)
+    axes.set_xlabel(label)
+    axes.set_ylabel(f"median latency, batch {smallest} (ms)")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    with replacing(picture) as file:
+        figure.savefig(file, format="png", dpi=100)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import cv2
 import numpy as np
 
-from ppcls.bundle import BundleSpec, read_bundle
 from ppcls.data import image as image_reader
 from ppcls.data.transforms import Pipeline
 from ppcls.devices import core_count
 from ppcls.errors import ConfigError, DataError, ImageError, RunError
 from ppcls.inference.backends import Backend, Device, EngineBackend, Precision, open_backend
 from ppcls.inference.inputs import is_url, sources_of
+from ppcls.inference.model import ModelFacts, find_model, read_facts
 from ppcls.inference.readahead import Prepared, ReadAhead, prepare
 from ppcls.inference.results import Result, Timing, best_classes, softmax
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Classifier", "Predictor"]
+
+_ROUNDING = 0.05
+"""How far the sum of probabilities may be from one, after a softmax in half precision."""
 
 _Asked = Literal["classes", "logits", "features"]
 
@@ -193,7 +196,18 @@ class Classifier:
             raise RunError("this predictor is closed")
         if asked == "features":
             return cast(EngineBackend, backend).run_all(images)[1]
-        return backend.run(images)
+        outputs = backend.run(images)
+        if outputs.shape[1] != len(self.labels):
+            raise DataError(
+                f"{len(self.labels)} class names, and the network answers with "
+                f"{outputs.shape[1]} classes"
+            )
+        if self._gives_scores and np.abs(outputs.sum(axis=1) - 1).max() > _ROUNDING:
+            raise RunError(
+                "the network's answers are no probabilities: it does not end with a softmax; "
+                "say so with softmax=False (--logits)"
+            )
+        return outputs
 
     def _classes(self, name: str, output: np.ndarray, took: Timing | None) -> Result:
         scores = output if self._gives_scores else softmax(output)
@@ -216,36 +230,46 @@ class Predictor(Classifier):
     pickled, for another process, is made anew there from the same arguments.
 
     Args:
-        bundle: the exported folder.
+        model: the exported folder; or the name of an architecture, as `ppcls list` prints it, which
+            is exported into the cache when it is first used.
+        pretrained: the weights of a name: True for the published ones, or a path or URL.
         backend: what runs the network: `paddle`, `paddle-openvino`, `tensorrt`, `onnxruntime` or
-            `openvino`; `auto` takes the fastest that is installed and can run this bundle.
+            `openvino`; `auto` takes what `ppcls benchmark --tune` found the fastest, or else the
+            first of those that were faster on our models, are installed and can run this one.
         device: where; `auto` takes a GPU where the backend can use one.
         precision: what to compute in; answers in `fp16` and `bf16` differ a little.
         threads: CPU threads of one inference; None is all cores.
-        topk: number of classes in an answer; None is the bundle's own number.
+        topk: number of classes in an answer; None is the model's own number.
         threshold: leave classes with a lower score out of an answer.
         batch_size: images that are computed at once.
         workers: threads that decode and transform; None is one a core.
         allow_url: whether a string that is a URL may be fetched.
-        options: what only the chosen backend takes: `gpu_memory_mb` of `paddle`, `tensorrt` (its
-            `TensorRTOptions`) of `tensorrt`.
+        labels: class names, or the file of them, for a model of another tool than ppcls, or in the
+            place of the exported ones.
+        transforms: the evaluation transforms of a model of another tool, which does not say them:
+            as in a configuration, or `imagenet` for those of most ImageNet models.
+        softmax: whether a model of another tool ends with one, as PaddleClas's exports do.
+        options: what only the chosen backend takes, as `ppcls backends` lists it: `gpu_memory_mb`
+            and `onednn` of `paddle`, `tensorrt` (its `TensorRTOptions`) of `tensorrt`.
 
     Attributes:
-        spec: what the bundle says of itself.
+        facts: what is known of the model.
         backend: the name of the backend that was taken.
         description: the backend, its version, device, precision and threads, in a few words.
 
     Raises:
         BundleError: the folder is incomplete or changed, or lacks what the backend runs.
-        ConfigError: no such backend, or one that cannot compute so.
+        ConfigError: no such backend or architecture, or one that cannot compute so.
+        DataError: the labels cannot be read, or do not fit.
         RunError: no such device.
         MissingDependencyError: the backend is not installed.
     """
 
     def __init__(
         self,
-        bundle: str | Path,
+        model: str | Path,
         *,
+        pretrained: bool | str | Path = False,
         backend: str = "auto",
         device: Device = "auto",
         precision: Precision = "fp32",
@@ -255,10 +279,14 @@ class Predictor(Classifier):
         batch_size: int = 32,
         workers: int | None = None,
         allow_url: bool = False,
+        labels: str | Path | Sequence[str] | None = None,
+        transforms: str | Sequence[Any] | None = None,
+        softmax: bool | None = None,
         **options: Any,
     ):
         self._arguments = {
-            "bundle": bundle,
+            "model": model,
+            "pretrained": pretrained,
             "backend": backend,
             "device": device,
             "precision": precision,
@@ -268,27 +296,29 @@ class Predictor(Classifier):
             "batch_size": batch_size,
             "workers": workers,
             "allow_url": allow_url,
+            "labels": labels,
+            "transforms": transforms,
+            "softmax": softmax,
             **options,
         }
-        folder = Path(bundle).expanduser()
-        self.spec: BundleSpec = read_bundle(folder)
+        folder = find_model(model, pretrained)
+        self.facts: ModelFacts = read_facts(folder, labels, transforms, softmax)
         opened = open_backend(
             backend, folder, device=device, precision=precision, threads=threads, **options
         )
         self.backend = opened.name
         self.description = str(opened)
-        top = self.spec.PostProcess.Topk
         super().__init__(
             opened.engine,
-            self.spec.pipeline(),
-            top.label_list,
-            topk=topk or top.topk,
+            self.facts.pipeline,
+            self.facts.labels,
+            topk=topk or self.facts.topk,
             threshold=threshold,
             batch_size=batch_size,
             workers=workers,
             allow_url=allow_url,
-            to_input=self.spec.preparation(),
-            gives_scores=self.spec.Output.softmax,
+            to_input=self.facts.to_input,
+            gives_scores=self.facts.gives_scores,
         )
 
     def features(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
@@ -298,9 +328,9 @@ class Predictor(Classifier):
             ConfigError: the model was exported without features.
             DataError, RunError: as `predict`.
         """
-        if not self.spec.Output.features:
+        if not self.facts.has_features:
             raise ConfigError(
-                f"{self._arguments['bundle']}: exported without features; `ppcls export "
+                f"{self._arguments['model']}: exported without features; `ppcls export "
                 "--features` gives a model that answers with them, too"
             )
         return self._predict(inputs, "features", timing)
@@ -309,7 +339,7 @@ class Predictor(Classifier):
         return _make, (self._arguments,)
 
     def __repr__(self) -> str:
-        return f"<Predictor {self._arguments['bundle']}: {self.description}>"
+        return f"<Predictor {self._arguments['model']}: {self.description}>"
 
 
 def _make(arguments: dict[str, Any]) -> Predictor:

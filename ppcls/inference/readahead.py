@@ -97,7 +97,8 @@ class ReadAhead:
 
         Args:
             most: how many.
-            full: wait until there are so many, instead of taking those that are there.
+            full: wait until there are so many, instead of taking of those that are there as many
+                as a power of two.
 
         Raises:
             BaseException: what the iterable of sources raised, after what came before it.
@@ -105,7 +106,11 @@ class ReadAhead:
         with self._changed:
             enough = most if full else 1
             self._changed.wait_for(lambda: self._is_done or len(self._waiting) >= enough)
-            jobs = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            count = min(most, len(self._waiting))
+            if count and not full:
+                # Engines keep memory for every batch size that they have seen: let there be few.
+                count = 1 << (count.bit_length() - 1)
+            jobs = [self._waiting.popleft() for _ in range(count)]
             self._changed.notify_all()
         if not jobs and self._error is not None:
             raise self._error

@@ -18,6 +18,7 @@ from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.openvino import OpenVINOBackend
 from ppcls.inference.backends.paddle import PaddleBackend, PaddleOpenVINOBackend
 from ppcls.inference.backends.tensorrt import TensorRTBackend
+from ppcls.inference.tuning import recall
 
 __all__ = [
     "BACKENDS",
@@ -87,11 +88,15 @@ class Opened(NamedTuple):
 def choose(folder: Path, device: Device = "auto", precision: Precision = "fp32") -> tuple[str, str]:
     """Return the names of the backend and the device that `auto` stands for.
 
+    It is what `ppcls benchmark --tune` found the fastest, or else the first of those that were
+    faster on our models.
+
     Raises:
         RunError: nothing that is installed can run the bundle so.
     """
     for where in ("gpu", "cpu") if device == "auto" else (device,):
-        for name in _PREFERRED[where]:
+        tuned = recall(folder, where, precision)
+        for name in (*([tuned] if tuned in BACKENDS else []), *_PREFERRED[where]):
             # One after the other: to ask may take an import.
             can = BACKENDS[name].capability()
             if _has(folder, can) and precision in can.precisions.get(where, ()):

@@ -33,8 +33,9 @@ from ppcls.options import Options
 __all__ = ["Call", "TensorRTBackend", "TensorRTOptions", "TensorRTPlan", "plan"]
 
 _WHEEL = (
-    "install one of the GPU wheels of Paddle's own index (https://www.paddlepaddle.org.cn/packages/"
-    "stable/cu126/), which are built with TensorRT, and the TensorRT that they were built with"
+    "install a GPU wheel of Paddle's own index (https://www.paddlepaddle.org.cn/packages/stable/"
+    "cu126/) with TensorRT 10.5 beside it, or use the image "
+    "paddlepaddle/paddle:3.0.0-gpu-cuda12.6-cudnn9.5-trt10.5"
 )
 _GPU_POOL_MB = 256
 _MIN_SUBGRAPH = 3

@@ -1,0 +1,85 @@
+"""Evaluation of an exported model, through any backend."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppcls.data.lists import VAL_LIST, Sample, read_image_list
+from ppcls.errors import DataError
+from ppcls.inference.predictor import Predictor
+
+__all__ = ["BundleEvaluation", "evaluate_predictor", "held_out_images"]
+
+
+@dataclass(frozen=True)
+class BundleEvaluation:
+    """What an evaluation found.
+
+    Attributes:
+        count: number of images.
+        hits: how many have their class among the k best, by k.
+        seconds: how long it took.
+    """
+
+    count: int
+    hits: dict[int, int]
+    seconds: float
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The share of top-k hits: `top1`, `top5` …"""
+        return {f"top{k}": hits / self.count for k, hits in self.hits.items()}
+
+    def summary(self) -> str:
+        """Return the result as one line of text."""
+        return ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
+
+
+def held_out_images(data: str | Path, class_num: int) -> list[Sample]:
+    """Return the images of a folder's `val_list.txt`, or of a list beside its images.
+
+    Raises:
+        DataError: no such list, or a line of it is wrong.
+    """
+    path = Path(data).expanduser()
+    path = path / VAL_LIST if path.is_dir() else path
+    return read_image_list(path, path.parent, class_num)
+
+
+def evaluate_predictor(
+    predictor: Predictor, samples: Sequence[Sample], topk: Sequence[int] = (1, 5)
+) -> BundleEvaluation:
+    """Count for how many images the class is among the k best answers, on every image.
+
+    Args:
+        predictor: of the model, with `topk` of at least the largest k.
+        samples: images and their classes.
+        topk: the ks; none above the number of classes is counted.
+
+    Raises:
+        DataError: there are no images, or one cannot be read.
+    """
+    from tqdm import tqdm
+
+    if not samples:
+        raise DataError("no images to evaluate on")
+    ks = sorted({min(k, len(predictor.labels)) for k in topk})
+    ranks = np.zeros(max(ks), np.int64)
+    start = time.perf_counter()
+    results = predictor.predict([sample.path for sample in samples])
+    bar = tqdm(results, "eval", total=len(samples), leave=False, disable=not sys.stderr.isatty())
+    for sample, result in zip(samples, bar, strict=True):
+        if result.error is not None:
+            raise DataError(result.error)
+        if not isinstance(sample.label, int):
+            raise DataError(f"{sample.path}: several classes; top-k is of images with one class")
+        if sample.label in result.class_ids[: max(ks)]:
+            ranks[result.class_ids.index(sample.label)] += 1
+    hits = {k: int(ranks[:k].sum()) for k in ks}
+    return BundleEvaluation(len(samples), hits, time.perf_counter() - start)

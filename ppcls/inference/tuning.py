@@ -1,0 +1,48 @@
+"""Which backend was the fastest for a bundle on this machine, as `ppcls benchmark --tune` found.
+
+It is kept in the user's cache, under the bundle's fingerprint: a bundle itself is never changed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ppcls.bundle import SPEC_FILE, fingerprint
+from ppcls.devices import cpu_name
+from ppcls.files import cache_home, replacing
+
+__all__ = ["recall", "remember"]
+
+
+def _file(folder: Path) -> Path:
+    return cache_home() / "tuned" / f"{fingerprint(folder)[:16]}.json"
+
+
+def recall(folder: Path, device: str, precision: str) -> str | None:
+    """Return the backend that was the fastest here; None where that is not known."""
+    if not (folder / SPEC_FILE).is_file():
+        return None
+    try:
+        found = json.loads(_file(folder).read_text(encoding="utf-8"))
+        # A home folder may be shared by machines.
+        return found.get(cpu_name(), {}).get(f"{device} {precision}")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def remember(folder: Path, device: str, precision: str, backend: str) -> Path:
+    """Note the fastest backend, and return the file that says so.
+
+    Raises:
+        RunError: the cache cannot be written to.
+    """
+    path = _file(folder)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    found.setdefault(cpu_name(), {})[f"{device} {precision}"] = backend
+    with replacing(path) as file:
+        file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return path
