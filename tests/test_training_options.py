@@ -236,7 +236,7 @@ def test_a_run_that_no_longer_improves_ends_early(run) -> None:
     )
     assert [r["epoch"] for r in records(result.folder, "eval")] == [2, 3, 4]
     assert (
-        "stopped early: no better metric in 2 evaluations"
+        "stopped early: no better top1 in 2 evaluations"
         in (result.folder / "train.log").read_text()
     )
 

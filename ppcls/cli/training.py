@@ -15,6 +15,11 @@ _CLASSES_ON_SCREEN = 40
 
 def _train(args: argparse.Namespace) -> int:
     config = config_of(args)
+    if args.check:
+        from ppcls.engine.check import check_training
+
+        print("\n".join(check_training(config)))
+        return 0
     from ppcls.engine.distributed import rank
     from ppcls.engine.profiling import ProfileOptions
     from ppcls.engine.train import train
@@ -72,6 +77,11 @@ def _eval(args: argparse.Namespace) -> int:
     if not args.config:
         raise ConfigError("ppcls eval needs -c CONFIG, or --bundle DIR with --data")
     config = config_of(args)
+    if args.check:
+        from ppcls.engine.check import check_evaluation
+
+        print("\n".join(check_evaluation(config, args.allow_random)))
+        return 0
     from ppcls.engine import distributed
     from ppcls.engine.evaluate import evaluate
     from ppcls.engine.report import class_table, report_data, rows_of
@@ -88,6 +98,14 @@ def _eval(args: argparse.Namespace) -> int:
     if args.report:
         print(f"report   {Path(args.report) / 'report.md'}")
     return 0
+
+
+def _add_check_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="read the lists, build everything, compute one batch, write nothing",
+    )
 
 
 def add_commands(commands: Commands) -> None:
@@ -115,6 +133,8 @@ def add_commands(commands: Commands) -> None:
         "sorted_key=total; timer_only=false; exit_on_finished=true'",
     )
 
+    _add_check_option(train)
+
     evaluate = commands.add(
         "eval",
         _eval,
@@ -134,6 +154,7 @@ def add_commands(commands: Commands) -> None:
         "val_list.txt, or a list)",
     )
     add_backend_options(evaluate.add_argument_group("with --bundle"))
+    _add_check_option(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument(
         "--report",

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import paddle
 from paddle import nn
 from tqdm import tqdm
 
+from ppcls.arch.layers import ImageClassifier
 from ppcls.config import Config
 from ppcls.config.classes import label_names
 from ppcls.config.deploy import deployed_config
@@ -189,6 +191,23 @@ def evaluate_model(
     return Evaluation(means, metric, answers, names, time.perf_counter() - start, threshold)
 
 
+def open_evaluation(
+    config: Config, stack: ExitStack, allow_random: bool
+) -> tuple[ImageClassifier, Loader]:
+    """Return a trained model and the images to evaluate it on; the stack closes the loader.
+
+    Raises:
+        PpclsError: as `evaluate`.
+    """
+    data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
+    select_device(config.Global.device)
+    ranks = distributed.rank(), distributed.world_size()
+    loader = stack.enter_context(
+        build_loader(data, config.Arch.class_num, config.Global.seed, *ranks)
+    )
+    return load_trained_model(config, "ppcls eval", allow_random), loader
+
+
 def evaluate(
     config: Config, *, allow_random: bool = False, report: str | Path | None = None
 ) -> Evaluation:
@@ -209,16 +228,10 @@ def evaluate(
         RunError: the loss is not finite, the report cannot be written, or another process is gone.
     """
     config = deployed_config(config)
-    data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
-    select_device(config.Global.device)
     names = label_names(config)
     distributed.init_processes()
-    ranks = distributed.rank(), distributed.world_size()
-    with (
-        distributed.naming_lost_ranks(),
-        build_loader(data, config.Arch.class_num, config.Global.seed, *ranks) as loader,
-    ):
-        model = load_trained_model(config, "ppcls eval", allow_random)
+    with distributed.naming_lost_ranks(), ExitStack() as stack:
+        model, loader = open_evaluation(config, stack, allow_random)
         if distributed.rank() == 0:
             for note in topk_note(config):
                 print(note, file=sys.stderr)

@@ -2,65 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import paddle
 from paddle import Tensor
 
-from ppcls.arch.layers import ImageClassifier
-from ppcls.arch.weights import load_weights, read_weights, write_weights
-from ppcls.config import Config, dump_config
-from ppcls.config.classes import label_names, resolve_classes
+from ppcls.arch.weights import read_weights, write_weights
+from ppcls.config import Config
 from ppcls.config.deploy import deployed_config
 from ppcls.config.metric import TopkAcc
-from ppcls.config.optimizer import OptimizerBase, ReduceOnPlateau
+from ppcls.config.optimizer import ReduceOnPlateau
 from ppcls.config.schema import DistillationArch
-from ppcls.data.doctor import quick_check
-from ppcls.data.loader import Batch, Loader
+from ppcls.data.loader import Batch
 from ppcls.engine import distributed
+from ppcls.engine.build import Run, build_run, open_data
 from ppcls.engine.checkpoint import (
     Checkpoint,
     copy_checkpoint,
     remove_checkpoint,
     write_checkpoint,
 )
-from ppcls.engine.distill import DistillationModel, build_distillation, build_distillation_loss
-from ppcls.engine.ema import WeightAverage
-from ppcls.engine.evaluate import Evaluation, deciding_metric, evaluate_model, topk_note
+from ppcls.engine.evaluate import deciding_metric
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
 from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
 from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
-from ppcls.engine.losses import build_loss, label_ratio
 from ppcls.engine.metrics import Totals, clip_topk
-from ppcls.engine.objective import Distilled, Objective, Supervised
-from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
-from ppcls.engine.precision import Precision
-from ppcls.engine.prepare import prepare_model, set_training, statistics
+from ppcls.engine.optim import learning_rate_schedule
+from ppcls.engine.prepare import set_training, statistics
 from ppcls.engine.profiling import Profile, ProfileOptions
 from ppcls.engine.record import record_start
 from ppcls.engine.report import rows_of, write_class_rows
-from ppcls.engine.setup import (
-    Normalize,
-    build_loader,
-    build_model,
-    find_checkpoint,
-    require,
-    seed_everything,
-    select_device,
-    start_weights,
-)
+from ppcls.engine.setup import seed_everything, select_device
 from ppcls.engine.signals import Interrupted, StopRequest
-from ppcls.engine.state import TrainState
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.plots import training_curves
 
-__all__ = ["Supervised", "TrainResult", "Trainer", "train"]
+__all__ = ["TrainResult", "Trainer", "train"]
 
 STUDENT_FILE = "best_model_student.pdparams"
 """Of a distillation: what is deployed of `best_model`, under the names of its own architecture."""
@@ -91,23 +72,20 @@ class Trainer:
 
     def __init__(
         self,
-        config: Config,
-        schedule: OptimizerBase,
-        state: TrainState,
-        objective: Objective,
-        loader: Loader,
-        evaluate: Callable[[], Evaluation] | None,
+        run: Run,
         folder: RunFolder,
         log: RunLog,
         stop: StopRequest,
         profile: Profile | None = None,
     ):
-        self.options, self.schedule = config.Global, schedule.lr
-        self.state, self.objective, self.loader = state, objective, loader
-        self.evaluate, self.folder, self.log, self.stop = evaluate, folder, log, stop
+        config, loader = run.config, run.loader
+        self.options, self.schedule = config.Global, run.schedule
+        self.state, self.objective, self.loader = run.state, run.objective, loader
+        self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
         self.profile = profile
+        self.metric = deciding_metric(deployed_config(config))
         self.steps = -(-len(loader) // self.options.update_freq)
-        self.parameters = [p for p in state.model.parameters() if not p.stop_gradient]
+        self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
         ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
         decisions = [m for m in config.Metric.Train if not isinstance(m, TopkAcc)]
         self.counted = clip_topk(ks, config.Arch.class_num), decisions
@@ -116,7 +94,7 @@ class Trainer:
         self.watch = LossWatch(samples)
         self.guard = None
         if self.options.on_nan == "skip":
-            self.guard = UpdateGuard(state, samples, self.options.nan_limit)
+            self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
         arch = config.Arch
         self.student = arch.infer_model_name if isinstance(arch, DistillationArch) else None
         self.saved_at = time.monotonic()
@@ -136,8 +114,8 @@ class Trainer:
             self.end_epoch(progress.epoch + 1)
             if options.early_stop_patience and progress.stale >= options.early_stop_patience:
                 self.log.line(
-                    f"stopped early: no better metric in {progress.stale} evaluations "
-                    f"(Global.early_stop_patience)"
+                    f"stopped early: no better {self.metric} in {progress.stale} evaluations "
+                    "(Global.early_stop_patience)"
                 )
                 break
 
@@ -393,149 +371,48 @@ def train(
 
 
 def _train(config: Config, overwrite: bool, profile: ProfileOptions | None) -> TrainResult:
-    start = time.perf_counter()
-    options, class_num = config.Global, config.Arch.class_num
-    config = resolve_classes(config)
-    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
-    distributed.check_same(digest, "the configuration")
-    train_data = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
-    optimizer_options = require(config.Optimizer, "Optimizer", "ppcls train")
-    eval_data = None
-    if options.eval_during_train:
-        needed = "DataLoader.Eval (or Global.eval_during_train=false)"
-        eval_data = require(config.DataLoader.Eval, needed, "ppcls train")
+    start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
         raise ConfigError(
             "--overwrite replaces the run that Global.checkpoints=auto goes on with; leave one out"
         )
-    parts = {"Train": train_data.dataset} | ({"Eval": eval_data.dataset} if eval_data else {})
-    quick_check(parts, class_num)
-    device = select_device(options.device)
-    precision = Precision(config.AMP, device)
-    seed_everything(options.seed)
-    run, is_first = run_folder(config), distributed.rank() == 0
-    folder = run.path
-    ranks = distributed.rank(), distributed.world_size()
+    folder, is_first = run_folder(config), distributed.rank() == 0
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        loader = stack.enter_context(build_loader(train_data, class_num, options.seed, *ranks))
-        eval_loader = None
-        if eval_data:
-            eval_loader = stack.enter_context(
-                build_loader(eval_data, class_num, options.seed, *ranks)
-            )
-        # Wrong class names would otherwise come to light when the trained model is exported.
-        labels = label_names(config)
+        data = open_data(config, stack)
         if is_first:
-            stack.enter_context(locked(folder))
-        checkpoint, notes = find_checkpoint(config)
-        resumes_here = checkpoint is not None and run.holds(checkpoint.prefix)
-        if checkpoint and checkpoint.epoch >= options.epochs:
-            raise ConfigError(
-                f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
-                f"{options.epochs} epochs); raise Global.epochs to go on, or leave "
-                "Global.checkpoints out and add --overwrite to start again"
-            )
-        deployed = deployed_config(config)
-        model: ImageClassifier
-        distillation = config.Arch if isinstance(config.Arch, DistillationArch) else None
-        if distillation:
-            if options.pretrained_model:
-                raise ConfigError(
-                    "Global.pretrained_model: of a distillation, each model of Arch.models names "
-                    "the weights that it starts from"
-                )
-            model, more = build_distillation(distillation, device)
-            kept = getattr(model, distillation.infer_model_name)
-            notes += more
-        else:
-            weights, more = start_weights(config, checkpoint)
-            model = kept = build_model(config)
-            notes += more + prepare_model(model, config.Arch, device)
-            if weights and not checkpoint:
-                notes += load_weights(model, weights, adapt=True, strict=options.strict)
-        processes = distributed.world_size()
-        schedule, fit = fit_to_batch(
-            optimizer_options.lr, loader.sampler.batch_size * processes * options.update_freq
-        )
-        optimizer_options = optimizer_options.model_copy(update={"lr": schedule})
-        notes += [fit] if fit else []
-        images = len(loader.dataset)
-        if options.total_images not in (None, images):
-            notes.append(
-                f"Global.total_images is {options.total_images}; the list has {images} images, "
-                "and they count"
-            )
-        optimizer = build_optimizer(optimizer_options, model)
-        # A run too short for its schedule must not end only when the first epoch begins.
-        learning_rate_schedule(
-            optimizer_options.lr, options.epochs, -(-len(loader) // options.update_freq)
-        )
-        optimizer = precision.decorate(model, optimizer)
-        state = TrainState(model, optimizer, precision, None)
-        if checkpoint:
-            notes += state.load_model(checkpoint, options.strict)
-        if config.EMA:
-            state.average = WeightAverage(model, config.EMA.decay)
-        if checkpoint:
-            state.load(checkpoint)
-            step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
-            notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
-        distributed.broadcast(model.state_dict().values())
-        if not resumes_here and is_first:
-            claim_folder(run, config, labels, overwrite)
+            stack.enter_context(locked(folder.path))
+        run = build_run(data)
+        resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
         if is_first:
-            record_start(folder, device, processes)
-        progress = state.progress
+            if not resumes_here:
+                claim_folder(folder, run.config, data.labels, overwrite)
+            record_start(folder.path, data.device, distributed.world_size())
+        progress = run.state.progress
         log = stack.enter_context(
             RunLog(
-                folder,
+                folder.path,
                 progress.epoch,
                 progress.step,
-                Path(options.vdl_dir or folder / "vdl") if options.use_visualdl else None,
+                Path(options.vdl_dir or folder.path / "vdl") if options.use_visualdl else None,
                 options.log_format,
                 is_first,
             )
         )
-        log.line(
-            f"{config.Arch.name}, {class_num} classes, on {device}"
-            f"{f' x {processes}' if processes > 1 else ''}: {len(loader.dataset)} images, "
-            f"{len(loader)} batches an epoch, {options.epochs} epochs; writing to {folder}"
-        )
-        for note in [*notes, *topk_note(config)]:
+        log.line(f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}")
+        for note in run.notes:
             log.line(note)
-        how = (
-            Normalize(loader.dataset.pipeline.affine),
-            train_data.dataset.batch_transform_ops,
-            class_num,
-        )
-        objective: Objective
-        if isinstance(model, DistillationModel) and distillation:
-            loss_of = build_distillation_loss(config.Loss.Train)
-            objective = Distilled(model, loss_of, *how, distillation.infer_model_name)  # type: ignore[arg-type]
-        else:
-            forward = paddle.jit.to_static(model, full_graph=True) if options.to_static else model
-            loss = build_loss(config.Loss.Train, label_ratio(loader.dataset.samples))
-            objective = Supervised(forward, loss, *how)  # type: ignore[arg-type]
-        evaluate = None
-        if eval_loader is not None:
-            data = eval_loader
-
-            def evaluate() -> Evaluation:
-                return evaluate_model(kept, data, deployed, labels)
-
         profiling = stack.enter_context(Profile(profile)) if profile and is_first else None
-        trainer = Trainer(
-            config, optimizer_options, state, objective, loader, evaluate, run, log, stop, profiling
-        )
-        if checkpoint and resumes_here and is_first:
-            trainer.name(checkpoint)
+        trainer = Trainer(run, folder, log, stop, profiling)
+        if run.checkpoint and resumes_here and is_first:
+            trainer.name(run.checkpoint)
         trainer.run()
     if is_first:
-        training_curves(log.metrics_path, folder / "curves.png")
+        training_curves(log.metrics_path, folder.path / "curves.png")
     chosen = "latest" if progress.best_metric is None else "best_model"
-    best = Path(f"{run.checkpoint(chosen)}.pdparams")
-    if distillation and progress.best_metric is not None:
-        best = folder / STUDENT_FILE
+    best = Path(f"{folder.checkpoint(chosen)}.pdparams")
+    if isinstance(config.Arch, DistillationArch) and progress.best_metric is not None:
+        best = folder.path / STUDENT_FILE
     seconds = time.perf_counter() - start
-    return TrainResult(folder, best, progress.best_metric, deciding_metric(deployed), seconds)
+    metric = deciding_metric(deployed_config(config))
+    return TrainResult(folder.path, best, progress.best_metric, metric, seconds)

@@ -1,0 +1,231 @@
+"""From a configuration to a run that could begin: data, model, optimizer, and where they stand.
+
+Nothing is written here, so that all that can be wrong is found before a run has left anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+
+from ppcls.arch.layers import ImageClassifier
+from ppcls.arch.weights import load_weights
+from ppcls.config import Config, dump_config
+from ppcls.config.classes import label_names, resolve_classes
+from ppcls.config.deploy import deployed_config
+from ppcls.config.optimizer import OptimizerBase, ScheduleOptions
+from ppcls.config.schema import DistillationArch
+from ppcls.data.doctor import quick_check
+from ppcls.data.loader import Loader
+from ppcls.engine import distributed
+from ppcls.engine.checkpoint import Checkpoint
+from ppcls.engine.distill import DistillationModel, build_distillation, build_distillation_loss
+from ppcls.engine.ema import WeightAverage
+from ppcls.engine.evaluate import Evaluation, evaluate_model, topk_note
+from ppcls.engine.losses import build_loss, label_ratio
+from ppcls.engine.objective import Distilled, Objective, Supervised
+from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
+from ppcls.engine.precision import Precision
+from ppcls.engine.prepare import prepare_model
+from ppcls.engine.setup import (
+    Normalize,
+    build_loader,
+    build_model,
+    find_checkpoint,
+    require,
+    seed_everything,
+    select_device,
+    start_weights,
+)
+from ppcls.engine.state import TrainState
+from ppcls.errors import ConfigError
+
+__all__ = ["Run", "RunData", "build_run", "open_data"]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run reads, and on what it computes.
+
+    Attributes:
+        config: with the number of classes that the data sets have.
+        device: Paddle's current one.
+        train: the batches to train on.
+        eval: those to evaluate on; None where the run does not evaluate.
+        labels: the names of the classes.
+        optimizer: the section.
+    """
+
+    config: Config
+    device: str
+    train: Loader
+    eval: Loader | None
+    labels: list[str]
+    optimizer: OptimizerBase
+
+    @property
+    def steps(self) -> int:
+        """Updates an epoch."""
+        return -(-len(self.train) // self.config.Global.update_freq)
+
+    def summary(self) -> str:
+        """Return in a few words what is trained on what."""
+        arch, processes = self.config.Arch, distributed.world_size()
+        together = f" x {processes}" if processes > 1 else ""
+        return (
+            f"{arch.name}, {arch.class_num} classes, on {self.device}{together}: "
+            f"{len(self.train.dataset)} images, {len(self.train)} batches an epoch"
+        )
+
+
+def open_data(config: Config, stack: ExitStack) -> RunData:
+    """Check the lists of a run and open its loaders, which the stack closes.
+
+    Raises:
+        ConfigError: a section is missing, or the processes of the run have different ones.
+        DataError: a list, a label, the class names or an image is wrong.
+        RunError: no such device.
+    """
+    config = resolve_classes(config)
+    options, class_num = config.Global, config.Arch.class_num
+    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
+    distributed.check_same(digest, "the configuration")
+    train = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
+    optimizer = require(config.Optimizer, "Optimizer", "ppcls train")
+    parts = {"Train": train.dataset}
+    if options.eval_during_train:
+        needed = "DataLoader.Eval (or Global.eval_during_train=false)"
+        parts["Eval"] = require(config.DataLoader.Eval, needed, "ppcls train").dataset
+    quick_check(parts, class_num)
+    device = select_device(options.device)
+    ranks = distributed.rank(), distributed.world_size()
+    loader = stack.enter_context(build_loader(train, class_num, options.seed, *ranks))
+    eval_loader = None
+    if options.eval_during_train and config.DataLoader.Eval:
+        eval_loader = stack.enter_context(
+            build_loader(config.DataLoader.Eval, class_num, options.seed, *ranks)
+        )
+    # Wrong class names would otherwise come to light when the trained model is exported.
+    return RunData(config, device, loader, eval_loader, label_names(config), optimizer)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that could begin.
+
+    Attributes:
+        config: as it is in `RunData`.
+        loader: the batches to train on.
+        schedule: of the learning rate.
+        state: model, optimizer and all else that changes; where the checkpoint was made, if any.
+        objective: how a batch becomes a loss.
+        evaluate: evaluates the model; None where the run does not evaluate.
+        checkpoint: the one to go on from.
+        notes: what to tell the user.
+    """
+
+    config: Config
+    loader: Loader
+    schedule: ScheduleOptions
+    state: TrainState
+    objective: Objective
+    evaluate: Callable[[], Evaluation] | None
+    checkpoint: Checkpoint | None
+    notes: list[str]
+
+
+def build_run(data: RunData) -> Run:
+    """Build the model and the optimizer of a run, and put them where its checkpoint was made.
+
+    Raises:
+        ConfigError: the run to go on with is finished, or the schedule does not fit the run.
+        WeightsError: the weights to start from cannot be had, or are made for another model.
+    """
+    config, options = data.config, data.config.Global
+    precision = Precision(config.AMP, data.device)
+    seed_everything(options.seed)
+    checkpoint, notes = find_checkpoint(config)
+    if checkpoint and checkpoint.epoch >= options.epochs:
+        raise ConfigError(
+            f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
+            f"{options.epochs} epochs); raise Global.epochs to go on, or leave "
+            "Global.checkpoints out and add --overwrite to start again"
+        )
+    model, more = _build_model(config, data.device, checkpoint)
+    notes += more
+    joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
+    schedule, fit = fit_to_batch(data.optimizer.lr, joint_batch)
+    notes += [fit] if fit else []
+    # A run too short for its schedule must not end only when the first epoch begins.
+    learning_rate_schedule(schedule, options.epochs, data.steps)
+    optimizer = precision.decorate(model, build_optimizer(data.optimizer, model))
+    state = TrainState(model, optimizer, precision, None)
+    if checkpoint:
+        notes += state.load_model(checkpoint, options.strict)
+    if config.EMA:
+        state.average = WeightAverage(model, config.EMA.decay)
+    if checkpoint:
+        state.load(checkpoint)
+        step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
+        notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
+    distributed.broadcast(model.state_dict().values())
+    images = len(data.train.dataset)
+    if options.total_images not in (None, images):
+        notes.append(
+            f"Global.total_images is {options.total_images}; the list has {images} images, "
+            "and they count"
+        )
+    notes += topk_note(config)
+    evaluate = None
+    if data.eval is not None:
+        deployed, eval_loader = deployed_config(config), data.eval
+        kept = model
+        if isinstance(config.Arch, DistillationArch):
+            kept = getattr(model, config.Arch.infer_model_name)
+
+        def evaluate() -> Evaluation:
+            return evaluate_model(kept, eval_loader, deployed, data.labels)
+
+    objective = _build_objective(config, model, data.train)
+    return Run(config, data.train, schedule, state, objective, evaluate, checkpoint, notes)
+
+
+def _build_model(
+    config: Config, device: str, checkpoint: Checkpoint | None
+) -> tuple[ImageClassifier, list[str]]:
+    """Return the model with the weights it starts from, and what to tell the user.
+
+    The weights of a checkpoint are loaded later, with all else that it holds.
+    """
+    if isinstance(config.Arch, DistillationArch):
+        if config.Global.pretrained_model:
+            raise ConfigError(
+                "Global.pretrained_model: of a distillation, each model of Arch.models names "
+                "the weights that it starts from"
+            )
+        return build_distillation(config.Arch, device)
+    weights, notes = start_weights(config, checkpoint)
+    model = build_model(config)
+    notes += prepare_model(model, config.Arch, device)
+    if weights and not checkpoint:
+        notes += load_weights(model, weights, adapt=True, strict=config.Global.strict)
+    return model, notes
+
+
+def _build_objective(config: Config, model: ImageClassifier, loader: Loader) -> Objective:
+    train = config.DataLoader.Train
+    assert train is not None
+    normalize, class_num = Normalize(loader.dataset.pipeline.affine), config.Arch.class_num
+    mixing: Any = train.dataset.batch_transform_ops
+    if isinstance(model, DistillationModel) and isinstance(config.Arch, DistillationArch):
+        losses = build_distillation_loss(config.Loss.Train)
+        deployed = config.Arch.infer_model_name
+        return Distilled(model, losses, normalize, mixing, class_num, deployed)
+    forward = paddle.jit.to_static(model, full_graph=True) if config.Global.to_static else model
+    loss = build_loss(config.Loss.Train, label_ratio(loader.dataset.samples))
+    return Supervised(forward, loss, normalize, mixing, class_num)
