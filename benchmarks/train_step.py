@@ -1,0 +1,211 @@
+"""What the trainer costs beside the model, and the loader beside both.
+
+    python benchmarks/train_step.py [--seconds 20] [--repeats 3]
+
+For each setting: images/s of a bare loop (forward, loss, backward, step on preloaded batches) and
+of the trainer on the same batches, in turns, and the median of the ratios. Then, with JPEG files
+and the loader, the trainer against 1 / (1 / loader + 1 / step), each measured alone on the same
+cores. Results go to standard output as a table, or as JSON with `--json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+import paddle
+
+from ppcls.config import load_config
+from ppcls.data.loader import Batch, Loader
+from ppcls.engine.folder import RunFolder
+from ppcls.engine.logs import RunLog, StepTimer
+from ppcls.engine.losses import build_loss
+from ppcls.engine.optim import build_optimizer
+from ppcls.engine.precision import Precision
+from ppcls.engine.setup import Normalize, build_loader, build_model
+from ppcls.engine.signals import StopRequest
+from ppcls.engine.state import TrainState
+from ppcls.engine.train import Supervised, Trainer
+
+SETTINGS = [
+    (name, size, batch)
+    for name in ("SqueezeNet1_1", "HarDNet39_ds")
+    for size, batch in ((224, 8), (32, 64))
+]
+
+
+def write_jpegs(folder: Path, count: int, size: int) -> None:
+    """Write JPEG files of random smooth content, as photographs are, and their list."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(count):
+        small = rng.integers(0, 256, (12, 16, 3), np.uint8)
+        image = cv2.resize(small, (size * 5 // 4, size), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{i}.jpg"), image)
+        lines.append(f"{i}.jpg {i % 10}\n")
+    (folder / "list.txt").write_text("".join(lines))
+
+
+def configuration(folder: Path, name: str, size: int, batch: int) -> Any:
+    """Return the configuration of a run on the files of a folder."""
+    text = f"""
+Global: {{device: cpu, image_shape: [3, {size}, {size}], eval_during_train: false}}
+Arch: {{name: {name}, class_num: 10}}
+Optimizer: {{name: Momentum, lr: {{name: Constant, learning_rate: 0.001}}}}
+DataLoader:
+  Train:
+    dataset:
+      image_root: {folder}
+      cls_label_path: {folder}/list.txt
+      transform_ops:
+        - DecodeImage:
+        - RandCropImage: {{size: {size}}}
+        - RandFlipImage: {{}}
+        - NormalizeImage: {{}}
+    sampler: {{batch_size: {batch}, shuffle: true, drop_last: true}}
+    loader: {{num_workers: 2}}
+"""
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return load_config(path)
+
+
+class Preloaded:
+    """A loader whose batches are in memory, repeated for as long as they are asked for."""
+
+    def __init__(self, loader: Loader, batches: list[Batch], steps: int):
+        self.dataset, self.sampler, self.unreadable = loader.dataset, loader.sampler, []
+        self.batches, self.steps = batches, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch but for the first `skip`."""
+        for i in range(skip, self.steps):
+            yield self.batches[i % len(self.batches)]
+
+
+class Bench:
+    """One setting: a model, a bare loop and a trainer over it."""
+
+    def __init__(self, config: Any, loader: Loader):
+        self.config, self.loader = config, loader
+        self.batch = loader.sampler.batch_size
+        paddle.seed(0)
+        self.model = build_model(config)
+        self.optimizer = build_optimizer(config.Optimizer, self.model)
+        self.loss = build_loss(config.Loss.Train)
+        self.normalize = Normalize(loader.dataset.pipeline.affine)
+        self.preloaded = [batch for batch, _ in zip(loader.epoch(1), range(4), strict=False)]
+
+    def bare(self, steps: int) -> float:
+        """Return images/s of the loop that one would write by hand."""
+        self.model.train()
+        self.optimizer.set_lr(0.001)
+        start = time.perf_counter()
+        for i in range(steps):
+            batch = self.preloaded[i % len(self.preloaded)]
+            images = self.normalize(paddle.to_tensor(batch.images))
+            loss = self.loss(self.model(images), paddle.to_tensor(batch.labels))
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.clear_grad()
+        loss.numpy()
+        return steps * self.batch / (time.perf_counter() - start)
+
+    def trainer(self, loader: Any, folder: Path) -> float:
+        """Return images/s of the trainer over an epoch of a loader."""
+        state = TrainState(self.model, self.optimizer, Precision(None, "cpu"), None)
+        options = self.config.DataLoader.Train.dataset.batch_transform_ops
+        objective = Supervised(self.model, self.loss, self.normalize, options, 10)
+        with RunLog(folder) as log, StopRequest() as stop, open(os.devnull, "w") as nowhere:
+            stderr, sys.stderr = sys.stderr, nowhere
+            try:
+                run = RunFolder(folder)
+                arguments = (self.config, self.config.Optimizer, state, objective, loader)
+                trainer = Trainer(*arguments, None, run, log, stop)
+                timer = StepTimer(len(loader))
+                start = time.perf_counter()
+                trainer.train_epoch(1, timer)
+                return len(loader) * self.batch / (time.perf_counter() - start)
+            finally:
+                sys.stderr = stderr
+
+    def reading(self) -> float:
+        """Return images/s of the loader alone."""
+        start = time.perf_counter()
+        count = sum(len(batch.labels) for batch in self.loader.epoch(2))
+        return count / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20, help="for each measurement")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="such as SqueezeNet1_1 or HarDNet39_ds_32")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for arch, size, batch in SETTINGS:
+            folder = Path(name) / f"{arch}_{size}"
+            if not folder.name.startswith(args.only):
+                continue
+            folder.mkdir()
+            write_jpegs(folder, max(8 * batch, 256), max(size * 2, 128))
+            config = configuration(folder, arch, size, batch)
+            with build_loader(config.DataLoader.Train, 10, 0) as loader:
+                bench = Bench(config, loader)
+                rate = bench.bare(4)
+                steps = max(10, int(args.seconds * rate / batch))
+                ratios, bare, ours = [], [], []
+                for _ in range(args.repeats):
+                    bare.append(bench.bare(steps))
+                    ours.append(bench.trainer(Preloaded(loader, bench.preloaded, steps), folder))
+                    ratios.append(ours[-1] / bare[-1])
+                reading = statistics.median(bench.reading() for _ in range(args.repeats))
+                whole = [bench.trainer(loader, folder) for _ in range(args.repeats)]
+                step = statistics.median(bare)
+                bound = 1 / (1 / reading + 1 / step)
+                rows.append(
+                    {
+                        "model": arch,
+                        "size": size,
+                        "batch": batch,
+                        "bare": step,
+                        "trainer": statistics.median(ours),
+                        "trainer / bare": statistics.median(ratios),
+                        "loader": reading,
+                        "with loader": statistics.median(whole),
+                        "with loader / bound": statistics.median(whole) / bound,
+                    }
+                )
+                if not args.json:
+                    row = rows[-1]
+                    if len(rows) == 1:
+                        print(" | ".join(row))
+                    texts = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
+                    print(" | ".join(texts), flush=True)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
