@@ -158,6 +158,9 @@ def test_a_run_with_several_labels(
     with (tmp_path / "report/answers.csv").open(encoding="utf-8", newline="") as file:
         labels = sorted(row["labels"] for row in csv.DictReader(file))
     assert labels == ["cold; has green"] * 6 + ["warm"] * 3
+    for command in ("export", "infer"):
+        assert main([command, *arguments, "Infer.infer_imgs=x"]) == 2
+        assert "and this model gives images several labels" in capsys.readouterr().err
     assert "cold" in (result.folder / "classes.csv").read_text(encoding="utf-8")
 
 

@@ -33,7 +33,7 @@ _GRID_TILES = 48
 def _infer(args: argparse.Namespace) -> int:
     config = config_of(args)
     from ppcls.config.classes import label_names
-    from ppcls.config.deploy import deployed_config
+    from ppcls.config.deploy import deployed_config, refuse_several_labels
     from ppcls.data.transforms import Pipeline
     from ppcls.engine.setup import load_trained_model, require, select_device
     from ppcls.inference.backends.eager import EagerBackend
@@ -41,6 +41,7 @@ def _infer(args: argparse.Namespace) -> int:
     from ppcls.inference.predictor import Classifier
 
     config = deployed_config(config)
+    refuse_several_labels(config, "ppcls infer")
     options = require(config.Infer, "Infer", "ppcls infer")
     if options.infer_imgs is None:
         raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ppcls.config.loss import CELoss, DistillationGTCELoss
+from ppcls.config.loss import CELoss, DistillationGTCELoss, MultiLabelLoss
 from ppcls.config.schema import ArchOptions, Config, DistillationArch
+from ppcls.errors import ConfigError
 
-__all__ = ["deployed_config"]
+__all__ = ["deployed_config", "refuse_several_labels"]
 
 
 def deployed_config(config: Config) -> Config:
@@ -26,3 +27,16 @@ def deployed_config(config: Config) -> Config:
     ]
     loss = config.Loss.model_copy(update={"Train": losses, "Eval": losses})
     return config.model_copy(update={"Arch": ArchOptions(**chosen), "Loss": loss})
+
+
+def refuse_several_labels(config: Config, command: str) -> None:
+    """Stop a command that would answer with the one best class of a model that knows several.
+
+    Raises:
+        ConfigError: the model gives each image any number of labels.
+    """
+    if any(isinstance(term, MultiLabelLoss) for term in (*config.Loss.Train, *config.Loss.Eval)):
+        raise ConfigError(
+            f"`{command}` answers with the best class, and this model gives images several labels "
+            "(MultiLabelLoss): such models are trained and evaluated, and not deployed yet"
+        )

@@ -31,7 +31,7 @@ from ppcls.bundle import (
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names
-from ppcls.config.deploy import deployed_config
+from ppcls.config.deploy import deployed_config, refuse_several_labels
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
@@ -105,6 +105,7 @@ def export(
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:
         require_onnx()
+    refuse_several_labels(config, "ppcls export")
     config = _at_size(deployed_config(config), input_size)
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
