@@ -16,7 +16,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml requirements.txt setup.py | $(BIN)/python
-	$(BIN)/pip install --quiet --editable '.[cpu,digits,onnx,test]'
+	$(BIN)/pip install --quiet --editable '.[cpu,digits,onnx,openvino,test]'
 	touch $@
 
 $(VENV)/lint-installed: $(VENV)/installed
