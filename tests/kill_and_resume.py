@@ -15,7 +15,6 @@ import json
 import os
 import pickle
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -139,7 +138,9 @@ def kill(run: subprocess.Popen, moment: float, folder: Path, in_save: bool) -> s
         # A file of a checkpoint that is not in place yet: the save is under way.
         if any(folder.glob("*.new.*")) or any(folder.glob(".*.tmp")):
             break
-    os.kill(run.pid, signal.SIGKILL)
+    if run.poll() is not None:
+        return "had ended"
+    run.kill()
     run.wait()
     half_written = sorted(p.name for p in [*folder.glob("*.new.*"), *folder.glob(".*.tmp")])
     deadline = time.monotonic() + 5
