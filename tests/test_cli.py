@@ -254,7 +254,11 @@ RUN_TIME = [
     (["data", "digits", "{weights}"], "a file is in the way; name a folder"),
     # the same, with exit status 1
     (["eval", "-c", "{config}", "-o", "Global.pretrained_model=gone"], "no such weights: gone"),
-    (["train", "-c", "{config}", "--data", "{empty}"], "label_list.txt: no such file; `ppcls data"),
+    (
+        ["train", "-c", "{config}", "--data", "{empty}"],
+        "expected a folder of images for each class",
+    ),
+    (["eval", "-c", "{config}", "--data", "{empty}"], "label_list.txt: no such file; `ppcls data"),
     (["data", "split", "{empty}"], "expected a folder of images for each class, found no folder"),
     (["data", "split", "{empty}/gone"], "gone: no such folder"),
     (["predict", "{empty}", "{data}"], "not an exported model: no inference.yml"),

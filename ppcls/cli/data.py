@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def _data_digits(args: argparse.Namespace) -> int:
     from ppcls.data.digits import write_digits
 
-    _print_lists(args.folder, write_digits(args.folder, overwrite=args.overwrite))
+    print_lists(args.folder, write_digits(args.folder, overwrite=args.overwrite))
     return 0
 
 
@@ -33,7 +33,7 @@ def _data_split(args: argparse.Namespace) -> int:
     from ppcls.data.folders import split_folder
 
     counts = split_folder(args.folder, val=args.val, seed=args.seed, overwrite=args.overwrite)
-    _print_lists(args.folder, counts)
+    print_lists(args.folder, counts)
     return 0
 
 
@@ -86,7 +86,8 @@ def _quality(text: str) -> int:
     return int(text)
 
 
-def _print_lists(folder: str, split: Split) -> None:
+def print_lists(folder: str, split: Split) -> None:
+    """Say what `split_folder` has written, and what is in no list."""
     print(
         f"{folder}: {split.classes} classes, {split.train} images to train on, {split.val} held "
         "out; lists: train_list.txt, val_list.txt, label_list.txt"

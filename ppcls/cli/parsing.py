@@ -147,8 +147,8 @@ def add_config_options(
         command.add_argument(
             "--data",
             metavar="DIR",
-            help="a folder that `ppcls data split` prepared: sets the lists, the number of classes "
-            "and their names (-o goes on top)",
+            help="a folder that `ppcls data split` prepared (`ppcls train` does so where there are "
+            "no lists): sets the lists, the number of classes and their names (-o goes on top)",
         )
     if weights:
         command.add_argument(

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 from ppcls.cli.parsing import Commands, add_backend_options, add_config_options, config_of
+from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST
 from ppcls.errors import ConfigError
 
 _CLASSES_ON_SCREEN = 40
 
 
+def _split_new_folder(folder: str) -> None:
+    """Write the lists of a folder of classes that has none yet."""
+    if any((Path(folder) / name).exists() for name in (TRAIN_LIST, VAL_LIST, LABEL_LIST)):
+        return
+    from ppcls.cli.data import print_lists
+    from ppcls.data.folders import split_folder
+
+    print_lists(folder, split_folder(folder))
+
+
 def _train(args: argparse.Namespace) -> int:
+    # A check writes nothing, and several processes would write at once: they say what to type.
+    if args.data and not args.check and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+        _split_new_folder(args.data)
     config = config_of(args)
     if args.check:
         from ppcls.engine.check import check_training
