@@ -2,6 +2,8 @@
 # make test    run the tests
 # make test-slow  run the tests that take long, too long for `make test`
 # make lint    check style and types
+# make docs    build the documentation into build/site; `make docs-config` rewrites the page of the
+#              configuration from the schema
 #
 # All of them work in .venv, which the first one makes. PYTHON=python3.12 chooses another Python.
 
@@ -10,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := demo
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs docs-config clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +53,12 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+docs-config: $(VENV)/installed
+	$(BIN)/python docs/configuration.py
 
 clean:
 	rm -rf $(VENV) $(RUN) build dist *.egg-info

@@ -341,7 +341,7 @@ def precision_recall_picture(
     """Draw the precision-recall curves of labels, and their average precisions as bars.
 
     Args:
-        curves: name, precision (K,) and recall (K,) of each label, recall rising.
+        curves: name, precision and recall, float (K,), of each label, recall rising.
         picture: the .png file to write.
     """
     from matplotlib.figure import Figure

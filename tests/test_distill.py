@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
 from scipy.special import log_softmax, softmax
 
 import ppcls
@@ -22,7 +21,6 @@ from ppcls.config.loss import (
     DistillationGTCELoss,
     DistillationKLDivLoss,
 )
-from ppcls.data.digits import write_digits
 from ppcls.engine.distill import build_distillation_loss
 from ppcls.engine.evaluate import evaluate
 from ppcls.engine.train import train
@@ -193,34 +191,3 @@ def test_mistakes_that_only_the_models_show(config_file: Path, distilling: list[
     ):
         with pytest.raises(ConfigError, match=message):
             train(load_config(config_file, [*distilling, override]))
-
-
-@pytest.mark.slow
-def test_a_student_learns_more_from_a_teacher(tmp_path: Path) -> None:
-    """The mean of three seeds: as many steps, with a teacher and without."""
-    data = tmp_path / "digits"
-    write_digits(data)
-    common = [f"Global.output_dir={tmp_path}/{{}}", "Global.epochs=10"]
-    teacher = load_config(
-        "quick_start/HarDNet39_ds", [common[0].format("teacher"), common[1]], data=data
-    )
-    taught, alone = [], []
-    best = train(teacher).best
-    for seed in range(3):
-        for name, found, weight in (("taught", taught, 0.5), ("alone", alone, 0.0)):
-            learn = f"{{DistillationGTCELoss: {{weight: {1 - weight}, model_names: [Student]}}}}"
-            follow = (
-                f"{{DistillationKLDivLoss: {{weight: {weight}, "
-                "model_name_pairs: [[Student, Teacher]]}}"
-            )
-            asked = [
-                f"Global.output_dir={tmp_path}/{name}{seed}",
-                f"Global.seed={seed}",
-                "Global.epochs=3",
-                "Arch.pretrained_list.0=" + json.dumps(str(best)),
-                f"Loss.Train=[{learn}{', ' + follow if weight else ''}]",
-            ]
-            config = load_config(ROOT / "configs/Distillation/digits.yaml", asked, data=data)
-            found.append(train(config).best_metric)
-    print(f"taught {taught}, alone {alone}")
-    assert np.mean(taught) > np.mean(alone)

@@ -181,9 +181,11 @@ def test_what_a_kill_between_two_names_left_undone_is_done(
     # `latest` was written, its other names were not.
     for path in [*folder.glob("epoch_2.*"), *folder.glob("best_model.*")]:
         path.unlink()
-    more = [*overrides, "Global.epochs=3", "Global.checkpoints=auto"]
+    more = [*overrides, "Global.epochs=2", "Global.checkpoints=auto"]
     train(load_config(config_file, more))
     assert (folder / "epoch_2.pdparams").read_bytes() == expected
+    with pytest.raises(ConfigError, match="this run is finished"):
+        train(load_config(config_file, more))
     assert open_checkpoint(folder / "epoch_2").epoch == 2
 
 

@@ -55,11 +55,11 @@ class ImageClassifier(nn.Layer):
     features_only: bool = False
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
-        """Map images (N, C, H, W) to the feature maps described by `feature_info`, in order."""
+        """Map float32 images (N, C, H, W) to the maps described by `feature_info`, in order."""
         raise NotImplementedError
 
     def forward_head(self, x: Tensor) -> Tensor:
-        """Map the last feature map to logits (N, class_num)."""
+        """Map the last feature map to float32 logits (N, class_num)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
@@ -136,7 +136,7 @@ def uniform_linear(in_features: int, out_features: int) -> nn.Linear:
 
 
 def squeeze_excite(x: Tensor, squeeze: nn.Linear, excitation: nn.Linear) -> Tensor:
-    """Scale every channel of (N, C, H, W) by a gate computed from the means of all channels."""
+    """Scale every channel of a float map (N, C, H, W) by a gate, computed from all their means."""
     gates = F.adaptive_avg_pool2d(x, 1).flatten(1)
     gates = _sigmoid(excitation(F.relu(squeeze(gates))))
     return x * gates.unsqueeze([2, 3])

@@ -99,7 +99,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a state dict: parameter and buffer names to arrays.
+    """Read a state dict: names to arrays, in the shapes and dtypes that the file has.
 
     Args:
         path: a `.pdparams` (with or without the suffix), `.safetensors` or `.npz` file.
@@ -130,6 +130,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
 
 def write_weights(state: Mapping[str, np.ndarray], path: str | Path) -> None:
     """Write a state dict in the format of the path's suffix, as `read_weights` reads it.
+
+    Arrays keep their shapes and dtypes.
 
     The file appears whole or not at all. Paddle reads the `.pdparams` as its own.
 

@@ -31,6 +31,19 @@ class GlobalOptions(Options):
     """What holds for a whole run.
 
     Attributes:
+        device: what computes; `auto` is a GPU if Paddle can use one, and else the CPU.
+        seed: of the weights, the order of images, augmentation and dropout.
+        output_dir: what a run leaves is in the folder of the architecture's name in it.
+        pretrained_model: weights to begin with, or to evaluate, export and predict with: a path
+            (without suffix, too) or a URL.
+        strict: whether weights that lack a parameter, or have one of another shape, are an error.
+        epochs: passes over the training images.
+        eval_during_train: evaluate during training, and keep the best weights.
+        eval_interval: epochs from one evaluation to the next.
+        print_batch_step: steps from one line of the log to the next.
+        use_visualdl: write numbers and sample images for VisualDL.
+        image_shape: channels, height and width of the model's input.
+        save_inference_dir: where `ppcls export` writes to.
         checkpoints: the checkpoint to go on from, a path without suffix, or `auto` for the newest
             in the run's own folder.
         update_freq: batches whose gradients make up one update; a step is an update.
@@ -134,6 +147,13 @@ class ArchOptions(Options):
     """Which model.
 
     Attributes:
+        name: as `ppcls list` prints it.
+        class_num: how many classes the model tells apart.
+        dropout: the share of the last layer's inputs that training leaves out, of architectures
+            that do so; null is the published one.
+        pretrained: begin with the published ImageNet weights, with a file, or with a URL. With
+            another number of classes the last layer is new.
+        use_ssld: with `pretrained: true`, the weights that were distilled (SSLD).
         freeze: patterns over the names of parameters, such as `base.0.*`, that are not trained; a
             frozen batch normalisation keeps its statistics.
         use_sync_bn: batch normalisation over the batches of all GPUs.
@@ -273,6 +293,13 @@ class Topk(Options):
 
 
 class InferOptions(Options):
+    """What `ppcls infer` reads and answers; an exported model takes its transforms and names.
+
+    Attributes:
+        infer_imgs: an image, a folder or a list.
+        transforms: those of evaluation, on the way from an image file to the model.
+    """
+
     infer_imgs: PathText | None = None
     batch_size: Count = 32
     transforms: Annotated[list[TransformOp], Field(min_length=1)]

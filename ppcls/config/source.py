@@ -106,7 +106,11 @@ def _shipped() -> dict[str, Path]:
 
 
 def find_config(source: str | Path) -> Path:
-    """Return the file that `-c` names: a path, or a path under the configs that ppcls ships."""
+    """Return the file that `-c` names: a path, or a path under the configs that ppcls ships.
+
+    Raises:
+        ConfigError: there is no such file; the message has the closest name.
+    """
     path = Path(source).expanduser()
     if path.is_file():
         return path

@@ -52,7 +52,7 @@ class RandomErasing(Transform):
         return self
 
     def check_place(self, normalized: bool) -> None:
-        """Refuse a fill in normalised units on pixels, and the other way round."""
+        """Raise a ConfigError for a fill in normalised units on pixels, or the other way round."""
         if normalized:
             return
         if self.mode != "const":
@@ -110,7 +110,7 @@ class Cutout(Transform):
     fill_value: Colour | Literal["none"] | None = [0, 0, 0]
 
     def check_place(self, normalized: bool) -> None:
-        """Refuse colours on normalised numbers."""
+        """Raise a ConfigError for colours on normalised numbers."""
         if normalized and self.fill_value != [0, 0, 0]:
             raise ConfigError(
                 "transform_ops: Cutout.fill_value is a colour of 0 to 255; put Cutout before "

@@ -102,7 +102,7 @@ class BatchSampler(ABC):
             yield Draw(order[at], copies[at])
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Return the sample indices (int64) of each batch of an epoch for this process."""
+        """Return the sample indices, int64 (N,), of each batch of an epoch for this process."""
         return [draw.indices for draw in self.draws(epoch)]
 
     def _bounds(self) -> Iterator[tuple[int, int]]:

@@ -23,10 +23,11 @@ from ppcls.config.schema import DistillationArch
 from ppcls.data.doctor import quick_check
 from ppcls.data.loader import Loader
 from ppcls.engine import distributed
-from ppcls.engine.checkpoint import Checkpoint
+from ppcls.engine.checkpoint import Checkpoint, has_name
 from ppcls.engine.distill import DistillationModel, build_distillation, build_distillation_loss
 from ppcls.engine.ema import WeightAverage
 from ppcls.engine.evaluate import Evaluation, evaluate_model, topk_note
+from ppcls.engine.folder import run_folder
 from ppcls.engine.losses import build_loss, label_ratio
 from ppcls.engine.objective import Distilled, Objective, Supervised
 from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
@@ -139,6 +140,18 @@ class Run:
     notes: list[str]
 
 
+def _is_complete(config: Config, checkpoint: Checkpoint) -> bool:
+    """Whether a run has nothing left to do after its last epoch.
+
+    One that was killed there may lack other names of its last state, or the picture of its curves.
+    """
+    folder = run_folder(config)
+    if not folder.holds(checkpoint.prefix):
+        return True
+    named = all(has_name(checkpoint, folder.checkpoint(name)) for name in checkpoint.names)
+    return named and (folder.path / "curves.png").exists()
+
+
 def build_run(data: RunData) -> Run:
     """Build the model and the optimizer of a run, and put them where its checkpoint was made.
 
@@ -150,7 +163,7 @@ def build_run(data: RunData) -> Run:
     precision = Precision(config.AMP, data.device)
     seed_everything(options.seed)
     checkpoint, notes = find_checkpoint(config)
-    if checkpoint and checkpoint.epoch >= options.epochs:
+    if checkpoint and checkpoint.epoch >= options.epochs and _is_complete(config, checkpoint):
         raise ConfigError(
             f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
             f"{options.epochs} epochs); raise Global.epochs to go on, or leave "

@@ -39,6 +39,7 @@ def check_training(config: Config) -> list[str]:
 
     Raises:
         PpclsError: as `train`, except for what its folder may hold.
+        RunError: the loss of the first batch is not finite.
     """
     select_device(config.Global.device)
     distributed.init_processes()

@@ -28,6 +28,7 @@ __all__ = [
     "Checkpoint",
     "checkpoint_weights",
     "copy_checkpoint",
+    "has_name",
     "newest_checkpoint",
     "open_checkpoint",
     "remove_checkpoint",
@@ -146,6 +147,14 @@ def copy_checkpoint(source: Checkpoint, prefix: Path) -> None:
     except OSError as error:
         raise RunError(f"{prefix}: cannot write: {error.strerror or error}") from None
     _commit(prefix, new, manifest)
+
+
+def has_name(checkpoint: Checkpoint, prefix: Path) -> bool:
+    """Whether `copy_checkpoint` has given a checkpoint this name, to the end."""
+    ours, theirs = _beside(checkpoint.prefix, ".json"), _beside(prefix, ".json")
+    if not theirs.is_file() or theirs.read_bytes() != ours.read_bytes():
+        return False
+    return not any(path.exists() for path in _new_files(prefix, list(SUFFIXES)).values())
 
 
 def remove_checkpoint(prefix: Path) -> None:

@@ -84,7 +84,7 @@ class DistillationModel(ImageClassifier):
         return self
 
     def outputs(self, images: Tensor) -> Outputs:
-        """Return the logits and the wanted layers' outputs of every model."""
+        """Map float32 images (N, C, H, W) to all models' logits (N, class_num) and outputs."""
         found: dict[str, dict[str | None, Tensor]] = {}
         for name, model in self._models.items():
             with paddle.set_grad_enabled(name not in self.frozen):
@@ -95,7 +95,7 @@ class DistillationModel(ImageClassifier):
         return found
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
-        """Map images to the logits of every model."""
+        """Map float32 images (N, C, H, W) to the logits (N, class_num) of every model."""
         return {name: outputs[None] for name, outputs in self.outputs(x).items()}
 
 

@@ -112,14 +112,14 @@ def gather(value: T) -> list[T]:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors with those of rank 0."""
+    """Overwrite tensors with those of rank 0, which have the same shapes and dtypes."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
 
 def sum_over_ranks(values: np.ndarray) -> np.ndarray:
-    """Return the sum over all processes of an array; float64 sums are float64."""
+    """Return the sum over all processes of an array, in its shape; float64 sums are float64."""
     if world_size() == 1:
         return values
     total = paddle.to_tensor(values)
@@ -139,9 +139,10 @@ def barrier() -> None:
 
 
 def sum_gradients(parameters: Sequence[Tensor]) -> None:
-    """Replace gradients by their sums over all processes, in one exchange for each type.
+    """Replace gradients by their sums over all processes, in one exchange for each dtype.
 
-    Called once an update, after the last `backward`: what is accumulated is exchanged once.
+    Their shapes are the same in all processes. Called once an update, after the last `backward`:
+    what is accumulated is exchanged once.
     """
     if world_size() == 1:
         return

@@ -36,7 +36,7 @@ class WeightAverage:
 
     @paddle.no_grad()
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        """Set the average, by structured name."""
+        """Set the average, float arrays in the shapes of the parameters, by structured name."""
         for key, average in self.average.items():
             average.set_value(arrays[key].astype(np.float32))
 

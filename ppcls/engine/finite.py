@@ -48,7 +48,7 @@ class LossWatch:
         self._seen: list[tuple[Place, Tensor, np.ndarray]] = []
 
     def add(self, place: Place, loss: Tensor, indices: np.ndarray) -> None:
-        """Note the loss of a batch."""
+        """Note the loss, a float scalar, of a batch of these samples, int64 (N,)."""
         self._seen.append((place, loss.detach(), indices))
 
     def look(self) -> None:
@@ -92,6 +92,8 @@ class UpdateGuard:
     @paddle.no_grad()
     def admits(self, place: Place, losses: Sequence[Tensor], indices: np.ndarray) -> str:
         """Return "" for a sound update, and else why it is left out, with the statistics put back.
+
+        `losses` are float scalars, `indices` the samples, int64 (N,).
 
         Raises:
             RunError: that was one too many.

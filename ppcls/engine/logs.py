@@ -261,7 +261,7 @@ class RunLog:
             self._scalars.add_image("train/images", np.concatenate(list(images[:8]), axis=1), 0)
 
     def gradients(self, epoch: int, parameters: Iterable[tuple[str, Tensor]]) -> None:
-        """Show the distribution of every parameter's gradient in VisualDL."""
+        """Show the distribution of every parameter's gradient in VisualDL: any shape, float."""
         if not self._scalars:
             return
         for name, parameter in parameters:

@@ -38,7 +38,11 @@ class Supervised:
         self.mixing, self.class_num = mixing, class_num
 
     def prepare(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, the targets and the labels of a batch, on the device and mixed."""
+        """Return the images, the targets and the labels of a batch, on the device and mixed.
+
+        They are float32 (N, C, H, W); what the loss compares logits with; and int64 (N,), or
+        float32 (N, class_num) where images have several labels.
+        """
         images = self.normalize(paddle.to_tensor(batch.images))
         labels = targets = paddle.to_tensor(batch.labels)
         if self.mixing and labels.ndim == 1:

@@ -72,7 +72,7 @@ class Precision:
         return nullcontext()
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss."""
+        """Add the gradients of a loss, a float scalar."""
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def step(self, optimizer: paddle.optimizer.Optimizer) -> None:

@@ -68,7 +68,7 @@ def _is_frozen(layer: nn.Layer) -> bool:
 def statistics(model: nn.Layer) -> list[paddle.Tensor]:
     """Return what a forward pass in training mode may change: running means and variances.
 
-    Paddle has them among the parameters, without gradients.
+    They are float32 (C,); Paddle has them among the parameters, without gradients.
     """
     return [value for value in model.state_dict().values() if value.stop_gradient]
 

@@ -159,7 +159,8 @@ class Trainer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradients of a batch that is a share of its update; return loss, logits, labels.
 
-        The gradients of the batches of all processes add up to those of the mean over all samples.
+        They are a float32 scalar, (N, class_num) and the labels of `Supervised.prepare`. The
+        gradients of the batches of all processes add up to those of the mean over all samples.
         """
         with self.state.precision.training():
             loss, logits, labels = self.objective(batch, entropy)
@@ -168,7 +169,10 @@ class Trainer:
         return loss.detach(), logits.detach(), labels
 
     def is_sound(self, place: Place, update: Update, losses: list[Tensor]) -> bool:
-        """Whether to make an update; unless asked to skip, the next look at the losses says it."""
+        """Whether to make an update whose batches had these losses, float scalars.
+
+        Unless asked to skip, the next look at the losses says it.
+        """
         if self.guard is None:
             for loss, batch in zip(losses, update.batches, strict=True):
                 self.watch.add(place, loss, batch.indices)
@@ -294,7 +298,11 @@ class Trainer:
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
-        """Write the checkpoint `latest`, and let it have these names too."""
+        """Write the checkpoint `latest`, and let it have these names too.
+
+        Raises:
+            RunError: the run's folder is gone, or cannot be written to.
+        """
         self.watch.look()
         self.saved_at = time.monotonic()
         if distributed.rank() != 0:

@@ -93,7 +93,7 @@ class Difference:
 
 
 def compare(expected: np.ndarray, found: np.ndarray, std: float | None = None) -> Difference:
-    """Compare what a model answers, (N, C), with what was made of it does.
+    """Compare what a model answers, float (N, C), with what was made of it does.
 
     Args:
         expected: what the model answers.

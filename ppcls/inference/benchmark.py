@@ -91,7 +91,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def time_runs(run: Callable[[], object], seconds: float) -> np.ndarray:
-    """Return the milliseconds of each run, float64, after a warm-up; at least ten of them."""
+    """Return the milliseconds of each run, float64 (runs,), after a warm-up; at least ten."""
     for _ in range(_WARMUP_RUNS):
         run()
     times: list[float] = []

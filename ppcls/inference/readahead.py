@@ -26,7 +26,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(load: Callable[[Any], np.ndarray], source: Any) -> Prepared:
-    """Load one image; what cannot be read is an answer, too."""
+    """Load one image, in the shape and dtype that `load` gives; a failure is an answer, too."""
     start = time.perf_counter()
     image: np.ndarray | ImageError
     try:

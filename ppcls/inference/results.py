@@ -67,13 +67,13 @@ class Result:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities, float64, of logits, over their last axis."""
+    """Return the probabilities, float64, of float logits (..., C), over their last axis."""
     shifted = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def best_classes(scores: np.ndarray, topk: int) -> np.ndarray:
-    """Return the ids, (..., topk), of the highest scores, (..., C), best first.
+    """Return the ids, int64 (..., topk), of the highest float scores (..., C), best first.
 
     Of equal scores the lower id comes first.
     """

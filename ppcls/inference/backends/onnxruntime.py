@@ -62,7 +62,7 @@ class OnnxRuntimeBackend:
         return self._session.run(self._first, {self._input: np.ascontiguousarray(batch)})[0]
 
     def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        """Map images as the network takes them, (N, ...), to all of its outputs, float32."""
         return self._session.run(None, {self._input: np.ascontiguousarray(batch)})
 
     @classmethod

@@ -71,7 +71,7 @@ class OpenVINOBackend:
         return self._infer(batch).get_output_tensor(0).data.copy()
 
     def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        """Map images as the network takes them, (N, ...), to all of its outputs, float32."""
         request = self._infer(batch)
         return [tensor.data.copy() for tensor in request.output_tensors]
 

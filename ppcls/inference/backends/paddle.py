@@ -80,7 +80,7 @@ class PaddleRunner:
         return self._run(batch, self._outputs[:1])[0]
 
     def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        """Map images as the network takes them, (N, ...), to all of its outputs, float32."""
         return self._run(batch, self._outputs)
 
     def _run(self, batch: np.ndarray, outputs: list[Any]) -> list[np.ndarray]:

@@ -247,7 +247,7 @@ class TensorRTBackend:
         return self._runner.run(batch)
 
     def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Map images as the network takes them, (N, ...), to all of its outputs."""
+        """Map images as the network takes them, (N, ...), to all of its outputs, float32."""
         self._check(batch)
         return self._runner.run_all(batch)
 
