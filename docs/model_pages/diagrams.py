@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from drawing import Box, Drawing
 
@@ -55,14 +56,14 @@ def hrnet() -> Drawing:
             [d.box(x, rows[j], text, "conv", 78 - 10 * j, 40) for j, text in enumerate(widths)]
         )
     d.arrow((58, 90), stages[0][0].left)
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in pairwise(stages):
         for j, box in enumerate(after):
             for i, source in enumerate(before):
                 new = j == len(after) - 1
                 if (new and i == len(before) - 1) or not new:
                     d.arrow(source.right, box.left, dashed=i != j)
     head = d.box(690, 195, "pool\nlinear", "head", 70, 50)
-    for i, (upper, lower) in enumerate(zip(stages[3], stages[3][1:], strict=False)):
+    for i, (upper, lower) in enumerate(pairwise(stages[3])):
         d.arrow(upper.bottom, lower.top)
         if i == 0:
             d.text(upper.x + 12, 128, "widen, halve, add", 11, "start")
@@ -75,9 +76,7 @@ def densenet() -> Drawing:
     """A dense block of four layers, and the transition."""
     d = Drawing(760, 270)
     first = d.box(60, 150, "input", "data", 70)
-    layers = [
-        d.box(180 + 120 * i, 150, "1×1 → 4k\n3×3 → k", "conv", 86, 46) for i in range(4)
-    ]
+    layers = [d.box(180 + 120 * i, 150, "1×1 → 4k\n3×3 → k", "conv", 86, 46) for i in range(4)]
     join = d.box(650, 150, "concat", "join", 64, 40)
     nodes = [first, *layers, join]
     for i, source in enumerate(nodes[:-1]):
@@ -133,13 +132,13 @@ def alexnet() -> Drawing:
         ("max\n3×3 / 2", "pool"),
     ]
     boxes = [d.box(60 + 91 * i, 60, text, kind, 72, 46) for i, (text, kind) in enumerate(row)]
-    for before, after in zip(boxes, boxes[1:], strict=False):
+    for before, after in pairwise(boxes):
         d.arrow(before.right, after.left)
     tail = [("flatten\n256·6·6", "data"), ("linear\n4096", "head"), ("linear\n4096", "head")]
     tail.append(("linear\nclasses", "head"))
     heads = [d.box(697 - 150 * i, 165, text, kind, 92, 46) for i, (text, kind) in enumerate(tail)]
     d.arrow(boxes[-1].bottom, heads[0].top)
-    for i, (before, after) in enumerate(zip(heads, heads[1:], strict=False)):
+    for i, (before, after) in enumerate(pairwise(heads)):
         d.arrow(before.left, after.right)
         if i < 2:
             d.text((before.x + after.x) / 2, 153, "drop", 11)
@@ -198,9 +197,7 @@ def senet() -> Drawing:
     d.text(716, 110, "ReLU", 11)
     gates = [("mean of\neach channel", 100), ("linear ÷16\nReLU", 90), ("linear\nsigmoid", 80)]
     gate_xs = (300, 425, 540)
-    gate = [
-        d.box(x, 215, text, "gate", w, 46) for x, (text, w) in zip(gate_xs, gates, strict=True)
-    ]
+    gate = [d.box(x, 215, text, "gate", w, 46) for x, (text, w) in zip(gate_xs, gates, strict=True)]
     d.arrow((485, 120), (485, 172), (300, 172), gate[0].top)
     d.arrow(gate[0].right, gate[1].left)
     d.arrow(gate[1].right, gate[2].left)

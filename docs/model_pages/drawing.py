@@ -56,7 +56,13 @@ class Drawing:
         self._parts: list[str] = []
 
     def box(
-        self, x: float, y: float, text: str, kind: str = "conv", width: float = 90, height: float = 34
+        self,
+        x: float,
+        y: float,
+        text: str,
+        kind: str = "conv",
+        width: float = 90,
+        height: float = 34,
     ) -> Box:
         """Draw a box around a centre; lines of the text are separated by a newline."""
         box = Box(x, y, width, height)
