@@ -21,7 +21,7 @@ DTYPE = re.compile(r"\b(u?int(8|16|32|64)?|b?float(16|32|64)?|bool|dtypes?|integ
 
 
 def public_functions() -> Iterator[tuple[str, Function, str]]:
-    """Yield each function and method of what modules name in `__all__`, and its class's docstring."""
+    """Yield each function and method that `__all__` names, and the docstring of its class."""
     for path in sorted((ROOT / "ppcls").rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         names = {name for node in tree.body for name in exported(node)}
