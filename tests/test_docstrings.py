@@ -14,14 +14,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 ERRORS = {name for name in errors.__all__ if name.endswith("Error")}
 ARRAY = re.compile(r"\b(Tensor|ndarray)\b")
-SHAPE = re.compile(r"\([A-Za-z0-9 *_]+,[A-Za-z0-9 ,*_….]*\)|\bshapes?\b|\bscalar\b|\bvector\b")
+SHAPE = re.compile(r"\([\w *.]+,[\w *.,]*\)|\bshapes?\b|\bscalars?\b")
 # A method says it where the base class declares it, an architecture on its card.
 INHERITED = {"forward", "forward_features", "forward_head"}
 DTYPE = re.compile(r"\b(u?int(8|16|32|64)?|b?float(16|32|64)?|bool|dtypes?|integers?)\b")
 
 
 def public_functions() -> Iterator[tuple[str, Function, str]]:
-    """Yield each function and method that `__all__` names, and the docstring of its class."""
+    """Yield the functions and methods of each `__all__`, with the docstring of the class."""
     for path in sorted((ROOT / "ppcls").rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         names = {name for node in tree.body for name in exported(node)}

@@ -13,6 +13,7 @@ from conftest import ROOT
 from ppcls.arch.weights import read_weights
 from ppcls.config import data_overrides, dump_config, load_config
 from ppcls.config.show import show_config
+from ppcls.engine.check import check_training
 from ppcls.engine.evaluate import evaluate
 from ppcls.engine.optim import build_optimizer
 from ppcls.engine.setup import build_model
@@ -178,7 +179,9 @@ MISTAKES = [
     ("VALID.transforms.1={ResizeImage: {siez: 32}}", "siez: unknown key; did you mean 'size'?"),
     ("TRAIN.transforms.0.DecodeImage.to_rgb=False", "to_rgb: expected True, not False"),
     ("last_epoch=3", "last_epoch goes with checkpoints"),
-    ("use_distillation=True", "use_distillation"),
+    ("use_distillation=True", "goes with ARCHITECTURE.name: TEACHER_distill_STUDENT"),
+    ("ARCHITECTURE.name=DPN68_distill_AlexNet", "use_distillation: True goes with"),
+    ("ARCHITECTURE.name=DPN6_distill_AlexNet", "did you mean 'DPN68'?"),
 ]
 
 
@@ -188,6 +191,26 @@ def test_mistakes_are_named_in_its_language(flat_file: Path, override: str, mess
         load_config(flat_file, [override])
     assert f"-o {override}: " in str(error.value)
     assert message in str(error.value)
+
+
+def test_a_distillation_is_named_by_its_models(flat_file: Path, colours: Path) -> None:
+    overrides = ["use_distillation=True", "ARCHITECTURE.name=SqueezeNet1_0_distill_SqueezeNet1_1"]
+    config = load_config(flat_file, [*overrides, "use_mix=False"], data=colours)
+    teacher, student = config.Arch.by_name["Teacher"], config.Arch.by_name["Student"]
+    assert (teacher.name, teacher.pretrained, student.name) == (
+        "SqueezeNet1_0",
+        True,
+        "SqueezeNet1_1",
+    )
+    assert config.Arch.frozen == {"Teacher"}
+    assert config.Arch.infer_model_name == "Student"
+    assert config.Loss.Train[0].model_name_pairs == [["Student", "Teacher"]]
+    weights = flat_file.parent / "teacher.pdparams"
+    alone = load_config(flat_file, ["ARCHITECTURE.name=SqueezeNet1_0", "classes_num=3"])
+    paddle.save(build_model(alone).state_dict(), str(weights))
+    overrides += ["use_mix=False", f"pretrained_model={weights}"]
+    lines = check_training(load_config(flat_file, overrides, data=colours))
+    assert f"Teacher: SqueezeNet1_0, frozen, from {weights}" in lines
 
 
 def test_a_wrong_line_is_named(flat_file: Path) -> None:

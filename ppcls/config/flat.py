@@ -41,8 +41,11 @@ class ArchitectureParams(Options):
     dropout: Share | None = None
 
 
+_DISTILLS = "_distill_"
+
+
 class Architecture(Options):
-    """Which model."""
+    """Which model; of a distillation `TEACHER_distill_STUDENT`."""
 
     name: str
     params: ArchitectureParams = ArchitectureParams()
@@ -50,8 +53,9 @@ class Architecture(Options):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in list_models():
-            raise ValueError(f"no such architecture{did_you_mean(name, list_models())}")
+        for model in name.split(_DISTILLS, 1):
+            if model not in list_models():
+                raise ValueError(f"no such architecture{did_you_mean(model, list_models())}")
         return name
 
 
@@ -180,6 +184,10 @@ class ValidReader(Reader):
 class FlatConfig(Options):
     """A whole configuration in the flat dialect.
 
+    With `use_distillation`, the student learns to answer as the teacher does, whose weights are
+    `pretrained_model` (by default those published); the labels of the training
+    images are not looked at.
+
     `mode` is there for the reader: the command decides. `last_epoch` is the last finished epoch of
     `checkpoints`, counted from 0. `label_list` names the classes, for exported models.
     """
@@ -226,20 +234,15 @@ class FlatConfig(Options):
             )
         return static
 
-    @field_validator("use_distillation")
-    @classmethod
-    def _distillation_has_sections(cls, distill: bool) -> bool:
-        if distill:
-            raise ValueError(
-                "a teacher and a student are described in the sectioned dialect: see "
-                "configs/Distillation"
-            )
-        return distill
-
     @model_validator(mode="after")
     def _mixes_with_something(self) -> FlatConfig:
         if self.use_mix and self.TRAIN and not self.TRAIN.mix:
             raise ValueError("use_mix: True needs TRAIN.mix, such as [MixupOperator: {alpha: 0.2}]")
+        if self.use_distillation != (_DISTILLS in self.ARCHITECTURE.name):
+            raise ValueError(
+                "use_distillation: True goes with ARCHITECTURE.name: TEACHER_distill_STUDENT, such "
+                "as HarDNet85_distill_HarDNet39_ds"
+            )
         if self.last_epoch >= 0 and not self.checkpoints:
             raise ValueError("last_epoch goes with checkpoints, which is not set")
         return self
@@ -381,6 +384,23 @@ def _loader(reader: Reader, mix: list[Any], processes: int, training: bool) -> d
     }
 
 
+def _distillation(flat: FlatConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the sections Arch and Loss of a distillation."""
+    teacher, student = flat.ARCHITECTURE.name.split(_DISTILLS, 1)
+    arch = {
+        "name": "DistillationModel",
+        "class_num": flat.classes_num,
+        "models": [
+            {"Teacher": {"name": teacher, "pretrained": flat.pretrained_model or True}},
+            {"Student": {"name": student}},
+        ],
+        "freeze_params_list": [True, False],
+        "infer_model_name": "Student",
+    }
+    pair = {"weight": 1.0, "model_name_pairs": [["Student", "Teacher"]]}
+    return arch, {"Train": [{"DistillationDMLLoss": pair}], "Eval": [{"CELoss": {"weight": 1.0}}]}
+
+
 def indivisible(flat: FlatConfig, processes: int) -> Iterator[tuple[Key, str]]:
     """Yield the batch sizes, over all cards, that cannot be shared evenly, and what to do."""
     for name, reader in (("TRAIN", flat.TRAIN), ("VALID", flat.VALID)):
@@ -430,7 +450,10 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
         "Metric": {"Train": [] if mix else [topk], "Eval": [topk]},
         "DataLoader": {},
     }
-    if flat.ARCHITECTURE.params.dropout is not None:
+    if flat.use_distillation:
+        data["Global"]["pretrained_model"] = None
+        data["Arch"], data["Loss"] = _distillation(flat)
+    elif flat.ARCHITECTURE.params.dropout is not None:
         data["Arch"]["dropout"] = flat.ARCHITECTURE.params.dropout
     optimizer = _optimizer(flat)
     if optimizer:

@@ -46,7 +46,7 @@ from ppcls.engine.setup import (
 from ppcls.engine.state import TrainState
 from ppcls.errors import ConfigError
 
-__all__ = ["Run", "RunData", "build_run", "open_data"]
+__all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data"]
 
 
 @dataclass(frozen=True)
@@ -197,15 +197,20 @@ def build_run(data: RunData) -> Run:
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = deployed_config(config), data.eval
-        kept = model
-        if isinstance(config.Arch, DistillationArch):
-            kept = getattr(model, config.Arch.infer_model_name)
+        kept = deployed_model(config, model)
 
         def evaluate() -> Evaluation:
             return evaluate_model(kept, eval_loader, deployed, data.labels)
 
     objective = _build_objective(config, model, data.train)
     return Run(config, data.train, schedule, state, objective, evaluate, checkpoint, notes)
+
+
+def deployed_model(config: Config, model: ImageClassifier) -> ImageClassifier:
+    """Return the model that is evaluated and deployed: of a distillation, one of several."""
+    if isinstance(config.Arch, DistillationArch):
+        return getattr(model, config.Arch.infer_model_name)
+    return model
 
 
 def _build_model(

@@ -10,7 +10,7 @@ import paddle
 from ppcls.config import Config
 from ppcls.data.loader import Loader
 from ppcls.engine import distributed
-from ppcls.engine.build import build_run, open_data
+from ppcls.engine.build import build_run, deployed_model, open_data
 from ppcls.engine.evaluate import open_evaluation
 from ppcls.engine.setup import Normalize, select_device
 from ppcls.errors import RunError
@@ -60,7 +60,7 @@ def check_training(config: Config) -> list[str]:
             f"logits each, loss {value:.5f}",
         ]
         if data.eval:
-            lines.append(_images(data.eval, "Eval", run.state.model))
+            lines.append(_images(data.eval, "Eval", deployed_model(config, run.state.model)))
         return lines + run.notes
 
 
