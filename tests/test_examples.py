@@ -119,5 +119,5 @@ def test_what_a_confusion_matrix_says() -> None:
 
 def test_a_backbone_learns_to_mark_squares(capsys: pytest.CaptureFixture[str]) -> None:
     # A quarter of the pixels are of the square: who marks none is right in three quarters.
-    assert backbone.main(["--steps", "20"]) > 0.8
+    assert backbone.main(["--steps", "8"]) > 0.8
     assert "a map of 1024 channels, one cell for 32 x 32 pixels" in capsys.readouterr().out
