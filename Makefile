@@ -3,7 +3,8 @@
 # make test-slow  run the tests that take long, too long for `make test`
 # make lint    check style and types
 # make docs    build the documentation into build/site; `make docs-config` rewrites the page of the
-#              configuration from the schema
+#              configuration from the schema, `make docs-models` those of the architectures from
+#              the model cards and docs/models/measured
 #
 # All of them work in .venv, which the first one makes. PYTHON=python3.12 chooses another Python.
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := demo
 
-.PHONY: demo test test-slow lint docs docs-config clean
+.PHONY: demo test test-slow lint docs docs-config docs-models clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +60,9 @@ docs: $(VENV)/installed
 
 docs-config: $(VENV)/installed
 	$(BIN)/python docs/configuration.py
+
+docs-models: $(VENV)/installed
+	$(BIN)/python docs/model_pages/generate.py
 
 clean:
 	rm -rf $(VENV) $(RUN) build dist *.egg-info

@@ -12,6 +12,7 @@ import paddle
 import pytest
 from conftest import ROOT
 
+from ppcls.arch import create_model
 from ppcls.cli import main
 from ppcls.config import data_overrides, load_config
 from ppcls.config.source import read_config
@@ -55,6 +56,11 @@ def test_every_shipped_configuration_checks(path: Path, colours: Path, tmp_path:
     data = read_config(path)[0]
     output = "model_save_dir" if "TRAIN" in data else "Global.output_dir"
     overrides = [*small(path), f"{output}={tmp_path / 'output'}"]
+    if "models" in data.get("Arch", {}):
+        config = load_config(path, overrides, data=colours)
+        teacher = create_model(config.Arch.by_name["Teacher"].name, class_num=3)
+        paddle.save(teacher.state_dict(), str(tmp_path / "teacher.pdparams"))
+        overrides.append(f"Arch.pretrained_list.0={tmp_path / 'teacher.pdparams'}")
     lines = check_training(load_config(path, overrides, data=colours))
     assert any("Train: the first batch is of 2 images" in line for line in lines)
     assert any(line.startswith("Eval: 9 images") for line in lines)

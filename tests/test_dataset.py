@@ -310,7 +310,9 @@ def test_memory_is_flat_over_twenty_epochs(colours: Path) -> None:
 
 
 ENDLESS = """
-import sys
+import signal, sys
+# Where the tests run in the background, children are born deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ppcls.data.dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ppcls.errors import WeightsError
 from ppcls.files import cache_home, sha256
 
-__all__ = ["cache_folder", "fetch"]
+__all__ = ["cache_folder", "cache_path", "fetch"]
 
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0
@@ -29,6 +29,14 @@ _PAUSES = (1.0, 2.0, 4.0)
 def cache_folder() -> Path:
     """Return where weights are kept: `$PPCLS_HOME/weights`, else `~/.cache/ppcls/weights`."""
     return cache_home() / "weights"
+
+
+def cache_path(url: str) -> Path:
+    """Return where the file of a URL is kept, whether it is there yet or not."""
+    # Two sites may both have a `model.pdparams`: the whole URL is part of the name.
+    name = Path(urlsplit(url).path)
+    key = hashlib.sha256(url.encode()).hexdigest()[:8]
+    return cache_folder() / f"{name.stem}-{key}{name.suffix}"
 
 
 def _validator(headers: Message) -> str:
@@ -90,14 +98,10 @@ def fetch(url: str, pauses: tuple[float, ...] = _PAUSES) -> Path:
         WeightsError: the download failed for good, or the cached file has changed. The message has
             the URL and the place to put the file by hand.
     """
-    folder = cache_folder()
-    # Two sites may both have a `model.pdparams`: the whole URL is part of the name.
-    name = Path(urlsplit(url).path)
-    key = hashlib.sha256(url.encode()).hexdigest()[:8]
-    path = folder / f"{name.stem}-{key}{name.suffix}"
+    path = cache_path(url)
     checksum = path.with_name(path.name + ".sha256")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             if path.is_file():
                 return _verified(path, checksum)

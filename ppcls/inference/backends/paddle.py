@@ -11,6 +11,7 @@ import numpy as np
 from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE
 from ppcls.devices import core_count, cpu_has_bf16, gpu_count
 from ppcls.errors import BundleError, require_paddle
+from ppcls.files import cache_home
 from ppcls.inference.backends.base import Capability, Precision, installed, require
 
 __all__ = [
@@ -180,6 +181,10 @@ class PaddleOpenVINOBackend(PaddleRunner):
         from paddle.inference import PrecisionType
 
         config.disable_gpu()
+        # Else it keeps compiled models in the working directory.
+        cache = cache_home() / "openvino"
+        cache.mkdir(parents=True, exist_ok=True)
+        config.set_optim_cache_dir(str(cache))
         config.enable_openvino_engine(
             PrecisionType.Bfloat16 if precision == "bf16" else PrecisionType.Float32
         )

@@ -1,0 +1,250 @@
+"""Write the model pages and their pictures: `make docs-models`.
+
+Everything on them is on the model cards, in families.yaml and page.*.md beside this file, or in
+docs/models/measured, which holds what `ppcls benchmark NAME --device cpu --json` printed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from diagrams import DIAGRAMS
+
+from ppcls.cards import list_models, model_card
+from ppcls.cards.card import Latency, ModelCard
+
+HERE = Path(__file__).resolve().parent
+PAGES = HERE.parent / "models"
+LANGUAGES = ("en", "zh")
+
+_HEADS = {
+    "en": {
+        "accuracy": "architecture | weights | top-1 | top-5 | FLOPs (G) | MACs (G), measured | "
+        "parameters (M) | measured",
+        "gpu": "architecture | V100, FP32 | T4, FP16 | T4, FP32",
+        "cpu": "architecture | runs on | batch 1 | batch 4 | batch 8",
+        "input": "Images are of {} × {} pixels.",
+        "remarks": "What does not agree, and what else to know:",
+        "nothing": "nothing",
+        "machine": "{cpu}, {cores} cores",
+    },
+    "zh": {
+        "accuracy": "模型 | 权重 | top-1 | top-5 | FLOPs (G) | MACs (G)，测量值 | "
+        "参数量 (M) | 测量值",
+        "gpu": "模型 | V100，FP32 | T4，FP16 | T4，FP32",
+        "cpu": "模型 | 推理引擎 | 批大小 1 | 批大小 4 | 批大小 8",
+        "input": "输入图片为 {} × {} 像素。",
+        "remarks": "不一致之处与其他说明（摘自模型卡，英文）：",
+        "nothing": "无",
+        "machine": "{cpu}，{cores} 核",
+    },
+}
+
+
+def _table(heads: str, rows: Iterable[Iterable[str]]) -> str:
+    lines = [f"| {heads} |", "|" + "---|" * (heads.count("|") + 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def _with_papers(own: float, papers: float | None) -> str:
+    return f"{own:.2%}" + ("" if papers is None else f" ({papers:.2%})")
+
+
+def _accuracy_rows(cards: list[ModelCard]) -> Iterator[list[str]]:
+    for card in cards:
+        measured = f"{card.macs / 1e9:.2f}", f"{card.params / 1e6:.2f}"
+        if not card.checkpoints:
+            yield [card.name, "–", "–", "–", "–", measured[0], "–", measured[1]]
+        for checkpoint in card.checkpoints:
+            page = checkpoint.published
+            yield [
+                card.name,
+                f"[{checkpoint.label}]({checkpoint.url})",
+                _with_papers(page.top1, page.reference_top1),
+                _with_papers(page.top5, page.reference_top5),
+                f"{page.flops_g:g}",
+                measured[0],
+                f"{page.params_m:g}",
+                measured[1],
+            ]
+
+
+def _times(latency: Latency | None) -> str:
+    return "–" if latency is None else " / ".join(f"{value:.2f}" for value in latency)
+
+
+def _gpu_rows(cards: list[ModelCard]) -> Iterator[list[str]]:
+    for card in cards:
+        for checkpoint in card.checkpoints:
+            page = checkpoint.published
+            name = f"{card.name} ({checkpoint.variant})" if checkpoint.variant else card.name
+            yield [name, *map(_times, (page.v100_fp32, page.t4_fp16, page.t4_fp32))]
+
+
+def measurements() -> dict[str, dict[str, Any]]:
+    """Return what `ppcls benchmark` has measured, by architecture."""
+    files = sorted((PAGES / "measured").glob("*.json"))
+    return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+
+
+def _cpu_rows(found: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
+    for measured in found:
+        by_engine: dict[tuple[str, str], dict[int, str]] = {}
+        for row in measured["rows"]:
+            key = row["model"], f"{row['backend']} {row['version']}"
+            text = f"{row['median_ms']:.1f} ({row['p95_ms']:.1f})"
+            by_engine.setdefault(key, {})[row["batch_size"]] = text
+        for key, times in by_engine.items():
+            yield [*key, *(times.get(size, "–") for size in (1, 4, 8))]
+
+
+def _machines(found: Iterable[dict[str, Any]], text: str) -> str:
+    return "; ".join(dict.fromkeys(text.format(**measured["machine"]) for measured in found))
+
+
+def _remarks(cards: list[ModelCard], heading: str) -> str:
+    said: dict[str, list[str]] = {}
+    for card in cards:
+        for sentence in (*card.disagreements(), *card.notes):
+            said.setdefault(sentence, []).append(card.name)
+    if not said:
+        return ""
+    lines = [f"- {', '.join(names)}: {sentence}" for sentence, names in said.items()]
+    return "\n".join([heading, "", *lines, ""])
+
+
+def families() -> dict[str, list[ModelCard]]:
+    """Return the cards of each family."""
+    found: dict[str, list[ModelCard]] = {}
+    for card in map(model_card, list_models()):
+        found.setdefault(card.family, []).append(card)
+    return found
+
+
+def _words() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load((HERE / "families.yaml").read_text("utf-8"))
+
+
+def shown(family: str) -> str:
+    """Return the architecture that the commands of a family's page are about."""
+    return _words()[family]["shown"]
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every page and every drawing, by path below docs/models."""
+    words = _words()
+    measured = measurements()
+    written = {}
+    for family, cards in families().items():
+        written[f"images/{family}.svg"] = DIAGRAMS[family]().svg()
+        own = [measured[card.name] for card in cards if card.name in measured]
+        missing = [card.name for card in cards if card.name not in measured]
+        for language in LANGUAGES:
+            heads = _HEADS[language]
+            text = (
+                (HERE / f"page.{language}.md")
+                .read_text("utf-8")
+                .format(
+                    family=family,
+                    shown=words[family]["shown"],
+                    intro=words[family][language],
+                    caption=words[family]["caption"][language],
+                    paper=cards[0].paper,
+                    paper_url=f"https://arxiv.org/abs/{cards[0].arxiv}",
+                    accuracy=_table(heads["accuracy"], _accuracy_rows(cards)),
+                    input_size=heads["input"].format(*[cards[0].input_size] * 2),
+                    remarks=_remarks(cards, heads["remarks"]),
+                    gpu=_table(heads["gpu"], _gpu_rows(cards)),
+                    cpu=_table(heads["cpu"], _cpu_rows(own)),
+                    machine=_machines(own, heads["machine"]),
+                    not_measured=", ".join(missing) or heads["nothing"],
+                )
+            )
+            suffix = "" if language == "en" else f".{language}"
+            written[f"{family}{suffix}.md"] = text
+    return written
+
+
+def _points() -> list[dict[str, Any]]:
+    """Return what the scatter pictures show, one point for each set of published weights."""
+    measured = measurements()
+    points = []
+    for card in map(model_card, list_models()):
+        rows = measured.get(card.name, {"rows": []})["rows"]
+        cpu = [r["median_ms"] for r in rows if r["backend"] == "paddle" and r["batch_size"] == 1]
+        for checkpoint in card.checkpoints:
+            page = checkpoint.published
+            points.append(
+                {
+                    "family": card.family,
+                    "name": card.name + (f" {checkpoint.variant}" if checkpoint.variant else ""),
+                    "top1": 100 * page.top1,
+                    "macs": card.macs / 1e9,
+                    "params": card.params / 1e6,
+                    "v100": page.v100_fp32[0] if page.v100_fp32 else None,
+                    "cpu": cpu[0] if cpu else None,
+                }
+            )
+    return points
+
+
+_AXES = {
+    "macs": "multiply-accumulates (G)",
+    "params": "parameters (M)",
+    "v100": "V100, TensorRT FP32, batch 1 (ms), published",
+    "cpu": "CPU, Paddle FP32, batch 1 (ms), measured",
+}
+
+
+def scatter_digest(family: str) -> str:
+    """Return what tells whether the scatter picture of a family is of today's figures."""
+    return hashlib.sha256(json.dumps([family, _points()]).encode()).hexdigest()
+
+
+def draw_scatter(family: str, picture: Path) -> None:
+    """Draw published top-1 accuracy against cost: the family's weights among all others'."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    figure = Figure(figsize=(12, 8.4), layout="constrained")
+    points = _points()
+    names = [p["name"] for p in points if p["family"] == family]
+    panels = figure.subplots(2, 2)
+    for axes, (key, label) in zip(panels.flat, _AXES.items(), strict=True):
+        for p in (p for p in points if p[key] is not None):
+            look: dict[str, Any] = {"color": "lightgray", "s": 25}
+            if p["family"] == family:
+                i = names.index(p["name"])
+                marker = "osD^v"[i % 5]
+                look = {"color": f"C{i % 10}", "s": 60, "marker": marker, "label": p["name"]}
+            axes.scatter(p[key], p["top1"], zorder=2 + (p["family"] == family), **look)
+        axes.set(xscale="log", xlabel=label, ylabel="top-1 (%), published")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+        axes.grid(alpha=0.3)
+    # The first panel has every point: all weights have a size.
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper")
+    figure.suptitle(f"{family} among the other families (gray)")
+    figure.savefig(
+        picture, dpi=80, metadata={"Description": scatter_digest(family), "Software": None}
+    )
+
+
+def main() -> None:
+    """Write all pages and pictures."""
+    for path, text in pages().items():
+        (PAGES / path).parent.mkdir(parents=True, exist_ok=True)
+        (PAGES / path).write_text(text, encoding="utf-8")
+    for family in families():
+        draw_scatter(family, PAGES / "images" / f"{family}_scatter.png")
+    print(f"{len(pages())} files and {len(families())} scatter pictures in {PAGES}")
+
+
+if __name__ == "__main__":
+    main()
