@@ -24,8 +24,8 @@ Every key that a configuration file may have. Anything else is an error, which n
 line and the closest key. `ppcls config CONFIG` prints a configuration as it will be used, and where
 each value came from; `ppcls config --schema` prints this reference as a JSON Schema, for editors.
 
-- `_base_: other.yaml` (or a list) begins a file that says only what differs. Maps are merged, and a
-  map with `_delete_: true` replaces the one of the base.
+- `_base_: other.yaml` (or a list; paths are relative to the file) begins a file that says only what
+  differs. Maps are merged, and a map with `_delete_: true` replaces the one of the base.
 - `-o KEY=VALUE` sets a value on the command line, read as YAML and never run as code. Entries of
   lists are named by index (`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`),
   `KEY=null` takes a value away, `KEY+=VALUE` appends to a list.
