@@ -18,6 +18,7 @@ from ppcls.config import load_config
 from ppcls.config.loss import CELoss
 from ppcls.config.optimizer import Schedule
 from ppcls.data.lists import read_label_names
+from ppcls.engine.check import check_training
 from ppcls.engine.checkpoint import checkpoint_weights, open_checkpoint, write_checkpoint
 from ppcls.engine.evaluate import evaluate
 from ppcls.engine.losses import build_loss
@@ -357,3 +358,21 @@ def test_some_steps_are_profiled(config_file: Path, overrides: list[str], tmp_pa
 def test_a_wrong_profiler_option_is_named(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ProfileOptions.parse(text)
+
+
+def test_a_run_without_a_whole_checkpoint_says_which_are_damaged(
+    config_file: Path, overrides: list[str], tmp_path: Path
+) -> None:
+    result = train(load_config(config_file, [*overrides, "Global.epochs=1"]))
+    for path in result.folder.glob("*.pdparams"):
+        path.write_bytes(b"damaged")
+    resume = load_config(config_file, [*overrides, "Global.checkpoints=auto"])
+    with pytest.raises(WeightsError, match=r"is whole \(passed over: .*pdparams"):
+        train(resume)
+
+
+def test_what_could_not_be_exported_is_said_before_it_is_trained(
+    config_file: Path, overrides: list[str]
+) -> None:
+    lines = check_training(load_config(config_file, [*overrides, "Global.image_shape=[3,64,64]"]))
+    assert "Global.image_shape=[3,32,32] lets `ppcls export` work" in lines[-1]

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 from ppcls.arch.weights import read_weights
+from ppcls.cli import main
 from ppcls.config import data_overrides, dump_config, load_config
 from ppcls.config.show import show_config
 from ppcls.engine.check import check_training
@@ -359,3 +360,14 @@ def test_a_checkpoint_of_2_0_goes_on_with_last_epoch(
     result = train(load_config(path, [*resume, "last_epoch=0"]))
     lines = (result.folder / "metrics.jsonl").read_text().splitlines()
     assert {json.loads(line)["epoch"] for line in lines} == {2}
+
+
+def test_its_checkpoints_are_exported_by_their_path(
+    flat_run: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path, overrides = flat_run
+    best = train(load_config(path, [*overrides, "epochs=1"])).best.with_suffix("")
+    assert main(["export", str(best), str(tmp_path / "inference")]) == 0
+    assert (tmp_path / "inference" / "inference.yml").is_file()
+    assert main(["train", "-c", str(path), "--check", "-o", *overrides, "total_images=5"]) == 0
+    assert "total_images is 5; the list has 27" in capsys.readouterr().out.splitlines()[-1]

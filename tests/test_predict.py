@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -224,3 +225,25 @@ def test_memory_is_flat_over_fifty_thousand_predictions(bundle: Path, colours: P
             list(predictor.predict(array))
         after = _resident_mb()
     assert after - before < 5, f"{before:.0f} MB, then {after:.0f} MB"
+
+
+def test_no_answer_replaces_what_is_asked_about(bundle: Path, tmp_path: Path, capsys):
+    picture = tmp_path / "7.png"
+    cv2.imwrite(str(picture), np.zeros((40, 40, 3), np.uint8))
+    listed = tmp_path / "list.txt"
+    listed.write_text("7.png\n")
+    before = picture.read_bytes(), listed.read_bytes()
+    for inputs, options, message in (
+        (picture, ["--grid", str(picture)], "is an input"),
+        (listed, ["--csv", str(listed)], "is an input"),
+        (picture, ["--csv", str(tmp_path / "a"), "--jsonl", str(tmp_path / "a")], "another output"),
+        (picture, ["--save-images", str(tmp_path)], "holds 7.png, an input"),
+    ):
+        assert main(["predict", str(bundle), str(inputs), *options]) == 2
+        assert message in capsys.readouterr().err
+    assert (picture.read_bytes(), listed.read_bytes()) == before
+
+
+def test_a_backend_is_for_bundles(config_file: Path, capsys):
+    assert main(["eval", "-c", str(config_file), "--backend", "openvino"]) == 2
+    assert "--backend is for --bundle" in capsys.readouterr().err

@@ -104,6 +104,7 @@ def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
                 f"0..{len(classifier.labels) - 1}"
             )
     files = {kind: getattr(args, kind) for kind in WRITERS}
+    _refuse_overwriting(inputs, args, [*files.values(), args.grid])
     show = _shown(args.format, any(files.values()))
     tally = _Tally()
     sources = [one.path for one in inputs]
@@ -133,6 +134,33 @@ def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
                 print(f"kept     {writer.path}", file=sys.stderr)
             raise
     return _finish(tally, len(inputs), classifier, args)
+
+
+def _refuse_overwriting(
+    inputs: Sequence[Input], args: argparse.Namespace, outputs: Sequence[str | None]
+) -> None:
+    """Stop before an answer would replace what is asked about, or another answer.
+
+    Raises:
+        ConfigError: two outputs are one file, or an output is an input or a list of them.
+    """
+    read = {Path(one.path).resolve() for one in inputs if isinstance(one.path, (str, Path))}
+    read |= {Path(name).resolve() for name in getattr(args, "inputs", []) if Path(name).is_file()}
+    written: set[Path] = set()
+    for output in outputs:
+        path = Path(output).resolve() if output else None
+        if path and path in read | written:
+            what = "an input" if path in read else "another output"
+            raise ConfigError(f"{output}: is {what}; choose another file to write to")
+        written |= {path} if path else set()
+    if args.save_images:
+        folder = Path(args.save_images).resolve()
+        inside = next((path for path in read if path.is_relative_to(folder)), None)
+        if inside:
+            raise ConfigError(
+                f"--save-images {args.save_images}: holds {inside.name}, an input, which a picture "
+                "could replace; choose another folder"
+            )
 
 
 class _Tally:

@@ -31,9 +31,11 @@ def _train(args: argparse.Namespace) -> int:
         _split_new_folder(args.data)
     config = config_of(args)
     if args.check:
+        from ppcls.config.flat import flat_names
         from ppcls.engine.check import check_training
 
-        print("\n".join(check_training(config)))
+        lines = "\n".join(check_training(config))
+        print(flat_names(lines) if args.flat else lines)
         return 0
     from ppcls.engine.distributed import rank
     from ppcls.engine.profiling import ProfileOptions
@@ -89,6 +91,10 @@ def _eval_bundle(args: argparse.Namespace) -> int:
 def _eval(args: argparse.Namespace) -> int:
     if args.bundle:
         return _eval_bundle(args)
+    if args.backend != "auto":
+        raise ConfigError(
+            "--backend is for --bundle DIR: weights are evaluated by Paddle, as they were trained"
+        )
     if not args.config:
         raise ConfigError("ppcls eval needs -c CONFIG, or --bundle DIR with --data")
     config = config_of(args)

@@ -327,11 +327,16 @@ def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
     return found
 
 
+_DEVICES = {"Global.device is gpu": "use_gpu is True", "Global.device=cpu": "use_gpu=False"}
+
+
 def flat_names(message: str) -> str:
     """Replace the names of sectioned keys in a message by those of the flat dialect."""
     names = {sectioned: flat for flat, sectioned in dotted_names().items()}
     longest_first = sorted(names, key=len, reverse=True)
     pattern = "|".join(re.escape(name) for name in longest_first)
+    for was, becomes in _DEVICES.items():
+        message = message.replace(was, becomes)
     return re.sub(rf"(?<![\w.])({pattern})(?!\w)", lambda match: names[match[0]], message)
 
 

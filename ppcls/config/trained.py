@@ -77,14 +77,17 @@ def trained_config(
             f"{checkpoint} are weights already: leave out one of the two, or name a configuration "
             "or an architecture instead"
         )
-    config = checkpoint.with_name(_RUN_CONFIG)
+    # In the layout of the flat dialect a checkpoint has a folder of its own in that of its run.
+    folders = (checkpoint.parent, checkpoint.parent.parent)
+    run = next((folder for folder in folders if (folder / _RUN_CONFIG).is_file()), folders[0])
+    config = run / _RUN_CONFIG
     if not config.is_file():
         raise ConfigError(
             f"{checkpoint}: no {_RUN_CONFIG} beside it, which says what it is; name the "
             "configuration or the architecture, and these weights with --weights"
         )
     ours = _these_weights(checkpoint)
-    labels = checkpoint.with_name(LABEL_LIST)
+    labels = run / LABEL_LIST
     if labels.is_file():
         # The run's own copy: that which the configuration names may have moved since.
         ours.append(f"Infer.PostProcess.class_id_map_file={json.dumps(str(labels))}")

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import paddle
 
 from ppcls.arch.layers import ImageClassifier
@@ -22,6 +23,7 @@ from ppcls.config.optimizer import OptimizerBase, ScheduleOptions
 from ppcls.config.schema import DistillationArch
 from ppcls.data.doctor import quick_check
 from ppcls.data.loader import Loader
+from ppcls.data.transforms import Pipeline
 from ppcls.engine import distributed
 from ppcls.engine.checkpoint import Checkpoint, has_name
 from ppcls.engine.distill import DistillationModel, build_distillation, build_distillation_loss
@@ -193,7 +195,7 @@ def build_run(data: RunData) -> Run:
             f"Global.total_images is {options.total_images}; the list has {images} images, "
             "and they count"
         )
-    notes += topk_note(config)
+    notes += topk_note(config) + _shape_note(config)
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = deployed_config(config), data.eval
@@ -204,6 +206,22 @@ def build_run(data: RunData) -> Run:
 
     objective = _build_objective(config, model, data.train)
     return Run(config, data.train, schedule, state, objective, evaluate, checkpoint, notes)
+
+
+def _shape_note(config: Config) -> list[str]:
+    """Say where the trained model could not be exported, because two sections disagree."""
+    if config.Infer is None:
+        return []
+    shape = config.Global.image_shape
+    source = np.zeros((shape[1] + 40, shape[2] + 60, 3), np.uint8)
+    image = Pipeline(config.Infer.transforms)(source, np.random.default_rng(0))
+    found = [image.shape[2], image.shape[0], image.shape[1]]
+    if found == shape:
+        return []
+    return [
+        f"warning: Infer.transforms make images {found}, and Global.image_shape is {shape}: "
+        f"Global.image_shape={str(found).replace(' ', '')} lets `ppcls export` work"
+    ]
 
 
 def deployed_model(config: Config, model: ImageClassifier) -> ImageClassifier:

@@ -24,7 +24,7 @@ from ppcls.devices import gpu_count
 from ppcls.engine.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint
 from ppcls.engine.folder import run_folder
 from ppcls.engine.sampling import build_sampler
-from ppcls.errors import ConfigError, RunError
+from ppcls.errors import ConfigError, RunError, WeightsError
 
 __all__ = [
     "Normalize",
@@ -173,6 +173,11 @@ def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
         return open_checkpoint(asked, config.Global.last_epoch), []
     folder = run_folder(config).path
     found, notes = newest_checkpoint(folder)
+    if found is None and notes:
+        raise WeightsError(
+            f"Global.checkpoints: auto: no checkpoint in {folder} is whole ({'; '.join(notes)}); "
+            "to start again, leave Global.checkpoints out and add --overwrite"
+        )
     if found is None:
         notes.append(f"Global.checkpoints: auto: there is no checkpoint in {folder}: a fresh start")
     return found, notes

@@ -101,5 +101,6 @@ def _check_shape(image: np.ndarray, name: str, config: Config) -> None:
     if image.shape != (height, width, channels):
         raise ConfigError(
             f"Global.image_shape is {config.Global.image_shape}, and Infer.transforms make "
-            f"{name} [{image.shape[2]}, {image.shape[0]}, {image.shape[1]}]"
+            f"{name} [{image.shape[2]}, {image.shape[0]}, {image.shape[1]}]; set "
+            f"-o Global.image_shape=[{image.shape[2]},{image.shape[0]},{image.shape[1]}]"
         )
