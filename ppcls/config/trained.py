@@ -78,8 +78,9 @@ def trained_config(
             "or an architecture instead"
         )
     # In the layout of the flat dialect a checkpoint has a folder of its own in that of its run.
-    folders = (checkpoint.parent, checkpoint.parent.parent)
-    run = next((folder for folder in folders if (folder / _RUN_CONFIG).is_file()), folders[0])
+    run = checkpoint.parent
+    if checkpoint.stem == "ppcls" and not (run / _RUN_CONFIG).is_file():
+        run = run.parent
     config = run / _RUN_CONFIG
     if not config.is_file():
         raise ConfigError(
