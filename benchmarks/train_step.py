@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +30,15 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 
 import paddle
 
-from ppcls.config import load_config
+from ppcls.config import Config, load_config
 from ppcls.data.loader import Batch, Loader
-from ppcls.engine.folder import RunFolder
+from ppcls.engine.build import Run, build_run, open_data
+from ppcls.engine.folder import run_folder
 from ppcls.engine.logs import RunLog, StepTimer
 from ppcls.engine.losses import build_loss
-from ppcls.engine.optim import build_optimizer
-from ppcls.engine.precision import Precision
-from ppcls.engine.setup import Normalize, build_loader, build_model
+from ppcls.engine.setup import Normalize
 from ppcls.engine.signals import StopRequest
-from ppcls.engine.state import TrainState
-from ppcls.engine.train import Supervised, Trainer
+from ppcls.engine.train import Trainer
 
 SETTINGS = [
     (name, size, batch)
@@ -61,10 +61,14 @@ def write_jpegs(folder: Path, count: int, size: int) -> None:
     (folder / "list.txt").write_text("".join(lines))
 
 
-def configuration(folder: Path, name: str, size: int, batch: int) -> Any:
+def configuration(folder: Path, name: str, size: int, batch: int) -> Config:
     """Return the configuration of a run on the files of a folder."""
     text = f"""
-Global: {{device: cpu, image_shape: [3, {size}, {size}], eval_during_train: false}}
+Global:
+  device: cpu
+  image_shape: [3, {size}, {size}]
+  eval_during_train: false
+  output_dir: {folder}
 Arch: {{name: {name}, class_num: 10}}
 Optimizer: {{name: Momentum, lr: {{name: Constant, learning_rate: 0.001}}}}
 DataLoader:
@@ -102,55 +106,53 @@ class Preloaded:
 
 
 class Bench:
-    """One setting: a model, a bare loop and a trainer over it."""
+    """One setting: a run, and the bare loop that does the same."""
 
-    def __init__(self, config: Any, loader: Loader):
-        self.config, self.loader = config, loader
-        self.batch = loader.sampler.batch_size
-        paddle.seed(0)
-        self.model = build_model(config)
-        self.optimizer = build_optimizer(config.Optimizer, self.model)
-        self.loss = build_loss(config.Loss.Train)
-        self.normalize = Normalize(loader.dataset.pipeline.affine)
-        self.preloaded = [batch for batch, _ in zip(loader.epoch(1), range(4), strict=False)]
+    def __init__(self, run: Run):
+        self.run = run
+        self.batch = run.loader.sampler.batch_size
+        self.loss = build_loss(run.config.Loss.Train)
+        self.normalize = Normalize(run.loader.dataset.pipeline.affine)
+        self.preloaded = [batch for batch, _ in zip(run.loader.epoch(1), range(4), strict=False)]
 
     def bare(self, steps: int) -> float:
         """Return images/s of the loop that one would write by hand."""
-        self.model.train()
-        self.optimizer.set_lr(0.001)
+        model, optimizer = self.run.state.model, self.run.state.optimizer
+        model.train()
+        optimizer.set_lr(0.001)
         start = time.perf_counter()
         for i in range(steps):
             batch = self.preloaded[i % len(self.preloaded)]
             images = self.normalize(paddle.to_tensor(batch.images))
-            loss = self.loss(self.model(images), paddle.to_tensor(batch.labels))
+            loss = self.loss(model(images), paddle.to_tensor(batch.labels))
             loss.backward()
-            self.optimizer.step()
-            self.optimizer.clear_grad()
+            optimizer.step()
+            optimizer.clear_grad()
         loss.numpy()
         return steps * self.batch / (time.perf_counter() - start)
 
-    def trainer(self, loader: Any, folder: Path) -> float:
+    def trainer(self, loader: Any) -> float:
         """Return images/s of the trainer over an epoch of a loader."""
-        state = TrainState(self.model, self.optimizer, Precision(None, "cpu"), None)
-        options = self.config.DataLoader.Train.dataset.batch_transform_ops
-        objective = Supervised(self.model, self.loss, self.normalize, options, 10)
-        with RunLog(folder) as log, StopRequest() as stop, open(os.devnull, "w") as nowhere:
-            stderr, sys.stderr = sys.stderr, nowhere
-            try:
-                run = RunFolder(folder)
-                arguments = (self.config, self.config.Optimizer, state, objective, loader)
-                trainer = Trainer(*arguments, None, run, log, stop)
-                timer = StepTimer(len(loader))
-                start = time.perf_counter()
-                trainer.train_epoch(1, timer)
-                return len(loader) * self.batch / (time.perf_counter() - start)
-            finally:
-                sys.stderr = stderr
+        run = replace(self.run, loader=loader)
+        run.state.progress.step = 0
+        folder = run_folder(run.config)
+        folder.path.mkdir(exist_ok=True)
+        with (
+            RunLog(folder.path) as log,
+            StopRequest() as stop,
+            open(os.devnull, "w") as nowhere,
+            redirect_stderr(nowhere),
+        ):
+            trainer = Trainer(run, folder, log, stop)
+            timer = StepTimer(len(loader))
+            start = time.perf_counter()
+            trainer.train_epoch(1, timer)
+            return len(loader) * self.batch / (time.perf_counter() - start)
 
     def reading(self) -> float:
         """Return images/s of the loader alone."""
         start = time.perf_counter()
-        count = sum(len(batch.labels) for batch in self.loader.epoch(2))
+        count = sum(len(batch.labels) for batch in self.run.loader.epoch(2))
         return count / (time.perf_counter() - start)
 
 
@@ -171,17 +173,18 @@ def main() -> None:
             folder.mkdir()
             write_jpegs(folder, max(8 * batch, 256), max(size * 2, 128))
             config = configuration(folder, arch, size, batch)
-            with build_loader(config.DataLoader.Train, 10, 0) as loader:
-                bench = Bench(config, loader)
+            with ExitStack() as stack:
+                run = build_run(open_data(config, stack))
+                bench, loader = Bench(run), run.loader
                 rate = bench.bare(4)
                 steps = max(10, int(args.seconds * rate / batch))
                 ratios, bare, ours = [], [], []
                 for _ in range(args.repeats):
                     bare.append(bench.bare(steps))
-                    ours.append(bench.trainer(Preloaded(loader, bench.preloaded, steps), folder))
+                    ours.append(bench.trainer(Preloaded(loader, bench.preloaded, steps)))
                     ratios.append(ours[-1] / bare[-1])
                 reading = statistics.median(bench.reading() for _ in range(args.repeats))
-                whole = [bench.trainer(loader, folder) for _ in range(args.repeats)]
+                whole = [bench.trainer(loader) for _ in range(args.repeats)]
                 step = statistics.median(bare)
                 bound = 1 / (1 / reading + 1 / step)
                 rows.append(
