@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -33,6 +34,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+    index = json.loads((tmp_path / "search/search_index.json").read_text("utf-8"))
+    (page,) = (entry for entry in index["docs"] if entry["location"] == "zh/evaluation/")
+    assert "评估" in re.split(index["config"]["separator"], page["text"]), "no words to search for"
 
 
 def test_the_configuration_reference_is_that_of_the_schema(tmp_path: Path) -> None:
