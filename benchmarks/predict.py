@@ -31,7 +31,7 @@ from ppcls.devices import core_count
 from ppcls.inference.backends import open_backend
 from ppcls.inference.benchmark import describe_machine
 from ppcls.inference.model import read_facts
-from ppcls.inference.predictor import Predictor
+from ppcls.inference.predictor import Classifier
 
 
 def write_jpegs(folder: Path, count: int) -> None:
@@ -74,8 +74,19 @@ def main() -> int:
 def measure(args: argparse.Namespace, paths: list[Path]) -> dict[str, object]:
     """Return the two ratios and what they are made of."""
     facts = read_facts(args.bundle)
-    predictor = Predictor(args.bundle, backend=args.backend, batch_size=args.batch_size)
-    engine = open_backend(predictor.backend, args.bundle).engine
+    opened = open_backend(args.backend, args.bundle)
+    # As `Predictor` is, and with the same engine as its parts: two would evict one another's
+    # weights from the caches.
+    engine = opened.engine
+    predictor = Classifier(
+        engine,
+        facts.pipeline,
+        facts.labels,
+        topk=facts.topk,
+        batch_size=args.batch_size,
+        to_input=facts.to_input,
+        gives_scores=facts.gives_scores,
+    )
     rng = np.random.default_rng(0)
 
     def load(source: object) -> np.ndarray:
@@ -115,7 +126,7 @@ def measure(args: argparse.Namespace, paths: list[Path]) -> dict[str, object]:
     count = len(paths)
     return {
         "machine": describe_machine(),
-        "backend": predictor.description,
+        "backend": str(opened),
         "batch_size": args.batch_size,
         "throughput": {
             "predictor_images_per_s": count / whole_s,

@@ -174,7 +174,7 @@ def main() -> None:
             write_jpegs(folder, max(8 * batch, 256), max(size * 2, 128))
             config = configuration(folder, arch, size, batch)
             with ExitStack() as stack:
-                run = build_run(open_data(config, stack))
+                run = build_run(open_data(config, "cpu", stack))
                 bench, loader = Bench(run), run.loader
                 rate = bench.bare(4)
                 steps = max(10, int(args.seconds * rate / batch))

@@ -1,4 +1,7 @@
-"""Write configuration.md, the reference of every key, from the schema: `make docs-config`."""
+"""Write the reference of every key, in both languages, from the schema: `make docs-config`.
+
+`configuration.py FOLDER` writes configuration.md and configuration.zh.md elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,32 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ppcls.config.show import json_schema
 from ppcls.options import Options
 
-PAGE = Path(__file__).with_name("configuration.md")
 
-_INTRODUCTION = """\
+class Language(NamedTuple):
+    """What the page says beside the docstrings, which are in English."""
+
+    introduction: str
+    sections: str
+    flat_dialect: str
+    columns: tuple[str, str, str, str]
+    alternative: str
+    list_of: str
+    count: str
+    map_to: str
+    kinds: dict[str, str]
+    elsewhere: str
+    place: str
+    and_place: str
+    inherited: str
+
+
+ENGLISH = Language(
+    introduction="""\
 <!-- Written by `make docs-config` from the schema: change the docstrings in ppcls/config. -->
 
 # Configuration reference
@@ -36,7 +57,59 @@ each value came from; `ppcls config --schema` prints this reference as a JSON Sc
 There are two dialects: [sections](#sections), as in PaddleClas 2.1 and later, and the
 [flat one](#flat-dialect) of PaddleClas 2.0, whose sections have names in capitals. Batch sizes of
 the flat dialect are over all devices.
-"""
+""",
+    sections="## Sections",
+    flat_dialect="## Flat dialect",
+    columns=("key", "value", "default", "meaning"),
+    alternative=" or ",
+    list_of="list of {}{}",
+    count="{} of ",
+    map_to="map of names to {}",
+    kinds={"string": "text"},
+    elsewhere="see there",
+    place="In {}.",
+    and_place=", ",
+    inherited="And the keys of {}.",
+)
+
+CHINESE = Language(
+    introduction="""\
+<!-- Written by `make docs-config` from the schema: change the docstrings in ppcls/config. -->
+
+# 配置参考
+
+配置文件可以含有的全部键。任何其他的键都是错误，错误信息会指出文件、行和最接近的键。
+`ppcls config CONFIG` 打印实际生效的配置，以及每个值的来源；
+`ppcls config --schema` 以 JSON Schema 打印本参考，供编辑器使用。
+选项的说明取自代码中的文档字符串，为英文。
+
+- 以 `_base_: other.yaml`（或列表；路径相对于该文件）开头的文件，只需写出不同的内容。映射会合并，
+  含有 `_delete_: true` 的映射则取代基础文件中的映射。
+- `-o KEY=VALUE` 在命令行中设置一个值，按 YAML 读取，从不作为代码执行。列表中的项以序号指定
+  （`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`），
+  `KEY=null` 去掉一个值，`KEY+=VALUE` 在列表末尾追加。
+- 默认值为短横线的键必须设置，`null` 表示没有值。路径中的 `~` 和 `$VARIABLE` 与在 shell 中含义相同。
+- 写成只有一个键的映射的内容，例如 `ResizeImage: {size: 32}`，列在该键之下。
+
+有两种格式：PaddleClas 2.1 及以后的[分节格式](#sections)，
+以及 PaddleClas 2.0 的[扁平格式](#flat-dialect)，后者各节的名称为大写。
+扁平格式中的批大小是所有设备的总和。
+""",
+    sections="## 分节格式 {#sections}",
+    flat_dialect="## 扁平格式 {#flat-dialect}",
+    columns=("键", "值", "默认值", "含义"),
+    alternative=" 或 ",
+    list_of="列表（{}{}）",
+    count="{} 个",
+    map_to="映射（名称 → {}）",
+    kinds={"string": "文本", "integer": "整数", "number": "数"},
+    elsewhere="见该处",
+    place="位于 {}。",
+    and_place="、",
+    inherited="以及 {} 的各个键。",
+)
+
+PAGES = {"configuration.md": ENGLISH, "configuration.zh.md": CHINESE}
 
 
 def _anchor(name: str) -> str:
@@ -49,35 +122,42 @@ def _reference(schema: dict[str, Any]) -> str | None:
 
 def _number(schema: dict[str, Any], name: str) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
     return " ".join([name, ", ".join(limits)]).strip()
 
 
-def _type(schema: dict[str, Any]) -> str:
+def _literal(value: Any) -> str:
+    plain = isinstance(value, str) and value
+    return f"`{value if plain else json.dumps(value)}`"
+
+
+def _type(schema: dict[str, Any], say: Language) -> str:
     """Say in a few words what a value may be."""
     name = _reference(schema)
     if name:
         return f"[{name}](#{_anchor(name)})"
     for word in ("anyOf", "oneOf"):
         if word in schema:
-            return " or ".join(dict.fromkeys(_type(inner) for inner in schema[word]))
+            inner_types = (_type(inner, say) for inner in schema[word])
+            return say.alternative.join(dict.fromkeys(inner_types))
     if "const" in schema:
-        return f"`{schema['const']}`"
+        return _literal(schema["const"])
     if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
+        return ", ".join(_literal(value) for value in schema["enum"])
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " or ".join(_type({"type": inner}) for inner in kind)
+        return say.alternative.join(_type({"type": inner}, say) for inner in kind)
     if kind == "array":
         low, high = schema.get("minItems"), schema.get("maxItems")
-        count = f"{low} of " if low and low == high else ""
-        return f"list of {count}{_type(schema.get('items', {}))}"
+        count = say.count.format(low) if low and low == high else ""
+        return say.list_of.format(count, _type(schema.get("items", {}), say))
     if kind == "object":
         if "properties" in schema:
-            return " or ".join(_type(inner) for inner in schema["properties"].values())
-        return f"map of names to {_type(schema.get('additionalProperties', {}))}"
-    names = {"string": "text", "boolean": "`true`, `false`", "null": "`null`"}
-    return names.get(str(kind)) or _number(schema, str(kind))
+            inner_types = (_type(inner, say) for inner in schema["properties"].values())
+            return say.alternative.join(inner_types)
+        return say.map_to.format(_type(schema.get("additionalProperties", {}), say))
+    names = {"boolean": "`true`, `false`", "null": "`null`"}
+    return names.get(str(kind)) or _number(schema, say.kinds.get(str(kind), str(kind)))
 
 
 def _options(schema: dict[str, Any]) -> dict[str, Any]:
@@ -100,14 +180,14 @@ def _about(description: str) -> tuple[str, dict[str, str]]:
     return text.strip(), attributes
 
 
-def _default(schema: dict[str, Any], required: bool) -> str:
+def _default(schema: dict[str, Any], required: bool, say: Language) -> str:
     if required:
         return "-"
     if "default" not in schema:
         return ""
     value = schema["default"]
     text = json.dumps(value, ensure_ascii=False)
-    return f"`{text}`" if len(text) <= 40 else "see there"
+    return f"`{text}`" if len(text) <= 40 else say.elsewhere
 
 
 def _cell(text: str) -> str:
@@ -135,15 +215,16 @@ def _fields(cls: type[Options]) -> set[str]:
 
 
 def _table(
-    schema: dict[str, Any], about: dict[str, str], without: Collection[str]
+    schema: dict[str, Any], about: dict[str, str], without: Collection[str], say: Language
 ) -> Iterator[str]:
-    columns = ["key", "value", "default", *(["meaning"] if about else [])]
+    columns = say.columns if about else say.columns[:3]
     yield "| " + " | ".join(columns) + " |"
     yield "|" + "---|" * len(columns)
     for key, value in schema["properties"].items():
         if key in without:
             continue
-        cells = [f"`{key}`", _type(value), _default(value, key in schema.get("required", ()))]
+        required = key in schema.get("required", ())
+        cells = [f"`{key}`", _type(value, say), _default(value, required, say)]
         if about:
             cells.append(about.get(key, ""))
         yield "| " + " | ".join(_cell(cell) for cell in cells) + " |"
@@ -172,10 +253,12 @@ def _walk(name: str, definitions: dict[str, Any], places: dict[str, list[str]], 
                 _walk(inner, definitions, places, place)
 
 
-def _section(root: str, definitions: dict[str, Any], done: set[str]) -> Iterator[str]:
+def _section(
+    root: str, definitions: dict[str, Any], done: set[str], say: Language
+) -> Iterator[str]:
     classes = {cls.__name__: cls for cls in _option_classes()}
     text, about = _about(definitions[root].get("description", ""))
-    yield from ("", text, "", *_table(definitions[root], about, ["_base_"]))
+    yield from ("", text, "", *_table(definitions[root], about, ["_base_"], say))
     places: dict[str, list[str]] = {}
     _walk(root, definitions, places, "")
     for name, where in places.items():
@@ -187,30 +270,31 @@ def _section(root: str, definitions: dict[str, Any], done: set[str]) -> Iterator
             done.add(parent.__name__)
             text, about = _about(parent.__doc__ or "")
             yield from ("", f"### {parent.__name__}", "", text)
-            yield from ("", *_table(parent.model_json_schema(), about, ["name"]))
+            yield from ("", *_table(parent.model_json_schema(), about, ["name"], say))
         options = _options(definitions[name])
         text, about = _about(options.get("description", ""))
-        yield from ("", f"### {name}", "", "In " + ", ".join(f"`{place}`" for place in where) + ".")
+        places_of_it = say.and_place.join(f"`{place}`" for place in where)
+        yield from ("", f"### {name}", "", say.place.format(places_of_it))
         if text:
             yield from ("", text)
         own = options.get("properties", {}).keys() - _fields(classes[name])
         if own:
-            yield from ("", *_table(options, about, _fields(classes[name])))
+            yield from ("", *_table(options, about, _fields(classes[name]), say))
         if parent:
-            yield from ("", f"And the keys of [{parent.__name__}](#{_anchor(parent.__name__)}).")
+            link = f"[{parent.__name__}](#{_anchor(parent.__name__)})"
+            yield from ("", say.inherited.format(link))
 
 
-def page() -> str:
-    """Return the text of the page."""
+def page(say: Language) -> str:
+    """Return the text of the page in a language."""
     definitions = json.loads(json_schema())["$defs"]
     done: set[str] = set()
-    lines = [_INTRODUCTION, "## Sections", *_section("Config", definitions, done)]
-    lines += ["", "## Flat dialect", *_section("FlatConfig", definitions, done)]
+    lines = [say.introduction, say.sections, *_section("Config", definitions, done, say)]
+    lines += ["", say.flat_dialect, *_section("FlatConfig", definitions, done, say)]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--print"]:
-        sys.stdout.buffer.write(page().encode())
-    else:
-        PAGE.write_text(page(), encoding="utf-8")
+    folder = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent
+    for name, language in PAGES.items():
+        (folder / name).write_text(page(language), encoding="utf-8")

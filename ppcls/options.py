@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-__all__ = ["Fraction", "OneKey", "Options", "one_of"]
+__all__ = ["Fraction", "OneKey", "Options", "named", "one_of"]
 
 
 class Options(BaseModel):
@@ -60,6 +60,21 @@ class OneKey(Options):
     @model_serializer(mode="wrap")
     def _wrap(self, handler: Any) -> dict[str, Any]:
         return {type(self).__name__: handler(self)}
+
+
+def named(default: str, **aliases: str) -> Discriminator:
+    """Return what chooses among tagged classes by the value's `name`.
+
+    Args:
+        default: the tag of a value without a name.
+        aliases: other names of tags.
+    """
+
+    def tag(value: Any) -> str:
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+        return default if name is None else aliases.get(str(name), str(name))
+
+    return Discriminator(tag)
 
 
 def _one_key(value: Any) -> str | None:

@@ -21,6 +21,7 @@ from ppcls.config.loss import (
     DistillationGTCELoss,
     DistillationKLDivLoss,
 )
+from ppcls.engine.check import check_evaluation
 from ppcls.engine.distill import build_distillation_loss
 from ppcls.engine.evaluate import evaluate
 from ppcls.engine.train import train
@@ -103,6 +104,8 @@ def test_a_student_is_trained_and_deployed_and_its_teacher_stays(
     assert "Student: SqueezeNet1_1, from scratch" in log
     # The run's own configuration evaluates and exports the student.
     weights = f"Global.pretrained_model={result.best}"
+    (line,) = check_evaluation(load_config(result.folder / "config.yaml", [weights]))
+    assert "gives 3 logits each" in line
     found = evaluate(load_config(result.folder / "config.yaml", [weights]))
     assert found.means["top1"] == result.best_metric
     export = ["export", "-c", str(result.folder / "config.yaml"), "-o", weights]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,11 @@ import pytest
 from conftest import ROOT
 
 DOCS = ROOT / "docs"
+ENGLISH = [
+    page
+    for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+    if not page.name.endswith(".zh.md")
+]
 OUTSIDE_THE_SITE = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
 
 
@@ -28,20 +34,49 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    assert "本页尚无中文版" in (tmp_path / "zh/configuration/index.html").read_text("utf-8")
-    assert "本页尚无中文版" not in (tmp_path / "zh/images/index.html").read_text("utf-8")
+    index = json.loads((tmp_path / "search/search_index.json").read_text("utf-8"))
+    (page,) = (entry for entry in index["docs"] if entry["location"] == "zh/evaluation/")
+    assert "评估" in re.split(index["config"]["separator"], page["text"]), "no words to search for"
 
 
-def test_the_configuration_reference_is_that_of_the_schema() -> None:
-    done = subprocess.run(
-        [sys.executable, str(DOCS / "configuration.py"), "--print"],
+def test_the_configuration_reference_is_that_of_the_schema(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, str(DOCS / "configuration.py"), str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        encoding="utf-8",
         check=True,
     )
-    page = (DOCS / "configuration.md").read_text("utf-8")
-    assert done.stdout == page, "run `make docs-config`"
+    for name in ("configuration.md", "configuration.zh.md"):
+        written, kept = ((folder / name).read_text("utf-8") for folder in (tmp_path, DOCS))
+        assert written == kept, f"{name}: run `make docs-config`"
+
+
+def test_every_page_is_there_in_both_languages() -> None:
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("README*.md")]
+    pages = [page for page in pages if DOCS / "model_pages" not in page.parents]
+    chinese = {page for page in pages if page.name.endswith(".zh.md")}
+    assert chinese == {page.with_suffix(".zh.md") for page in pages if page not in chinese}
+
+
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.stem)
+def test_both_languages_say_the_same(page: Path) -> None:
+    english, chinese = facts(page), facts(page.with_suffix(".zh.md"))
+    for kind, found in english.items():
+        assert found == chinese[kind], f"{kind} of {page.stem}"
+
+
+def facts(page: Path) -> dict[str, object]:
+    """Return what a translation leaves as it is; comments in code are translated."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^((?:<!-- not run: [^\n]*\n)?```(\w*)\n.*?^```)", text, re.M | re.S)
+    text = re.sub(r"<!--.*?-->|^```.*?^```", "", text, flags=re.M | re.S)
+    names = [re.sub(r"\s+", " ", name) for name in re.findall(r"`([^`]+)`", text)]
+    return {
+        "code": [re.sub(r" *# .*", "", block) for block, language in blocks if language],
+        "headings": re.findall(r"^#+ ", text, re.M),
+        "rows of tables": len(re.findall(r"^\|", text, re.M)),
+        "names": {name for name in names if name.isascii()},
+        "links": {link.replace(".zh.md", ".md") for link in re.findall(r"\]\(([^)\s]+)\)", text)},
+    }
 
 
 @pytest.mark.parametrize("page", OUTSIDE_THE_SITE, ids=lambda page: page.name)

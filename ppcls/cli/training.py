@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ppcls.cli.parsing import (
@@ -31,18 +32,23 @@ def _split_new_folder(folder: str) -> None:
     print_lists(folder, split_folder(folder))
 
 
+def _print_check(args: argparse.Namespace, lines: Sequence[str]) -> int:
+    from ppcls.config.flat import flat_names
+
+    text = "\n".join(lines)
+    print(flat_names(text) if args.flat else text)
+    return 0
+
+
 def _train(args: argparse.Namespace) -> int:
     # A check writes nothing, and several processes would write at once: they say what to type.
     if args.data and not args.check and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         _split_new_folder(args.data)
     config = config_of(args)
     if args.check:
-        from ppcls.config.flat import flat_names
         from ppcls.engine.check import check_training
 
-        lines = "\n".join(check_training(config))
-        print(flat_names(lines) if args.flat else lines)
-        return 0
+        return _print_check(args, check_training(config))
     from ppcls.engine.distributed import rank
     from ppcls.engine.profiling import ProfileOptions
     from ppcls.engine.train import train
@@ -126,8 +132,7 @@ def _eval(args: argparse.Namespace) -> int:
     if args.check:
         from ppcls.engine.check import check_evaluation
 
-        print("\n".join(check_evaluation(config, args.allow_random)))
-        return 0
+        return _print_check(args, check_evaluation(config, args.allow_random))
     from ppcls.engine import distributed
     from ppcls.engine.evaluate import evaluate
     from ppcls.engine.report import class_table, report_data, rows_of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, Tag, field_validator, model_validator
 
 from ppcls.config.sampler import EvalSampler, SamplerOptions
 from ppcls.config.types import PathText, Share
@@ -17,7 +17,7 @@ from ppcls.data.lists import Sample, raise_problems, read_lines, scan_image_list
 from ppcls.data.mix import MixOp
 from ppcls.data.transforms import Pipeline, TransformOp
 from ppcls.errors import ConfigError, DataError
-from ppcls.options import Options
+from ppcls.options import Options, named
 
 BY_DATA = (
     "; --data DIR sets all paths to a folder that `ppcls data split DIR` or `ppcls data digits "
@@ -207,17 +207,12 @@ class UnlabeledDataset(DatasetBase):
         return [Sample(str(path), -1) for path in paths if path.is_file()], missing
 
 
-def _dataset_name(value: Any) -> str:
-    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-    return ImageNetDataset.__name__ if name is None else str(name)
-
-
 DatasetOptions = Annotated[
     Annotated[ImageNetDataset, Tag("ImageNetDataset")]
     | Annotated[MultiLabelDataset, Tag("MultiLabelDataset")]
     | Annotated[ImageFolder, Tag("ImageFolder")]
     | Annotated[UnlabeledDataset, Tag("UnlabeledDataset")],
-    Discriminator(_dataset_name),
+    named("ImageNetDataset"),
 ]
 
 

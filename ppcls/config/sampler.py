@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from ppcls.config.types import Count, NotNegative
-from ppcls.options import Options
+from ppcls.options import Options, named
 
 __all__ = ["EvalSampler", "SamplerOptions"]
 
@@ -85,19 +85,12 @@ class PKSampler(SamplerBase):
         return self
 
 
-def _sampler_name(value: Any) -> str:
-    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-    if name == "RepeatedAugSampler":
-        return "RASampler"
-    return "DistributedBatchSampler" if name is None else str(name)
-
-
 SamplerOptions = Annotated[
     Annotated[DistributedBatchSampler, Tag("DistributedBatchSampler")]
     | Annotated[PKSampler, Tag("PKSampler")]
     | Annotated[RASampler, Tag("RASampler")]
     | Annotated[WeightedRandomSampler, Tag("WeightedRandomSampler")],
-    Discriminator(_sampler_name),
+    named("DistributedBatchSampler", RepeatedAugSampler="RASampler"),
 ]
 """The annotation of `DataLoader.Train.sampler`."""
 

@@ -38,8 +38,8 @@ class DataSource(Protocol):
         """Return the samples that are right, and what is wrong with the others."""
 
 
-def quick_check(parts: Mapping[str, DataSource], class_num: int) -> None:
-    """Look at what a run is going to read: every line of the lists, and the headers of some images.
+def quick_check(parts: Mapping[str, DataSource], class_num: int) -> dict[str, list[Sample]]:
+    """Read the lists of a run, look at the headers of some images, and return the samples by part.
 
     A label out of range, a missing file, and an image without a header that is one (unless the
     data set goes on after errors) are problems. At most a thousand images of each part, spread over
@@ -48,13 +48,14 @@ def quick_check(parts: Mapping[str, DataSource], class_num: int) -> None:
     Raises:
         DataError: the first ten problems, one a line.
     """
-    problems = []
-    for part in parts.values():
-        samples, wrong = part.scan(class_num)
+    found, problems = {}, []
+    for name, part in parts.items():
+        found[name], wrong = part.scan(class_num)
         problems += wrong
         if part.on_error == "error":
-            problems += _header_problems(samples)
+            problems += _header_problems(found[name])
     raise_problems(problems)
+    return found
 
 
 def _header_problems(samples: Sequence[Sample]) -> list[str]:

@@ -345,6 +345,11 @@ class Pipeline:
                 source = op(source, rng)
         return source
 
+    def output_shape(self, height: int, width: int) -> list[int]:
+        """Return [C, H, W] of what becomes of an image of that height and width."""
+        image = self(np.zeros((height, width, 3), np.uint8), np.random.default_rng(0))
+        return [image.shape[2], *image.shape[:2]]
+
     def normalize(self, images: np.ndarray) -> np.ndarray:
         """Map transformed images (N, H, W, 3) to the model's input, float32 (N, 3, H, W)."""
         batch = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")

@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import paddle
 
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names, resolve_classes
+from ppcls.config.dataloader import DataOptions
 from ppcls.config.deploy import deployed_config
 from ppcls.config.optimizer import OptimizerBase, ScheduleOptions
 from ppcls.config.schema import DistillationArch
@@ -43,7 +43,6 @@ from ppcls.engine.setup import (
     find_checkpoint,
     require,
     seed_everything,
-    select_device,
     start_weights,
 )
 from ppcls.engine.state import TrainState
@@ -87,13 +86,17 @@ class RunData:
         )
 
 
-def open_data(config: Config, stack: ExitStack) -> RunData:
+def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
     """Check the lists of a run and open its loaders, which the stack closes.
+
+    Args:
+        config: of the run.
+        device: Paddle's current one (see `on_device`).
+        stack: closes the loaders.
 
     Raises:
         ConfigError: a section is missing, or the processes of the run have different ones.
         DataError: a list, a label, the class names or an image is wrong.
-        RunError: no such device.
     """
     config = resolve_classes(config)
     options, class_num = config.Global, config.Arch.class_num
@@ -101,21 +104,19 @@ def open_data(config: Config, stack: ExitStack) -> RunData:
     distributed.check_same(digest, "the configuration")
     train = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
     optimizer = require(config.Optimizer, "Optimizer", "ppcls train")
-    parts = {"Train": train.dataset}
+    parts: dict[str, DataOptions] = {"Train": train}
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
-        parts["Eval"] = require(config.DataLoader.Eval, needed, "ppcls train").dataset
-    quick_check(parts, class_num)
-    device = select_device(options.device)
+        parts["Eval"] = require(config.DataLoader.Eval, needed, "ppcls train")
+    samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
     ranks = distributed.rank(), distributed.world_size()
-    loader = stack.enter_context(build_loader(train, class_num, options.seed, *ranks))
-    eval_loader = None
-    if options.eval_during_train and config.DataLoader.Eval:
-        eval_loader = stack.enter_context(
-            build_loader(config.DataLoader.Eval, class_num, options.seed, *ranks)
-        )
+    loaders = {
+        name: stack.enter_context(build_loader(part, samples[name], options.seed, *ranks))
+        for name, part in parts.items()
+    }
     # Wrong class names would otherwise come to light when the trained model is exported.
-    return RunData(config, device, loader, eval_loader, label_names(config), optimizer)
+    labels = label_names(config)
+    return RunData(config, device, loaders["Train"], loaders.get("Eval"), labels, optimizer)
 
 
 @dataclass(frozen=True)
@@ -216,9 +217,7 @@ def _shape_note(config: Config) -> list[str]:
     if config.Infer is None:
         return []
     shape = config.Global.image_shape
-    source = np.zeros((shape[1] + 40, shape[2] + 60, 3), np.uint8)
-    image = Pipeline(config.Infer.transforms)(source, np.random.default_rng(0))
-    found = [image.shape[2], image.shape[0], image.shape[1]]
+    found = Pipeline(config.Infer.transforms).output_shape(shape[1] + 40, shape[2] + 60)
     if found == shape:
         return []
     return [

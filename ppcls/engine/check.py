@@ -9,10 +9,9 @@ import paddle
 
 from ppcls.config import Config
 from ppcls.data.loader import Loader
-from ppcls.engine import distributed
 from ppcls.engine.build import build_run, deployed_model, open_data
 from ppcls.engine.evaluate import open_evaluation
-from ppcls.engine.setup import Normalize, select_device
+from ppcls.engine.setup import Normalize, on_device
 from ppcls.errors import RunError
 
 __all__ = ["check_evaluation", "check_training"]
@@ -41,10 +40,8 @@ def check_training(config: Config) -> list[str]:
         PpclsError: as `train`, except for what its folder may hold.
         RunError: the loss of the first batch is not finite.
     """
-    select_device(config.Global.device)
-    distributed.init_processes()
-    with distributed.naming_lost_ranks(), ExitStack() as stack:
-        data = open_data(config, stack)
+    with on_device(config.Global.device) as device, ExitStack() as stack:
+        data = open_data(config, device, stack)
         run = build_run(data)
         batch = next(iter(data.train.epoch(1)))
         with run.state.precision.training():
@@ -70,7 +67,5 @@ def check_evaluation(config: Config, allow_random: bool = False) -> list[str]:
     Raises:
         PpclsError: as `evaluate`.
     """
-    distributed.init_processes()
-    with distributed.naming_lost_ranks(), ExitStack() as stack:
-        model, loader = open_evaluation(config, stack, allow_random)
-        return [_images(loader, "Eval", model)]
+    with open_evaluation(config, allow_random) as parts:
+        return [_images(parts.loader, "Eval", parts.model)]

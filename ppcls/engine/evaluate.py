@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -31,8 +32,8 @@ from ppcls.engine.setup import (
     Normalize,
     build_loader,
     load_trained_model,
+    on_device,
     require,
-    select_device,
 )
 from ppcls.errors import DataError, RunError
 
@@ -191,21 +192,34 @@ def evaluate_model(
     return Evaluation(means, metric, answers, names, time.perf_counter() - start, threshold)
 
 
-def open_evaluation(
-    config: Config, stack: ExitStack, allow_random: bool
-) -> tuple[ImageClassifier, Loader]:
-    """Return a trained model and the images to evaluate it on; the stack closes the loader.
+class EvaluationParts(NamedTuple):
+    """What `evaluate_model` takes: of a distillation, the model that is deployed."""
+
+    model: ImageClassifier
+    loader: Loader
+    config: Config
+    names: list[str]
+
+
+@contextmanager
+def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationParts]:
+    """Open what a configuration says is to be evaluated; the context closes the loader.
 
     Raises:
         PpclsError: as `evaluate`.
     """
+    config = deployed_config(config)
+    names = label_names(config)
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
-    select_device(config.Global.device)
-    ranks = distributed.rank(), distributed.world_size()
-    loader = stack.enter_context(
-        build_loader(data, config.Arch.class_num, config.Global.seed, *ranks)
-    )
-    return load_trained_model(config, "ppcls eval", allow_random), loader
+    with on_device(config.Global.device):
+        if distributed.rank() == 0:
+            for note in topk_note(config):
+                print(note, file=sys.stderr)
+        samples = data.dataset.read(config.Arch.class_num)
+        ranks = distributed.rank(), distributed.world_size()
+        with build_loader(data, samples, config.Global.seed, *ranks) as loader:
+            model = load_trained_model(config, "ppcls eval", allow_random)
+            yield EvaluationParts(model, loader, config, names)
 
 
 def evaluate(
@@ -227,21 +241,14 @@ def evaluate(
             classes.
         RunError: the loss is not finite, the report cannot be written, or another process is gone.
     """
-    config = deployed_config(config)
-    names = label_names(config)
-    distributed.init_processes()
-    with distributed.naming_lost_ranks(), ExitStack() as stack:
-        model, loader = open_evaluation(config, stack, allow_random)
-        if distributed.rank() == 0:
-            for note in topk_note(config):
-                print(note, file=sys.stderr)
-        found = evaluate_model(model, loader, config, names)
+    with open_evaluation(config, allow_random) as parts:
+        found = evaluate_model(*parts)
         if report is not None and distributed.rank() == 0:
-            samples = loader.dataset.samples
+            dataset = parts.loader.dataset
             write_report(
                 report,
                 found,
-                lambda i: samples[i].path,
-                lambda i: loader.dataset.load(i, 0),
+                lambda i: dataset.samples[i].path,
+                lambda i: dataset.load(i, 0),
             )
     return found

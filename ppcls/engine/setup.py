@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +21,12 @@ from ppcls.config.dataloader import DataOptions
 from ppcls.config.show import diff_configs
 from ppcls.config.trained import run_config
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.lists import LABEL_LIST, read_label_names
+from ppcls.data.lists import LABEL_LIST, Sample, read_label_names
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import DistributedEvalSampler
 from ppcls.data.transforms import Affine, Pipeline
 from ppcls.devices import gpu_count
+from ppcls.engine import distributed
 from ppcls.engine.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint
 from ppcls.engine.folder import run_folder
 from ppcls.engine.sampling import build_sampler
@@ -38,6 +40,7 @@ __all__ = [
     "find_checkpoint",
     "find_weights",
     "load_trained_model",
+    "on_device",
     "require",
     "seed_everything",
     "select_device",
@@ -85,6 +88,19 @@ def select_device(name: str) -> str:
     return device
 
 
+@contextmanager
+def on_device(name: str) -> Iterator[str]:
+    """Select a device (see `select_device`) and meet the run's other processes; yield its kind.
+
+    Raises:
+        RunError: no such device, or another process cannot be reached, now or in the context.
+    """
+    device = select_device(name)
+    distributed.init_processes()
+    with distributed.naming_lost_ranks():
+        yield device
+
+
 def _other_devices() -> list[str]:
     """Return the kinds of devices beside CPU and GPU that this Paddle is made for."""
     return ["xpu"] * paddle.is_compiled_with_xpu() + list(
@@ -110,24 +126,22 @@ class Normalize(nn.Layer):
 
 
 def build_loader(
-    options: DataOptions, class_num: int, seed: int, rank: int = 0, world_size: int = 1
+    options: DataOptions, samples: list[Sample], seed: int, rank: int = 0, world_size: int = 1
 ) -> Loader:
-    """Read the samples of a `DataLoader` section and return the loader over them.
+    """Return the loader over the samples of a `DataLoader` section.
 
     Args:
         options: the section.
-        class_num: labels are below it.
+        samples: what its data set holds.
         seed: of the order and of the transforms.
         rank: of this process, which prepares its share of each joint batch.
         world_size: how many processes share the work.
 
     Raises:
-        DataError: the list or folder, a label or a file is wrong.
         ConfigError: the sampler and the list do not go together, such as a list too short for one
             full batch where the rest is dropped.
     """
     dataset = options.dataset
-    samples = dataset.read(class_num)
     labels: list[Any] = [sample.label for sample in samples]  # some samplers take classes alone
     sampler = build_sampler(options.sampler, labels, seed, rank, world_size)
     if not len(sampler) and not isinstance(sampler, DistributedEvalSampler):

@@ -36,7 +36,7 @@ from ppcls.engine.prepare import set_training, statistics
 from ppcls.engine.profiling import Profile, ProfileOptions
 from ppcls.engine.record import record_start
 from ppcls.engine.report import rows_of, write_class_rows
-from ppcls.engine.setup import seed_everything, select_device
+from ppcls.engine.setup import on_device, seed_everything
 from ppcls.engine.signals import Interrupted, StopRequest
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.plots import training_curves
@@ -372,13 +372,13 @@ def train(
             of the run is gone.
         Stopped: SIGINT or SIGTERM asked for it; the run is saved.
     """
-    select_device(config.Global.device)
-    distributed.init_processes()
-    with distributed.naming_lost_ranks():
-        return _train(config, overwrite, profile)
+    with on_device(config.Global.device) as device:
+        return _train(config, device, overwrite, profile)
 
 
-def _train(config: Config, overwrite: bool, profile: ProfileOptions | None) -> TrainResult:
+def _train(
+    config: Config, device: str, overwrite: bool, profile: ProfileOptions | None
+) -> TrainResult:
     start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
         raise ConfigError(
@@ -387,7 +387,7 @@ def _train(config: Config, overwrite: bool, profile: ProfileOptions | None) -> T
     folder, is_first = run_folder(config), distributed.rank() == 0
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        data = open_data(config, stack)
+        data = open_data(config, device, stack)
         if is_first:
             stack.enter_context(locked(folder.path))
         run = build_run(data)

@@ -74,7 +74,7 @@ def real_images(config: Config, pipeline: Pipeline) -> tuple[Images, str] | None
             if data.on_error == "error":
                 raise
             continue
-        _check_shape(image, name, config)
+        _check_shape([image.shape[2], *image.shape[:2]], name, config)
         images.append(image)
         names.append(name)
     return (Images(np.stack(images), names), data.source) if images else None
@@ -87,20 +87,16 @@ def random_images(config: Config, pipeline: Pipeline) -> Images:
         ConfigError: the transforms give another size than `Global.image_shape`.
     """
     channels, height, width = config.Global.image_shape
-    rng = np.random.default_rng(0)
     # Larger than the result, so that the transforms have to do all that they do.
-    _check_shape(
-        pipeline(np.zeros((height + 40, width + 60, channels), np.uint8), rng), "an image", config
-    )
+    _check_shape(pipeline.output_shape(height + 40, width + 60), "an image", config)
+    rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (_RANDOM, height, width, channels), np.uint8)
     return Images(pixels, [f"random image {i}" for i in range(_RANDOM)])
 
 
-def _check_shape(image: np.ndarray, name: str, config: Config) -> None:
-    channels, height, width = config.Global.image_shape
-    if image.shape != (height, width, channels):
+def _check_shape(found: list[int], name: str, config: Config) -> None:
+    if found != config.Global.image_shape:
         raise ConfigError(
             f"Global.image_shape is {config.Global.image_shape}, and Infer.transforms make "
-            f"{name} [{image.shape[2]}, {image.shape[0]}, {image.shape[1]}]; set "
-            f"-o Global.image_shape=[{image.shape[2]},{image.shape[0]},{image.shape[1]}]"
+            f"{name} {found}; set -o Global.image_shape={str(found).replace(' ', '')}"
         )

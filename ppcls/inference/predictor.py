@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -180,8 +181,13 @@ class Classifier:
                 "(CropImage, or ResizeImage with size)"
             )
         start = perf_counter()
-        outputs = iter(self._run(np.stack(images), asked) if images else ())
+        # Of one image there is nothing to copy.
+        joined = images[0][None] if len(images) == 1 else np.stack(images) if images else None
+        found = np.empty((0, 0)) if joined is None else self._run(joined, asked)
         milliseconds = (perf_counter() - start) * 1e3
+        outputs = iter(found)
+        # A sum is not finite if one of its terms is not: one look for all, in the usual case.
+        is_sound = math.isfinite(found.sum(dtype=np.float64))
         for source, image, loading in batch:
             name = _name(source)
             took = Timing(loading, milliseconds, len(images)) if timing else None
@@ -189,7 +195,7 @@ class Classifier:
                 yield Result(name, error=str(image), timing=took)
                 continue
             output = next(outputs)
-            if not np.isfinite(output).all():
+            if not (is_sound or np.isfinite(output).all()):
                 yield Result(name, error="the network's answer is not finite numbers", timing=took)
             elif asked == "logits":
                 yield Result(name, timing=took, logits=output)
@@ -219,10 +225,12 @@ class Classifier:
 
     def _classes(self, name: str, output: np.ndarray, took: Timing | None) -> Result:
         scores = output if self._gives_scores else softmax(output)
-        best = best_classes(output, self.topk)
-        ids = [int(i) for i in best if scores[i] >= self.threshold]
-        named = [self.labels[i] for i in ids]
-        return Result(name, ids, [float(scores[i]) for i in ids], named, timing=took)
+        ids = best_classes(output, self.topk)
+        best = scores[ids]
+        if self.threshold:
+            ids, best = ids[best >= self.threshold], best[best >= self.threshold]
+        named = [self.labels[i] for i in ids.tolist()]
+        return Result(name, ids.tolist(), best.tolist(), named, timing=took)
 
 
 def _name(source: Any) -> str:

@@ -68,8 +68,9 @@ class Result:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the probabilities, float64, of float logits (..., C), over their last axis."""
-    shifted = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    shifted /= shifted.sum(axis=-1, keepdims=True)
+    return shifted
 
 
 def best_classes(scores: np.ndarray, topk: int) -> np.ndarray:
@@ -77,4 +78,4 @@ def best_classes(scores: np.ndarray, topk: int) -> np.ndarray:
 
     Of equal scores the lower id comes first.
     """
-    return np.argsort(-scores, axis=-1, kind="stable")[..., :topk]
+    return (-scores).argsort(axis=-1, kind="stable")[..., :topk]
