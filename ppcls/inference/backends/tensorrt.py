@@ -206,7 +206,6 @@ class TensorRTBackend:
         precision: Precision = "fp32",
         tensorrt: TensorRTOptions | None = None,
     ):
-        require_paddle()
         if hint := _unusable():
             raise RunError(hint)
         import paddle
@@ -282,6 +281,7 @@ def _tensorrt_version() -> str:
 
 def _unusable() -> str:
     """Return in one line why TensorRT cannot be used here, or an empty text."""
+    require_paddle()
     import paddle
 
     if _tensorrt_version() == "0.0.0":
