@@ -19,7 +19,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml requirements.txt setup.py | $(BIN)/python
-	$(BIN)/pip install --quiet --editable '.[cpu,digits,onnx,openvino,test]'
+	$(BIN)/pip install --quiet --editable '.[cpu,digits,docs,onnx,openvino,test]'
 	touch $@
 
 $(VENV)/lint-installed: $(VENV)/installed

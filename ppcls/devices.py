@@ -6,11 +6,14 @@ import os
 import platform
 from pathlib import Path
 
+from ppcls.errors import require_paddle
+
 __all__ = ["core_count", "cpu_has_bf16", "cpu_name", "gpu_count"]
 
 
 def gpu_count() -> int:
     """Return how many GPUs the installed PaddlePaddle can use: 0 for a CPU build."""
+    require_paddle()
     import paddle
 
     return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0

@@ -8,6 +8,7 @@ expected, and the way out. The command line prints the message without a traceba
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Stopped",
     "WeightsError",
     "did_you_mean",
+    "refuse_unknown",
     "require_paddle",
 ]
 
@@ -102,6 +104,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_lower[match[0]]!r}?" if match else ""
 
 
+def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `ConfigError` for the first of the given options of `what` that is not a known one."""
+    known = list(known)
+    for word in given:
+        if word not in known:
+            hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
+            raise ConfigError(f"{what} has no option {word!r}{hint}")
+
+
 def require_paddle() -> None:
     """Raise `MissingDependencyError` with the command to type where PaddlePaddle is absent.
 
@@ -109,7 +120,10 @@ def require_paddle() -> None:
     the error learns which of the two builds to install instead of `No module named 'paddle'`.
     """
     try:
-        import paddle  # noqa: F401
+        with warnings.catch_warnings():
+            # Paddle says at its first import that it would compile extensions slowly: we have none.
+            warnings.filterwarnings("ignore", message="No ccache found")
+            import paddle  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "paddle":
             raise

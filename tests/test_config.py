@@ -32,6 +32,39 @@ def test_overrides_are_yaml_and_reach_everywhere(config_file: Path, overrides: l
     assert config.Loss.Train[0].epsilon == 0.1
 
 
+def test_overrides_reach_into_lists_that_are_defaults(
+    config_file: Path, overrides: list[str]
+) -> None:
+    more = ["Metric.Eval.0.TopkAcc.topk=[1]", "Loss.Train.0.CELoss.epsilon=0.1"]
+    more += ["Loss.Eval+={CELoss: {weight: 2.0}}", "Arch.freeze+=a.*"]
+    more += ["Infer.transforms.2.NormalizeImage.mean.0=0.5"]
+    config = load_config(config_file, [*overrides, *more])
+    assert config.Metric.Eval[0].topk == [1]
+    assert config.Metric.Train[0].topk == [1, 5]
+    assert [loss.weight for loss in config.Loss.Eval] == [1.0, 2.0]
+    assert config.Loss.Train[0].epsilon == 0.1
+    assert config.Arch.freeze == ["a.*"]
+    assert config.Infer.transforms[2].mean == [0.5, 0.456, 0.406]
+    with pytest.raises(ConfigError, match=r"transforms: has no entries that an index could reach"):
+        load_config(config_file, [*overrides, "Infer=null", "Infer.transforms.0.DecodeImage=null"])
+
+
+def test_a_short_trial_is_told_the_epochs_that_fit() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config("HarDNet68", ["Global.epochs=12"])
+    assert str(raised.value).startswith(
+        "-o Global.epochs=12: Optimizer.lr.decay_epochs [30, 60, 90]"
+    )
+    fitting = str(raised.value).partition("; -o ")[2].removesuffix(" fits")
+    assert fitting == "Optimizer.lr.decay_epochs=[3,6,9]"
+    lr = load_config("HarDNet68", ["Global.epochs=12", fitting]).Optimizer.lr
+    assert (lr.decay_epochs, len(lr.values)) == ([3, 6, 9], 4)
+    with pytest.raises(ConfigError) as raised:
+        load_config("HarDNet/HarDNet68", ["epochs=2"])
+    fitting = str(raised.value).partition("; -o ")[2].removesuffix(" fits")
+    assert load_config("HarDNet/HarDNet68", ["epochs=2", *fitting.split()]).Global.epochs == 4
+
+
 def test_what_is_written_with_a_run_is_the_same_configuration(
     config_file: Path, overrides: list[str], tmp_path: Path
 ) -> None:
@@ -66,8 +99,18 @@ MISTAKES = [
     ),
     (
         "Optimizer.lr={name: Piecewise, decay_epochs: [1, 2], learning_rate: 0.1}",
-        "Optimizer.lr.decay_epochs (2) is not within Global.epochs (2)",
+        "Optimizer.lr.decay_epochs [1, 2] does not end within Global.epochs (2); "
+        "-o 'Optimizer.lr={name: Constant, learning_rate: 0.1}' fits",
     ),
+    (
+        "Optimizer.lr={name: MultiStepDecay, milestones: [30, 60], learning_rate: 0.1, "
+        "warmup_epoch: 1}",
+        "-o 'Optimizer.lr={name: Constant, learning_rate: 0.1}' fits",
+    ),
+    ("Infer.transforms.1.CropImage.size=3", "a map of one key, found ResizeImage, CropImage; set"),
+    ("Infer.transforms.1.CropImag.size=3", "one key, found ResizeImage, CropImag; did you mean 'C"),
+    ("DataLoader.Train.dataset.batch_transform_ops.0=3", "batch_transform_ops+=VALUE appends"),
+    ("Optimizer.lr.values.0=1.0", "values: unknown key"),
     ("Infer.transforms=[]", "Infer.transforms: expected at least 1 entries, not 0"),
     ("Infer.transforms=[{ResizeImage: {size: 3}}]", "transform_ops must begin with DecodeImage"),
     (

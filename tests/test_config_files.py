@@ -49,12 +49,18 @@ def test_a_file_states_what_differs_from_its_bases(tmp_path: Path) -> None:
     assert ("Metric", "Eval", 1) not in origins
 
 
+def test_a_base_may_be_a_shipped_one(tmp_path: Path) -> None:
+    write(tmp_path, child="_base_: HarDNet68\nGlobal: {seed: 5}")
+    assert load_config(tmp_path / "child.yaml") == load_config("HarDNet68", ["Global.seed=5"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("_base_: gone.yaml", r"child\.yaml: _base_: no such config file: .*gone\.yaml"),
+        ("_base_: gone.yaml", r"child\.yaml:1: _base_: no such config file: gone\.yaml"),
+        ("_base_: HardNet68", r"did you mean 'HarDNet68'\? \(and no file .*HardNet68\)"),
         ("_base_: child.yaml", "_base_ comes back to"),
-        ("_base_: {a: 1}", r"child\.yaml:1: _base_: expected a path or a list of paths"),
+        ("_base_: {a: 1}", r"child\.yaml:1: _base_: expected a path or name, or a list"),
     ],
 )
 def test_wrong_bases_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -46,7 +46,7 @@ def test_a_sound_set_is_described(
     assert any("27 images below 32 pixels" in line for line in found["warnings"])
     assert image.read(tmp_path / "report.png").shape[1] == 1200
     out = capsys.readouterr().out
-    assert "classes  3, of 9 (bleu pâle) to 9 (bleu pâle) images, median 9" in out
+    assert "classes  3, of 9 images each\n  width    30\n  height   24 to 35, median" in out
     assert out.endswith("0 errors, 2 warnings\n")
 
 

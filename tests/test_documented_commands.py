@@ -7,9 +7,12 @@ Trainings are cut to two short epochs.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -111,3 +114,36 @@ def test_every_command_has_a_place_on_the_page_of_commands() -> None:
     names = re.findall(r"^    (\w+) ", _parser("ppcls").format_help(), re.MULTILINE)
     assert len(names) > 8
     assert [name for name in names if not re.search(rf"`ppcls {name}\b", page)] == []
+
+
+@pytest.mark.slow
+def test_the_page_on_adding_an_architecture_ends_in_a_passing_test(tmp_path: Path) -> None:
+    for name in ("ppcls", "configs", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (ROOT / "docs/add_architecture.md").read_text("utf-8")
+    network, card, facts = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    (recipe,) = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
+    (tmp_path / "configs/ImageNet/TinyNet").mkdir()
+    (tmp_path / "configs/ImageNet/TinyNet/TinyNet8.yaml").write_text(recipe)
+    for package, code in (("arch", network), ("cards", card)):
+        (tmp_path / f"ppcls/{package}/tinynet.py").write_text(code)
+        init = tmp_path / f"ppcls/{package}/__init__.py"
+        init.write_text(re.sub(r"\bsqueezenet\b", "squeezenet, tinynet", init.read_text()))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    for arguments in (["-c", facts], *last_commands(text)):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def last_commands(page: str) -> Iterator[list[str]]:
+    """Yield what Python runs in the block of the page that ends in a passing test."""
+    (block,) = re.findall(r"^```console\n(\$ python -m pytest.*?)^```", page, re.M | re.S)
+    for line in block.splitlines():
+        _, program, *arguments = shlex.split(line)
+        yield arguments if program == "python" else ["-m", program, *arguments]

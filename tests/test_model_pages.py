@@ -43,6 +43,11 @@ def test_the_pages_are_those_of_the_cards_and_measurements() -> None:
         if Image.open(MODELS / "images" / f"{family}_scatter.png").text["Description"]
         != generate.scatter_digest(family)
     ]
+    stale += [
+        picture
+        for picture in ("latency_flops.png", "latency_params.png")
+        if Image.open(MODELS / "images" / picture).text["Description"] != generate.latency_digest()
+    ]
     assert stale == [], "run `make docs-models`"
 
 

@@ -242,3 +242,47 @@ def test_averages_do_not_come_and_go_within_a_run(config_file: Path, overrides: 
         train(load_config(config_file, more))
     train(load_config(config_file, [*more, "EMA.decay=0.9"]))
     assert read_pickle(folder / "latest.pdstates")["epoch"] == 2
+
+
+def test_resuming_says_which_settings_have_changed(
+    config_file: Path,
+    overrides: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = [o.replace(str(tmp_path), ".") for o in overrides]
+    folder = train(load_config(config_file, [*here, "Global.epochs=1"])).folder
+    resume = ["Global.checkpoints=auto", "Global.epochs=1", "Global.save_interval=9"]
+    train(load_config(config_file, [*here, *resume, "Global.epochs=2"]))
+
+    def changes() -> list[str]:
+        lines = (folder / "train.log").read_text().splitlines()
+        return [line.partition("changed since the run began: ")[2] for line in lines]
+
+    assert [line for line in changes() if line] == [
+        "Global.epochs 1 -> 2",
+        "Global.save_interval 1 -> 9",
+    ]
+    # From another place, with the run's own configuration: nothing has changed but the epochs.
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = ["Global.checkpoints=auto", "Global.epochs=3"]
+    (tmp_path / folder / "train.log").unlink()
+    train(load_config(tmp_path / folder / "config.yaml", again))
+    monkeypatch.chdir(tmp_path)
+    assert [line for line in changes() if line] == ["Global.epochs 1 -> 3"]
+
+
+def test_a_checkpoint_of_another_network_is_named(
+    config_file: Path, overrides: list[str], colours: Path
+) -> None:
+    folder = train(load_config(config_file, [*overrides, "Global.epochs=1"])).folder
+    asked = [*overrides, f"Global.checkpoints={folder}/latest"]
+    of = r"latest: a checkpoint of SqueezeNet1_1 with 3 classes, and Arch is"
+    with pytest.raises(WeightsError, match=rf"{of} AlexNet with 3; go on with it by -c .*yaml$"):
+        train(load_config(config_file, [*asked, "Arch.name=AlexNet"]))
+    more = [*asked, "Arch.class_num=4", "Infer.PostProcess.class_id_map_file=null"]
+    anew = rf"Global.checkpoints=null Global.pretrained_model={folder}/latest"
+    with pytest.raises(WeightsError, match=rf"{of} SqueezeNet1_1 with 4; .* -o {anew}"):
+        train(load_config(config_file, more))

@@ -9,14 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 from diagrams import DIAGRAMS
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ppcls.cards import list_models, model_card
 from ppcls.cards.card import Latency, ModelCard
+from ppcls.inference.benchmark import Row
+from ppcls.inference.pictures import latency_scatter
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE.parent / "models"
@@ -236,6 +241,27 @@ def draw_scatter(family: str, picture: Path) -> None:
     )
 
 
+def latency_rows() -> list[Row]:
+    """Return what was measured with Paddle Inference, one image at a time."""
+    rows = [Row(**row) for found in measurements().values() for row in found["rows"]]
+    return [row for row in rows if row.backend == "paddle" and row.batch_size == 1]
+
+
+def latency_digest() -> str:
+    """Return what tells whether the pictures of all latencies are of today's measurements."""
+    return hashlib.sha256(json.dumps([asdict(row) for row in latency_rows()]).encode()).hexdigest()
+
+
+def draw_latencies(folder: Path) -> None:
+    """Draw the pictures of `ppcls benchmark` for all architectures that have been measured."""
+    for key, label in (("flops_g", "FLOPs (G)"), ("params_m", "parameters (M)")):
+        picture = folder / f"latency_{key.partition('_')[0]}.png"
+        latency_scatter(latency_rows(), key, label, picture)
+        text = PngInfo()
+        text.add_text("Description", latency_digest())
+        Image.open(picture).save(picture, pnginfo=text)
+
+
 def main() -> None:
     """Write all pages and pictures."""
     for path, text in pages().items():
@@ -243,7 +269,8 @@ def main() -> None:
         (PAGES / path).write_text(text, encoding="utf-8")
     for family in families():
         draw_scatter(family, PAGES / "images" / f"{family}_scatter.png")
-    print(f"{len(pages())} files and {len(families())} scatter pictures in {PAGES}")
+    draw_latencies(PAGES / "images")
+    print(f"{len(pages())} files and {len(families()) + 2} scatter pictures in {PAGES}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import paddle
 from paddle import nn
 
+from ppcls.cards import model_card
+from ppcls.errors import ConfigError
+
 __all__ = ["Cost", "profile"]
 
 
@@ -39,8 +42,18 @@ def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
     Args:
         model: any Paddle layer that maps one image tensor to something.
         input_size: side in pixels of a square RGB image, or (C, H, W).
+
+    Raises:
+        ConfigError: no model, or no such size.
     """
+    if not isinstance(model, nn.Layer):
+        how = ""
+        if isinstance(model, str):
+            how = f": profile(create_model({model_card(model).name!r}))"
+        raise ConfigError(f"profile takes a model, not {model!r}{how}")
     shape = [3, input_size, input_size] if isinstance(input_size, int) else list(input_size)
+    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ConfigError(f"profile: input_size is a side or (C, H, W), not {input_size!r}")
     macs = 0
 
     def count(layer: nn.Layer, inputs: tuple, output: paddle.Tensor) -> None:

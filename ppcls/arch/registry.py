@@ -5,15 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights, locate_weights
 from ppcls.cards import model_card
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, refuse_unknown
 
 __all__ = ["create_model", "register_model"]
 
 _BUILDERS: dict[str, Callable[..., ImageClassifier]] = {}
+_OPTIONS = ("pretrained", "class_num", "in_channels", "dropout", "features_only")
 
 
 def register_model(build: Callable[..., ImageClassifier]) -> Callable[..., ImageClassifier]:
@@ -34,6 +36,7 @@ def create_model(
     in_channels: int = 3,
     dropout: float | None = None,
     features_only: bool = False,
+    **unknown: Any,
 ) -> ImageClassifier:
     """Build an architecture.
 
@@ -50,6 +53,7 @@ def create_model(
         features_only: the model is a backbone: it answers with its feature maps by stage instead
             of logits. What comes after them stays in the model, unused and without gradients, so
             that state_dict keys are the published ones and checkpoints load as they are.
+        unknown: there are no other options; one is named in an error.
 
     Returns:
         A `paddle.nn.Layer` that maps float32 images (N, in_channels, H, W) to float32 logits
@@ -57,11 +61,13 @@ def create_model(
         `model.feature_info` states.
 
     Raises:
-        ConfigError: no such architecture, an impossible option, or dropout where there is none.
+        ConfigError: no such architecture or option, an impossible value, or dropout where there is
+            none.
         WeightsError: there are no such weights, they cannot be fetched or read, or are made for
             another model.
     """
     card = model_card(name)
+    refuse_unknown("create_model", unknown, _OPTIONS)
     for option, value in (("class_num", class_num), ("in_channels", in_channels)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"{name}: {option} must be a positive integer, not {value!r}")
@@ -69,8 +75,8 @@ def create_model(
     if dropout is not None:
         if card.dropout is None:
             raise ConfigError(f"{name} has no dropout to set (dropout={dropout!r})")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"{name}: dropout must be in [0, 1), not {dropout!r}")
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise ConfigError(f"{name}: dropout must be a number in [0, 1), not {dropout!r}")
         options["dropout"] = dropout
     model = _BUILDERS[name](**options)
     model.name = name

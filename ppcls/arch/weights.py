@@ -81,8 +81,15 @@ def read_pickle(path: str | Path) -> Any:
         raise
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror or error}") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise WeightsError(f"{path}: not a file of weights, or damaged: {error}") from None
+    except Exception:  # a damaged pickle can raise anything
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> WeightsError:
+    size = f"{path.stat().st_size:,} bytes"
+    return WeightsError(
+        f"{path}: not a file of weights, or damaged ({size}); copy or download it again"
+    )
 
 
 def _existing(path: str | Path) -> Path:
@@ -116,8 +123,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
             return load_file(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror or error}") from None
-    except (SafetensorError, BadZipFile, ValueError, EOFError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: not a file of weights, or damaged: {error}") from None
+    except (SafetensorError, BadZipFile, ValueError, EOFError, KeyError, TypeError):
+        raise _damaged(path) from None
     state = read_pickle(path)
     if isinstance(state, dict):
         state.pop(_PADDLE_NAME_TABLE, None)

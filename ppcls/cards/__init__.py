@@ -34,7 +34,7 @@ def model_card(name: str) -> ModelCard:
     Raises:
         ConfigError: there is no architecture of that name; the message has the closest one.
     """
-    if name not in _CARDS:
+    if not isinstance(name, str) or name not in _CARDS:
         hint = did_you_mean(name, _CARDS) or "; `ppcls list` prints the names"
         raise ConfigError(f"no architecture is called {name!r}{hint}")
     return _CARDS[name]

@@ -13,7 +13,7 @@ from typing import Any
 
 from ppcls import __version__
 from ppcls.cli import benchmarking, configs, data, exporting, models, predicting, training
-from ppcls.cli.parsing import Commands, examples_text
+from ppcls.cli.parsing import Commands, UsageError, examples_text, parse
 from ppcls.errors import PpclsError, Stopped
 
 __all__ = ["main", "run"]
@@ -45,7 +45,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _quiet_libraries() -> None:
     """Keep off the terminal what users of a command can do nothing about."""
     os.environ.setdefault("GLOG_minloglevel", "2")
-    warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
@@ -64,7 +63,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         # A name that the terminal's encoding lacks must not stop what is being done.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    args: Any = parser.parse_args(argv)
+    args: Any = parse(parser, argv)
     prog = parser.prog
     _quiet_libraries()
     try:
@@ -78,6 +77,8 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
             from ppcls.config.flat import flat_names
 
             text = flat_names(text)
+        if isinstance(error, UsageError):
+            args.parser.print_usage(sys.stderr)
         what = "" if isinstance(error, Stopped) else "error: "
         for line in text.splitlines():
             print(f"{prog}: {what}{line}", file=sys.stderr)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ppcls.cli.parsing import Commands, positive
+from ppcls.cli.parsing import Commands, UsageError, positive
 from ppcls.errors import ConfigError
 
 
@@ -54,7 +54,7 @@ def _benchmark(args: argparse.Namespace) -> int:
 
             raise ConfigError(f"no such backend: {name!r}{did_you_mean(name, BACKENDS)}")
     if args.tune and not all(Path(model).is_dir() for model in args.models):
-        raise ConfigError("--tune is for exported models: what is found is kept by their content")
+        raise UsageError("--tune is for exported models: what is found is kept by their content")
     found = Measured([], [])
     with ExitStack() as stack:
         for folder in _bundles(args.models, stack):

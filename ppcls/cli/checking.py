@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from ppcls.cli.parsing import UsageError
 from ppcls.data.doctor import Checkup, Part, PartCheckup, check_data
 from ppcls.data.folders import folder_classes, read_image_folder
 from ppcls.data.lists import (
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["run_check"]
 
 _LISTS = (".txt", ".csv", ".jsonl")
+_FOR = {
+    "-o": ("override", ["a configuration"]),
+    "--data": ("data", ["a configuration"]),
+    "--class-num": ("class_num", ["a folder", "a list"]),
+    "--image-root": ("image_root", ["a list"]),
+    "--delimiter": ("delimiter", ["a list"]),
+    "--multi-label": ("multi_label", ["a list"]),
+}
 _LINES = 10
 _ANY_CLASS = 2**31
 
@@ -44,11 +54,14 @@ class _Target:
 
 def _find_target(args: argparse.Namespace) -> _Target:
     path = Path(args.target)
-    if path.is_dir():
+    kind = "a list" if path.suffix.lower() in _LISTS else "a configuration"
+    kind = "a folder" if path.is_dir() else kind
+    for option, (attribute, kinds) in _FOR.items():
+        if getattr(args, attribute) and kind not in kinds:
+            raise UsageError(f"{option} is for {' or '.join(kinds)}, and {path} is {kind}")
+    if kind == "a folder":
         return _from_folder(path, args.class_num)
-    if path.suffix.lower() in _LISTS:
-        return _from_list(path, args)
-    return _from_config(args)
+    return _from_list(path, args) if kind == "a list" else _from_config(args)
 
 
 def _from_folder(root: Path, class_num: int | None) -> _Target:
@@ -76,13 +89,14 @@ def _from_folder(root: Path, class_num: int | None) -> _Target:
 
 def _from_list(path: Path, args: argparse.Namespace) -> _Target:
     if args.multi_label and args.class_num is None:
-        raise ConfigError("--multi-label needs --class-num")
+        raise UsageError("--multi-label needs --class-num")
     samples, problems = scan_image_list(
         path,
         args.image_root or path.parent,
         args.class_num or _ANY_CLASS,
         delimiter=args.delimiter or ("\t" if args.multi_label else " "),
         multi_label=args.multi_label,
+        set_by="--class-num",
     )
     labels = [s.label for s in samples if isinstance(s.label, int)]
     class_num = args.class_num or max(labels, default=0) + 1
@@ -94,11 +108,8 @@ def _from_config(args: argparse.Namespace) -> _Target:
     from ppcls.config import load_config
     from ppcls.config.classes import label_names, resolve_classes
 
-    if args.class_num is not None:
-        raise ConfigError("--class-num: a configuration says it itself; -o Arch.class_num=N")
-    config = resolve_classes(
-        load_config(args.target, [o for group in args.override for o in group])
-    )
+    overrides = [o for group in args.override for o in group]
+    config = resolve_classes(load_config(args.target, overrides, data=args.data))
     class_num = config.Arch.class_num
     loaders = {"Train": config.DataLoader.Train, "Eval": config.DataLoader.Eval}
     parts = {
@@ -111,9 +122,20 @@ def _from_config(args: argparse.Namespace) -> _Target:
     return _Target(parts, class_num, label_names(config))
 
 
+def _refuse_overwriting(args: argparse.Namespace, target: _Target) -> None:
+    """Stop before the findings would replace what is checked."""
+    read = {str(Path(args.target).resolve())}
+    for part in target.parts.values():
+        read |= {os.path.realpath(part.source), *(os.path.realpath(s.path) for s in part.samples)}
+    for option, file in (("--json", args.json), ("--report", args.report)):
+        if file and os.path.realpath(file) in read:
+            raise ConfigError(f"{option} {file}: is part of what is checked; name another file")
+
+
 def run_check(args: argparse.Namespace) -> int:
     """Run `ppcls data check`; return 1 if something is wrong."""
     target = _find_target(args)
+    _refuse_overwriting(args, target)
     total = sum(len(part.samples) for part in target.parts.values())
 
     def progress(blocks: Iterable) -> Iterator:
@@ -155,11 +177,14 @@ def _part_text(part: PartCheckup, names: Sequence[str]) -> Iterator[str]:
         return
     counts = part.class_counts
     least, most = counts.index(min(counts)), counts.index(max(counts))
-    yield (
-        f"classes  {len(counts)}, of {counts[least]} ({names[least]}) to {counts[most]} "
-        f"({names[most]}) images, median {statistics.median(counts):g}"
-    )
+    if counts[least] == counts[most]:
+        yield f"classes  {len(counts)}, of {counts[least]} images each"
+    else:
+        yield (
+            f"classes  {len(counts)}, of {counts[least]} ({names[least]}) to {counts[most]} "
+            f"({names[most]}) images, median {statistics.median(counts):g}"
+        )
     for what, (low, median, high) in (("width", part.widths), ("height", part.heights)):
-        yield f"{what:8} {low} to {high}, median {median}"
+        yield f"{what:8} {low}" + (f" to {high}, median {median}" if low < high else "")
     for what, kinds in (("formats", part.formats), ("modes", part.modes)):
         yield f"{what:8} " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ppcls.cli.parsing import Commands, add_override_option
-from ppcls.errors import ConfigError
+from ppcls.cli.parsing import Commands, UsageError, add_data_option, add_override_option
 
 
 def _show_config(args: argparse.Namespace) -> int:
@@ -14,14 +13,19 @@ def _show_config(args: argparse.Namespace) -> int:
 
     overrides = [o for group in args.override for o in group]
     if args.schema:
+        if args.config or overrides or args.data or args.diff:
+            raise UsageError("--schema is of all configurations: leave out CONFIG and the rest")
         print(json_schema())
         return 0
     if args.config is None:
-        raise ConfigError("name a configuration, such as quick_start/HarDNet39_ds")
+        raise UsageError("name a configuration, such as quick_start/HarDNet39_ds")
     if args.diff is None:
-        print(show_config(args.config, overrides))
+        print(show_config(args.config, overrides, args.data))
         return 0
-    lines = diff_configs(load_config(args.config, overrides), load_config(args.diff, overrides))
+    first, second = (
+        load_config(source, overrides, data=args.data) for source in (args.config, args.diff)
+    )
+    lines = diff_configs(first, second)
     print("\n".join(lines) or "no difference")
     return 0
 
@@ -40,6 +44,7 @@ def add_commands(commands: Commands) -> None:
     )
     config.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file, or a shipped name")
     add_override_option(config)
+    add_data_option(config)
     config.add_argument("--diff", metavar="OTHER", help="compare with another configuration")
     config.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of configurations"

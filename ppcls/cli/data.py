@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ppcls.data.folders import Split
 
 
+_DATA_HELP = "for a configuration: a folder that `ppcls data split` prepared"
+
+
 def _data_digits(args: argparse.Namespace) -> int:
     from ppcls.data.digits import write_digits
 
@@ -177,6 +180,7 @@ def add_commands(commands: Commands) -> None:
         "--multi-label", action="store_true", help="for a list with 0 or 1 for each class"
     )
     add_override_option(check)
+    check.add_argument("--data", metavar="DIR", help=_DATA_HELP)
     preparing = data.add(
         "prepare",
         _data_prepare,
@@ -210,7 +214,7 @@ def add_commands(commands: Commands) -> None:
     )
     show.add_argument("config", metavar="CONFIG", help="YAML file, or a shipped name")
     add_override_option(show)
-    show.add_argument("--data", metavar="DIR", help="a folder that `ppcls data split` prepared")
+    show.add_argument("--data", metavar="DIR", help=_DATA_HELP)
     show.add_argument(
         "--out",
         type=png_file,

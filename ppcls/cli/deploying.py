@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ppcls.cli import run
 from ppcls.cli.parsing import add_override_option
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from ppcls.config.inference_cls import DeployConfig
@@ -25,17 +25,35 @@ def open_predictor(config: DeployConfig) -> Predictor:
 
     Raises:
         ConfigError: no model is named, or something that its bundle says is said again.
+        RunError: a GPU is asked for, and there is none.
         PpclsError: as `Predictor`.
     """
     from ppcls.bundle import SPEC_FILE
+    from ppcls.devices import gpu_count
     from ppcls.inference.predictor import Predictor
 
     options, after = config.Global, config.PostProcess
     if options.inference_model_dir is None:
         raise ConfigError("no model: -o Global.inference_model_dir=FOLDER")
+    folder = Path(options.inference_model_dir)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"Global.inference_model_dir: {folder}: no such folder; `ppcls export` writes one"
+        )
+    if options.use_gpu and not gpu_count():
+        raise RunError(
+            "Global.use_gpu is true, and the installed PaddlePaddle finds no GPU; use "
+            "-o Global.use_gpu=false, or install a paddlepaddle-gpu that fits the driver"
+        )
     transforms = config.PreProcess.transform_ops if config.PreProcess else None
     labels = after.class_id_map_file if after else None
-    if (transforms or labels) and (Path(options.inference_model_dir) / SPEC_FILE).is_file():
+    is_ours = (folder / SPEC_FILE).is_file()
+    if not is_ours and not (transforms and labels):
+        raise ConfigError(
+            f"{folder}: no {SPEC_FILE}, so of another tool: PreProcess.transform_ops and "
+            "PostProcess.class_id_map_file must say how it is used"
+        )
+    if is_ours and (transforms or labels):
         print(
             f"not used: transforms and class names of the configuration; {SPEC_FILE} says those "
             "that the model was evaluated with",
@@ -43,7 +61,7 @@ def open_predictor(config: DeployConfig) -> Predictor:
         )
         transforms = labels = None
     return Predictor(
-        options.inference_model_dir,
+        folder,
         topk=after.topk if after else None,
         labels=labels,
         transforms=transforms,

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ppcls.cli.parsing import Commands, add_config_options, config_of
-from ppcls.errors import ConfigError
+from ppcls.cli.parsing import Commands, UsageError, add_config_options, config_of
 
 if TYPE_CHECKING:
     from ppcls.bundle import Parity
@@ -32,12 +31,12 @@ def _config(args: argparse.Namespace) -> Config:
     """Return the configuration that the two forms of the command line describe."""
     if args.source is None:
         if args.config is None:
-            raise ConfigError("`ppcls export` needs a checkpoint, a configuration or a name")
+            raise UsageError("`ppcls export` needs a checkpoint, a configuration or a name")
         if args.weights is not None:
-            raise ConfigError("--weights goes with a source; -c takes -o Global.pretrained_model=…")
+            raise UsageError("--weights goes with a source; -c takes -o Global.pretrained_model=…")
         return config_of(args)
     if args.config is not None:
-        raise ConfigError(f"both {args.source} and -c {args.config} are there; leave out one")
+        raise UsageError(f"both {args.source} and -c {args.config} are there; leave out one")
     from ppcls.config import data_overrides
     from ppcls.config.trained import trained_config
 

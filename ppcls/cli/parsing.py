@@ -6,25 +6,34 @@ import argparse
 import math
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ppcls.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from ppcls.config import Config
 
 __all__ = [
     "Commands",
+    "UsageError",
     "add_backend_options",
     "add_config_options",
+    "add_data_option",
     "add_override_option",
     "config_of",
     "examples_text",
     "natural",
+    "parse",
     "png_file",
     "positive",
     "share",
 ]
+
+
+class UsageError(ConfigError):
+    """The options of a command do not go together; its usage is shown with it."""
 
 
 def config_of(args: argparse.Namespace) -> Config:
@@ -39,6 +48,17 @@ def config_of(args: argparse.Namespace) -> Config:
     # Errors that come later are told in the dialect of the file.
     args.flat = config.Global.log_format == "flat"
     return config
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; what no option is, is an error of the command that was named."""
+    args, unknown = parser.parse_known_args(argv)
+    command = getattr(args, "parser", parser)
+    if unknown:
+        options = [o for action in command._actions for o in action.option_strings]
+        hint = did_you_mean(unknown[0].partition("=")[0], options)
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return args
 
 
 def png_file(text: str) -> str:
@@ -93,7 +113,7 @@ class Commands:
             epilog=examples_text(examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, parser=command)
         return command
 
 
@@ -131,6 +151,16 @@ def add_override_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data_option(command: argparse.ArgumentParser) -> None:
+    """Add `--data`."""
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        help="a folder that `ppcls data split` prepared (`ppcls train` does so where there are "
+        "no lists): sets the lists, the number of classes and their names (-o goes on top)",
+    )
+
+
 def add_config_options(
     command: argparse.ArgumentParser, *, weights: bool, data: bool, required: bool = True
 ) -> None:
@@ -144,12 +174,7 @@ def add_config_options(
     )
     add_override_option(command)
     if data:
-        command.add_argument(
-            "--data",
-            metavar="DIR",
-            help="a folder that `ppcls data split` prepared (`ppcls train` does so where there are "
-            "no lists): sets the lists, the number of classes and their names (-o goes on top)",
-        )
+        add_data_option(command)
     if weights:
         command.add_argument(
             "--allow-random", action="store_true", help="go on with untrained weights"

@@ -9,9 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ppcls.cli.parsing import Commands, add_backend_options, add_config_options, config_of
+from ppcls.cli.parsing import (
+    Commands,
+    UsageError,
+    add_backend_options,
+    add_config_options,
+    config_of,
+)
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST
-from ppcls.errors import ConfigError
+from ppcls.errors import BundleError, ConfigError
 
 _CLASSES_ON_SCREEN = 40
 
@@ -61,11 +67,24 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _eval_bundle(args: argparse.Namespace) -> int:
+    from ppcls.bundle import SPEC_FILE
     from ppcls.inference.evaluate import evaluate_predictor, held_out_images
     from ppcls.inference.predictor import Predictor
 
-    if args.report:
-        raise ConfigError("--report is of an evaluation of weights, without --bundle")
+    unused = {
+        "--report": args.report,
+        "--check": args.check,
+        "--allow-random": args.allow_random,
+        "-o": args.override and not args.config,
+    }
+    for option in (name for name, given in unused.items() if given):
+        with_config = " with -c CONFIG" if option == "-o" else " of weights, without --bundle"
+        raise UsageError(f"{option} is for an evaluation{with_config}")
+    if not (Path(args.bundle) / SPEC_FILE).is_file():
+        raise BundleError(
+            f"{args.bundle}: not an exported model of ppcls: no {SPEC_FILE} there; "
+            "`ppcls export` makes one"
+        )
     predictor = Predictor(
         args.bundle,
         backend=args.backend,
@@ -84,7 +103,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         elif args.data:
             samples = held_out_images(args.data, classes)
         else:
-            raise ConfigError("--bundle needs images: --data FOLDER or LIST, or -c CONFIG")
+            raise UsageError("--bundle needs images: --data FOLDER or LIST, or -c CONFIG")
         print(f"backend  {predictor.description}", file=sys.stderr)
         found = evaluate_predictor(predictor, samples)
     if args.json:
@@ -97,12 +116,18 @@ def _eval_bundle(args: argparse.Namespace) -> int:
 def _eval(args: argparse.Namespace) -> int:
     if args.bundle:
         return _eval_bundle(args)
-    if args.backend != "auto":
-        raise ConfigError(
-            "--backend is for --bundle DIR: weights are evaluated by Paddle, as they were trained"
-        )
+    for option in ("backend", "device", "precision", "threads"):
+        if getattr(args, option) != args.parser.get_default(option):
+            way_out = "; -o Global.device=… is for weights" if option == "device" else ""
+            raise UsageError(
+                f"--{option} is for --bundle DIR: weights are evaluated by Paddle, as they were "
+                f"trained{way_out}"
+            )
     if not args.config:
-        raise ConfigError("ppcls eval needs -c CONFIG, or --bundle DIR with --data")
+        raise UsageError("ppcls eval needs -c CONFIG, or --bundle DIR with --data")
+    if args.check and (args.json or args.report):
+        option = "--json" if args.json else "--report"
+        raise UsageError(f"--check evaluates one batch and has no results for {option}")
     config = config_of(args)
     if args.check:
         from ppcls.engine.check import check_evaluation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ppcls.config.dataloader import ImageFolder
+from ppcls.config.dataloader import BY_DATA, ImageFolder
 from ppcls.config.schema import Config
 from ppcls.data.lists import class_names
 from ppcls.errors import DataError
@@ -53,7 +53,7 @@ def label_names(config: Config) -> list[str]:
     class_num = config.Arch.class_num
     names_file = config.Infer and config.Infer.PostProcess.class_id_map_file
     if names_file:
-        return class_names(names_file, class_num)
+        return class_names(names_file, class_num, BY_DATA)
     for data in (config.DataLoader.Train, config.DataLoader.Eval):
         if data and isinstance(data.dataset, ImageFolder):
             names = data.dataset.found_classes()

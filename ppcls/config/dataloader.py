@@ -19,6 +19,12 @@ from ppcls.data.transforms import Pipeline, TransformOp
 from ppcls.errors import ConfigError, DataError
 from ppcls.options import Options, named
 
+BY_DATA = (
+    "; --data DIR sets all paths to a folder that `ppcls data split DIR` or `ppcls data digits "
+    "DIR` prepared"
+)
+"""The way out where a list is missing: all commands that read a data set's have the option."""
+
 
 def refuse_random(ops: Sequence[Any], section: str) -> None:
     """Raise a ValueError if one of the operations draws random numbers."""
@@ -111,6 +117,8 @@ class _ListDataset(DatasetBase):
             class_num,
             delimiter=self.delimiter or self._default_delimiter,
             multi_label=self._multi_label,
+            set_by="Arch.class_num",
+            hint=BY_DATA,
         )
 
 
@@ -191,7 +199,8 @@ class UnlabeledDataset(DatasetBase):
                 raise DataError(f"{root}: no such folder")
             paths = find_images(root)
         else:
-            paths = [root / line for _, line in read_lines(Path(self.cls_label_path), "image list")]
+            lines = read_lines(Path(self.cls_label_path), "image list", BY_DATA)
+            paths = [root / line for _, line in lines]
         if not paths:
             raise DataError(f"{root}: no images in this folder")
         missing = [f"{self.source}: no such image: {path}" for path in paths if not path.is_file()]

@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from ppcls.config.flat import FlatConfig, dotted_names
+from ppcls.config.keys import fields_at, known_keys
 from ppcls.config.schema import Config
 from ppcls.config.source import Key
 from ppcls.errors import ConfigError, did_you_mean
-from ppcls.options import OneKey, Options
+from ppcls.options import Options
 
 __all__ = ["explain"]
-
-
-def _option_classes(annotation: Any) -> list[type[Options]]:
-    if inspect.isclass(annotation) and issubclass(annotation, Options):
-        return [annotation]
-    return [c for argument in get_args(annotation) for c in _option_classes(argument)]
-
-
-def _known_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
-    """Yield every dotted key of the schema, without list indices."""
-    for field_name, field in model.model_fields.items():
-        name = field.alias or field_name
-        yield prefix + name
-        for inner in _option_classes(field.annotation):
-            step = f"{name}.{inner.__name__}." if issubclass(inner, OneKey) else f"{name}."
-            yield from _known_keys(inner, prefix + step)
-
-
-def _names(model: type[Options]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _tags(model: type[Options]) -> list[str]:
-    """Return the values of the key that tells a class from the others of its union."""
-    keys = [model.model_fields[key] for key in ("name", "function") if key in model.model_fields]
-    return [tag for key in keys for tag in get_args(key.annotation)]
-
-
-def _fields_at(location: Key, root: type[Options]) -> list[str]:
-    """Return the keys that the schema knows at a pydantic error location's parent."""
-    classes: list[type[Options]] = [root]
-    for part in location[:-1]:
-        fields = [c.model_fields[part] for c in classes if part in c.model_fields]
-        if fields:
-            classes = [c for field in fields for c in _option_classes(field.annotation)]
-        elif isinstance(part, str):
-            # A part that names no class is a key that the user chose.
-            classes = [c for c in classes if part in (c.__name__, *_tags(c))] or classes
-    return [name for c in classes for name in ([c.__name__] * issubclass(c, OneKey) + _names(c))]
 
 
 def _in_other_dialect(word: str, value: Any, root: type[Options]) -> str:
@@ -91,10 +52,10 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
     if kind == "extra_forbidden":
         word = str(location[-1])
-        known = _fields_at(location, root)
+        known = [name for name, _ in fields_at(location, root)]
         hint = ""
         if len(location) == 1:
-            same = [k for k in _known_keys(root) if k.rpartition(".")[2] == word]
+            same = [k for k in known_keys(root) if k.rpartition(".")[2] == word]
             hint = f"; did you mean {same[0]!r}?" if same else _in_other_dialect(word, value, root)
         hint = hint or did_you_mean(word, known)
         return f"unknown key{hint or '; known here: ' + ', '.join(known)}"
@@ -102,8 +63,13 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
         by_data = location[-1] in ("image_root", "cls_label_path")
         return "missing; --data DIR sets it" if by_data else "missing"
     if kind == "one_key":
-        found = next(iter(value), None) if isinstance(value, dict) else value
-        hint = did_you_mean(str(found), context["names"].split(", "))
+        names = context["names"].split(", ")
+        keys = list(value) if isinstance(value, dict) else [value]
+        unknown = [key for key in keys if key not in names]
+        hint = did_you_mean(str(unknown[0]), names) if unknown else ""
+        if len(keys) > 1:
+            found = ", ".join(map(str, keys))
+            return f"expected a map of one key, found {found}{hint or '; set the entry as a whole'}"
         return f"{error['msg']}, not {value!r}{hint}"
     if kind == "union_tag_invalid":
         names = context["expected_tags"].replace("'", "").split(", ")
@@ -116,6 +82,8 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
         return f"expected {' '.join(ends)} entries, not {context['actual_length']}"
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ")
     found = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
+    if kind == "list_type" and isinstance(value, dict) and all(map(str.isdecimal, value)):
+        return "has no entries that an index could reach; set the whole list"
     if kind == "string_type" and isinstance(value, (int, float)):
         found += f"; in quotes it is one: '\"{value}\"'"
     return f"expected {expected}, not {found}"
@@ -171,7 +139,7 @@ def explain(
             by = item["ctx"]["discriminator"].strip("'")
             key = (*key, "name" if by.endswith("()") else by)  # a function looks at the name too
         origin = _origin(key, origins) or file
-        if item["type"] == "value_error":
+        if item["type"] in ("value_error", "one_key"):
             # What does not go together was made so by an override inside, if there is one.
             within = [at for k, at in origins.items() if k[: len(key)] == key]
             if not key:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ppcls.cards import list_models
 from ppcls.config.dataloader import check_pipeline, refuse_random
@@ -181,6 +181,12 @@ class ValidReader(Reader):
         return ops
 
 
+def _smoothing(epsilon: float) -> float:
+    if -1 < epsilon < 0:
+        raise ValueError(f"expected a share from 0 to below 1, or -1 for none, not {epsilon:g}")
+    return epsilon
+
+
 class FlatConfig(Options):
     """A whole configuration in the flat dialect.
 
@@ -208,7 +214,7 @@ class FlatConfig(Options):
     topk: Count = 5
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
     use_mix: bool = False
-    ls_epsilon: Share | Literal[-1] = 0.0
+    ls_epsilon: Annotated[float, Field(ge=-1, lt=1), AfterValidator(_smoothing)] = 0.0
     use_distillation: bool = False
     LEARNING_RATE: LearningRate | None = None
     OPTIMIZER: FlatOptimizer = FlatOptimizer()

@@ -99,7 +99,7 @@ def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> Dep
     path = Path(source).expanduser()
     if not path.is_file():
         path = find_config(source)
-    data, origins = read_config(path, overrides)
+    data, origins = read_config(path, overrides, DeployConfig)
     try:
         return DeployConfig.model_validate(data)
     except ValidationError as error:

@@ -323,6 +323,30 @@ _FITTING = {
 }
 
 
+def _within(at: list[int], key: str, config: Config) -> str:
+    """Return the overrides that let a schedule's epochs end within a run, in their proportions."""
+    assert config.Optimizer is not None
+    lr, count = config.Optimizer.lr, len(at)
+    left = config.Global.epochs - lr.warmup_epoch
+    if left <= count:
+        if config.Global.log_format == "sectioned":
+            rate = (getattr(lr, "values", None) or [getattr(lr, "learning_rate", None)])[0]
+            return f"'Optimizer.lr={{name: Constant, learning_rate: {rate}}}'"
+        # The flat dialect has no constant rate.
+        left = count + 1
+        return f"Global.epochs={lr.warmup_epoch + left} Optimizer.lr.{key}={_scaled(at, left)}"
+    return f"Optimizer.lr.{key}={_scaled(at, left)}"
+
+
+def _scaled(at: list[int], epochs: int) -> str:
+    # A run goes on after the last of them for about as long as it is from one to the next.
+    share = epochs / (at[-1] + at[-1] / len(at))
+    scaled = [0]
+    for i, epoch in enumerate(at):
+        scaled.append(max(scaled[-1] + 1, min(round(epoch * share), epochs - len(at) + i)))
+    return str(scaled[1:]).replace(" ", "")
+
+
 class Config(Options):
     """A whole configuration. Sections that a command needs and lacks are named by that command."""
 
@@ -351,12 +375,12 @@ class Config(Options):
                 f"Global.epochs ({self.Global.epochs})"
             )
         for key in ("decay_epochs", "milestones"):
-            last = max(getattr(lr, key, [0]))
-            if lr.warmup_epoch + last >= self.Global.epochs:
-                warmup = f" and warmup_epoch ({lr.warmup_epoch})" if lr.warmup_epoch else ""
+            at = getattr(lr, key, [0])
+            if lr.warmup_epoch + max(at) >= self.Global.epochs:
+                warmup = f" after warmup_epoch ({lr.warmup_epoch})" if lr.warmup_epoch else ""
                 raise ValueError(
-                    f"Optimizer.lr.{key} ({last}){warmup} is not within Global.epochs "
-                    f"({self.Global.epochs})"
+                    f"Optimizer.lr.{key} {at}{warmup} does not end within Global.epochs "
+                    f"({self.Global.epochs}); -o {_within(at, key, self)} fits"
                 )
         if isinstance(lr, ReduceOnPlateau) and not self.Global.eval_during_train:
             raise ValueError(

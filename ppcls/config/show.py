@@ -52,13 +52,12 @@ def _lines(
             yield from _lines(inner, place, origin, indent + "  ")
 
 
-def show_config(source: str | Path, overrides: list[str]) -> str:
+def show_config(source: str | Path, overrides: list[str], folder: str | Path | None = None) -> str:
     """Return a resolved configuration as YAML; a comment says where each value came from.
 
-    Raises:
-        ConfigError: as `load_config`.
+    Arguments and errors are those of `load_config`; `folder` is its `data`.
     """
-    config, data, origins = resolve(source, overrides)
+    config, data, origins = resolve(source, overrides, folder)
 
     def origin(key: Key) -> str:
         places = [key[:n] for n in range(len(key), 0, -1) if key[:n] in origins]

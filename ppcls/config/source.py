@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 
 import ppcls
+from ppcls.config.keys import default_list
 from ppcls.errors import ConfigError, did_you_mean
+from ppcls.options import Options
 
 __all__ = ["Key", "find_config", "holds", "read_config"]
 
@@ -114,6 +116,15 @@ def find_config(source: str | Path) -> Path:
     path = Path(source).expanduser()
     if path.is_file():
         return path
+    try:
+        return _find_shipped(source)
+    except ConfigError:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder; expected a YAML file") from None
+        raise
+
+
+def _find_shipped(source: str | Path) -> Path:
     # The published commands say ppcls/configs/… and ./configs/…, seen from a repository's root.
     name = re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
     shipped = _shipped()
@@ -123,8 +134,6 @@ def find_config(source: str | Path) -> Path:
     for full, file in shipped.items():
         if full.startswith("ImageNet/") and full.rpartition("/")[2] == name:
             return file
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder; -c takes a YAML file")
     known = [*shipped, *(full.rpartition("/")[2] for full in shipped)]
     hint = did_you_mean(name, known) or "; shipped ones are in configs/, such as HarDNet68"
     raise ConfigError(f"no such config file: {source}{hint}")
@@ -142,9 +151,6 @@ def _read_file(
         raise ConfigError(f"{children[-1]}: _base_ comes back to {path}")
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        user = f"{children[-1]}: _base_: " if children else ""
-        raise ConfigError(f"{user}no such config file: {path}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -155,13 +161,19 @@ def _read_file(
     bases = data.pop("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ConfigError(f"{origins[('_base_',)]}: _base_: expected a path or a list of paths")
+        raise ConfigError(
+            f"{origins[('_base_',)]}: _base_: expected a path or name, or a list of them"
+        )
     merged: dict[str, Any] = {}
     merged_origins: dict[Key, str] = {}
     for base in bases:
-        inherited, inherited_origins = _read_file(
-            Path(os.path.normpath(path.parent / base)), (*children, path.resolve())
-        )
+        beside = Path(os.path.normpath(path.parent / base))
+        try:
+            found = beside if beside.is_file() else _find_shipped(base)
+        except ConfigError as error:
+            where = origins[("_base_",)]
+            raise ConfigError(f"{where}: _base_: {error} (and no file {beside})") from None
+        inherited, inherited_origins = _read_file(found, (*children, path.resolve()))
         merged = _merge(merged, inherited)
         merged_origins |= inherited_origins
     merged = _merge(merged, data)
@@ -189,10 +201,10 @@ def holds(data: Any, key: Key) -> bool:
     return True
 
 
-def _apply_override(data: dict[str, Any], override: str) -> Key:
+def _apply_override(data: dict[str, Any], override: str, root: type[Options] | None) -> Key:
     """Set what `a.b.0.c=value` names, or append to what `a.b+=value` names, and return its key.
 
-    Maps on the way are made.
+    Maps on the way are made, and lists that are defaults of the schema `root` are written out.
     """
     name, found, text = override.partition("=")
     append = name.endswith("+")
@@ -204,6 +216,9 @@ def _apply_override(data: dict[str, Any], override: str) -> Key:
     key: Key = ()
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
+        if isinstance(target, list) and not target:
+            name = ".".join(map(str, key))
+            raise ConfigError(f"-o {override}: {name} is an empty list; -o {name}+=VALUE appends")
         if isinstance(target, list):
             if not part.isdecimal() or int(part) >= len(target):
                 raise ConfigError(
@@ -213,8 +228,12 @@ def _apply_override(data: dict[str, Any], override: str) -> Key:
             index: str | int = int(part)
         elif isinstance(target, dict):
             index = part
-            if not last and target.get(part) is None:
-                target[part] = {}
+            if target.get(part) is None and (append or not last):
+                default = default_list((*key, part), root) if root else None
+                if default is not None:
+                    target[part] = [] if part in target else default
+                elif not last:
+                    target[part] = {}
         else:
             raise ConfigError(
                 f"-o {override}: {'.'.join(map(str, key))} is {target!r}, which has no keys"
@@ -233,19 +252,22 @@ def _apply_override(data: dict[str, Any], override: str) -> Key:
     return key
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], dict[Key, str]]:
+def read_config(
+    path: Path, overrides: Sequence[str] = (), root: type[Options] | None = None
+) -> tuple[dict[str, Any], dict[Key, str]]:
     """Return the data of a configuration file with overrides, and where each value came from.
 
     Args:
-        path: a YAML file; `_base_` names files, relative to it, that it builds on.
+        path: a YAML file; `_base_` names what it builds on: files, relative to it, or shipped ones.
         overrides: `a.b.0.c=value` sets a value, `a.list+=value` appends to a list.
+        root: the schema, whose defaults the overrides may reach into.
 
     Raises:
         ConfigError: a file is missing or not YAML, or an override names no place.
     """
     data, origins = _read_file(path)
     for override in overrides:
-        key = _apply_override(data, override)
+        key = _apply_override(data, override, root)
         origins = {k: v for k, v in origins.items() if k[: len(key)] != key}
         origins[key] = f"-o {override}"
         for end in range(1, len(key)):

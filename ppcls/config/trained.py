@@ -13,7 +13,7 @@ from ppcls.config.source import find_config
 from ppcls.data.lists import LABEL_LIST
 from ppcls.errors import ConfigError
 
-__all__ = ["trained_config"]
+__all__ = ["run_config", "trained_config"]
 
 _RUN_CONFIG = "config.yaml"
 
@@ -31,6 +31,19 @@ def _checkpoint(path: Path) -> Path | None:
     if path.suffix in (".yaml", ".yml"):
         return None
     return next((p for p in (path, path.with_name(f"{path.name}.pdparams")) if p.is_file()), None)
+
+
+def run_config(checkpoint: Path) -> Path:
+    """Return where the configuration of a run is, or would be, given one of its checkpoints.
+
+    Args:
+        checkpoint: `output/x/HarDNet68/latest`, with or without suffix; in the layout of the flat
+            dialect, where a checkpoint has a folder of its own, `…/latest/ppcls`.
+    """
+    beside = checkpoint.parent / _RUN_CONFIG
+    if checkpoint.stem == "ppcls" and not beside.is_file():
+        return checkpoint.parent.parent / _RUN_CONFIG
+    return beside
 
 
 def trained_config(
@@ -77,18 +90,14 @@ def trained_config(
             f"{checkpoint} are weights already: leave out one of the two, or name a configuration "
             "or an architecture instead"
         )
-    # In the layout of the flat dialect a checkpoint has a folder of its own in that of its run.
-    run = checkpoint.parent
-    if checkpoint.stem == "ppcls" and not (run / _RUN_CONFIG).is_file():
-        run = run.parent
-    config = run / _RUN_CONFIG
+    config = run_config(checkpoint)
     if not config.is_file():
         raise ConfigError(
             f"{checkpoint}: no {_RUN_CONFIG} beside it, which says what it is; name the "
             "configuration or the architecture, and these weights with --weights"
         )
     ours = _these_weights(checkpoint)
-    labels = run / LABEL_LIST
+    labels = config.parent / LABEL_LIST
     if labels.is_file():
         # The run's own copy: that which the configuration names may have moved since.
         ours.append(f"Infer.PostProcess.class_id_map_file={json.dumps(str(labels))}")

@@ -186,7 +186,8 @@ def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
     name = os.fspath(source) if isinstance(os.fspath(source), str) else os.fsdecode(source)
     if name.lower().startswith(("http://", "https://")):
         if not allow_url:
-            raise ImageError("a URL, and fetching is off: pass allow_url=True", name)
+            how = "allow_url=True, `ppcls predict --allow-url`"
+            raise ImageError(f"a URL, and fetching is off ({how})", name)
         return name, _fetch(name)
     try:
         return name, Path(name).read_bytes()

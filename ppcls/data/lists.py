@@ -43,12 +43,13 @@ class Sample(NamedTuple):
     label: Label
 
 
-def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
+def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
     """Return the lines of a UTF-8 text file that are not blank, with their line numbers.
 
     Args:
         path: the file.
         what: what to call it in an error.
+        hint: what to say of the way out where it is missing.
 
     Raises:
         DataError: the file is missing, unreadable, not UTF-8, or has no such line.
@@ -57,10 +58,7 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         where = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
-        raise DataError(
-            f"no such {what}: {path}{where}; --data DIR sets all paths to a folder that "
-            "`ppcls data split DIR` or `ppcls data digits DIR` prepared"
-        ) from None
+        raise DataError(f"no such {what}: {path}{where}{hint}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot read the {what}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -119,32 +117,29 @@ def _csv_records(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[int
         yield number, fields[name], fields[label].strip()
 
 
-def _parse_class(label: Any, class_num: int) -> int:
+def _parse_class(label: Any, class_num: int, set_by: str) -> int:
     if isinstance(label, str) and re.fullmatch("-?[0-9]+", label):
         label = int(label)
     if type(label) is not int:
         raise _Malformed(f"expected a whole number for a label, found {label!r}")
     if not 0 <= label < class_num:
-        raise _Malformed(
-            f"label {label} is not in 0..{class_num - 1}; set Arch.class_num (now {class_num}) or "
-            "mend the list"
-        )
+        other = f"set {set_by} (now {class_num}) or " if set_by else ""
+        raise _Malformed(f"label {label} is not in 0..{class_num - 1}; {other}mend the list")
     return label
 
 
 _FLAGS = {"0": 0, "1": 1, 0: 0, 1: 1}
 
 
-def _parse_flags(label: Any, class_num: int) -> tuple[int, ...]:
+def _parse_flags(label: Any, class_num: int, set_by: str) -> tuple[int, ...]:
     flags = label.split(",") if isinstance(label, str) else label
     try:
         parsed = tuple(_FLAGS[flag] for flag in flags)
     except (KeyError, TypeError):
         raise _Malformed(f"expected 0 or 1 for each class, found {label!r}") from None
     if len(parsed) != class_num:
-        raise _Malformed(
-            f"{len(parsed)} labels for {class_num} classes; set Arch.class_num or mend the list"
-        )
+        other = f"set {set_by} or " if set_by else ""
+        raise _Malformed(f"{len(parsed)} labels for {class_num} classes; {other}mend the list")
     return parsed
 
 
@@ -155,6 +150,8 @@ def scan_image_list(
     *,
     delimiter: str = " ",
     multi_label: bool = False,
+    set_by: str = "",
+    hint: str = "",
 ) -> tuple[list[Sample], list[str]]:
     """Return the samples of an image list whose lines are right, and what is wrong with the others.
 
@@ -168,17 +165,19 @@ def scan_image_list(
     A label is a whole number in [0, class_num); with `multi_label`, 0 or 1 for each class: `0,1,0`,
     or a list in `.jsonl`.
 
+    What sets `class_num` (`set_by`) and the list's path (`hint`) is for the messages alone.
+
     Raises:
         DataError: the list is missing, not UTF-8, empty, or a `.csv` without the header.
     """
     path, root = Path(list_path), os.fspath(image_root)
-    lines = read_lines(path, "image list")
+    lines = read_lines(path, "image list", hint)
     kind = path.suffix.lower()
     parse = _parse_flags if multi_label else _parse_class
     samples: list[Sample] = []
     problems: list[str] = []
     rows = _csv_records(path, lines) if kind == ".csv" else None
-    hint = f"; is image_root ({root}) the right folder?"
+    where = f"; is image_root ({root}) the right folder?"
     for number, *record in rows or lines:
         try:
             if rows is not None:
@@ -187,15 +186,15 @@ def scan_image_list(
                 name, label = _json_record(record[0])
             else:
                 name, label = _text_record(record[0], delimiter)
-            sample = Sample(os.path.join(root, name), parse(label, class_num))
+            sample = Sample(os.path.join(root, name), parse(label, class_num, set_by))
         except _Malformed as error:
             problems.append(f"{path}:{number}: {error}")
             continue
         if os.path.isfile(sample.path):
             samples.append(sample)
         else:
-            problems.append(f"{path}:{number}: no such image: {sample.path}{hint}")
-            hint = ""
+            problems.append(f"{path}:{number}: no such image: {sample.path}{where}")
+            where = ""
     return samples, problems
 
 
@@ -223,10 +222,11 @@ def read_image_list(
 # Label lists --------------------------------------------------------------------------------------
 
 
-def read_label_names(path: str | Path) -> list[str]:
+def read_label_names(path: str | Path, hint: str = "") -> list[str]:
     """Read a label list: `label name` on each line, labels 0, 1, 2 … in any order.
 
-    The path that PaddleClas has for the 1000 ImageNet classes finds our copy from anywhere.
+    The path that PaddleClas has for the 1000 ImageNet classes finds our copy from anywhere. `hint`
+    ends the message where there is no such file.
 
     Raises:
         DataError: the file is missing or empty, or a label is missing or there twice.
@@ -236,7 +236,7 @@ def read_label_names(path: str | Path) -> list[str]:
         path = Path(__file__).with_name("imagenet1k_label_list.txt")
     names: dict[int, str] = {}
     problems = []
-    for number, line in read_lines(path, "label list"):
+    for number, line in read_lines(path, "label list", hint):
         label, _, name = line.partition(" ")
         if not label.isdecimal() or not name.strip():
             problems.append(f"{path}:{number}: expected 'label name', found {line!r}")
@@ -251,7 +251,7 @@ def read_label_names(path: str | Path) -> list[str]:
     return [names[label] for label in range(len(names))]
 
 
-def class_names(path: str | Path | None, class_num: int) -> list[str]:
+def class_names(path: str | Path | None, class_num: int, hint: str = "") -> list[str]:
     """Return the names of a model's classes: those of a label list, or their numbers without one.
 
     Raises:
@@ -259,7 +259,7 @@ def class_names(path: str | Path | None, class_num: int) -> list[str]:
     """
     if path is None:
         return [str(label) for label in range(class_num)]
-    names = read_label_names(path)
+    names = read_label_names(path, hint)
     if len(names) != class_num:
         raise DataError(f"{path}: {len(names)} class names for a model with {class_num} classes")
     return names

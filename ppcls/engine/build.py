@@ -39,6 +39,7 @@ from ppcls.engine.setup import (
     Normalize,
     build_loader,
     build_model,
+    changed_settings,
     find_checkpoint,
     require,
     seed_everything,
@@ -166,6 +167,8 @@ def build_run(data: RunData) -> Run:
     precision = Precision(config.AMP, data.device)
     seed_everything(options.seed)
     checkpoint, notes = find_checkpoint(config)
+    if checkpoint:
+        notes += changed_settings(config, data.labels, checkpoint)
     if checkpoint and checkpoint.epoch >= options.epochs and _is_complete(config, checkpoint):
         raise ConfigError(
             f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from ppcls.config import Config, dump_config
+from ppcls.config import Config, anchored, dump_config
 from ppcls.data.lists import LABEL_LIST
 from ppcls.engine.checkpoint import remove_checkpoint
 from ppcls.errors import ConfigError, RunError
@@ -119,7 +119,8 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
     """Prepare the folder of a new run: its configuration, and no results of an earlier run.
 
     The class names are copied there and the written configuration names the copy: weights and
-    names stay together, whatever becomes of the data set.
+    names stay together, whatever becomes of the data set. Its paths of data and of the run
+    are absolute: it can be evaluated and gone on with from any directory.
 
     Raises:
         ConfigError: an earlier run is there and may not be overwritten.
@@ -145,6 +146,6 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
         infer = config.Infer.model_copy(update={"PostProcess": post})
         config = config.model_copy(update={"Infer": infer})
     with replacing(folder / "config.yaml") as file:
-        file.write_text(dump_config(config), encoding="utf-8")
+        file.write_text(dump_config(anchored(config)), encoding="utf-8")
     for prefix in prefixes:
         remove_checkpoint(prefix)

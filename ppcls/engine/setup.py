@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +16,12 @@ from ppcls.arch import create_model
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights, locate_weights
 from ppcls.cards import model_card
-from ppcls.config import Config
+from ppcls.config import Config, anchored, load_config
 from ppcls.config.dataloader import DataOptions
+from ppcls.config.show import diff_configs
+from ppcls.config.trained import run_config
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.lists import Sample
+from ppcls.data.lists import LABEL_LIST, Sample, read_label_names
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import DistributedEvalSampler
 from ppcls.data.transforms import Affine, Pipeline
@@ -34,6 +36,7 @@ __all__ = [
     "Normalize",
     "build_loader",
     "build_model",
+    "changed_settings",
     "find_checkpoint",
     "find_weights",
     "load_trained_model",
@@ -192,11 +195,57 @@ def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
     if found is None and notes:
         raise WeightsError(
             f"Global.checkpoints: auto: no checkpoint in {folder} is whole ({'; '.join(notes)}); "
-            "to start again, leave Global.checkpoints out and add --overwrite"
+            "leave Global.checkpoints out (`ppcls train` starts again with --overwrite)"
         )
     if found is None:
         notes.append(f"Global.checkpoints: auto: there is no checkpoint in {folder}: a fresh start")
     return found, notes
+
+
+# What a run is started with again and again; a run's own class names are a copy of those given.
+_NO_SETTINGS = ("Global.checkpoints", "Global.last_epoch", "Infer.PostProcess.class_id_map_file")
+
+
+def changed_settings(config: Config, labels: Sequence[str], checkpoint: Checkpoint) -> list[str]:
+    """Say which settings differ from those that the run of a checkpoint was begun with.
+
+    They are known where the run's `config.yaml` lies beside the checkpoint.
+
+    Args:
+        config: the one to go on with.
+        labels: its class names.
+        checkpoint: where the run stands.
+
+    Raises:
+        WeightsError: the checkpoint is of another architecture or number of classes.
+    """
+    path = run_config(checkpoint.prefix)
+    if not path.is_file():
+        return []
+    try:
+        begun = load_config(path)
+    except ConfigError as error:
+        return [f"not compared with what the run began with: {str(error).splitlines()[0]}"]
+    was, now = begun.Arch, config.Arch
+    if (was.name, was.class_num) != (now.name, now.class_num):
+        anew = (
+            ", or begin a run from its weights: -o Global.checkpoints=null "
+            f"Global.pretrained_model={checkpoint.prefix}"
+        )
+        raise WeightsError(
+            f"{checkpoint.prefix}: a checkpoint of {was.name} with {was.class_num} classes, and "
+            f"Arch is {now.name} with {now.class_num}; go on with it by -c {path}"
+            f"{anew if was.name == now.name else ''}"
+        )
+    changed = [
+        line.replace(": ", " ", 1)
+        for line in diff_configs(anchored(begun), anchored(config))
+        if not line.startswith(_NO_SETTINGS)
+    ]
+    names = path.with_name(LABEL_LIST)
+    if names.is_file() and read_label_names(names) != list(labels):
+        changed.append(f"the class names, which were those of {names}")
+    return [f"changed since the run began: {line}" for line in changed]
 
 
 def find_weights(config: Config) -> tuple[Path | None, list[str]]:

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -17,8 +18,15 @@ import numpy as np
 from ppcls.data import image as image_reader
 from ppcls.data.transforms import Pipeline
 from ppcls.devices import core_count
-from ppcls.errors import ConfigError, DataError, ImageError, RunError
-from ppcls.inference.backends import Backend, Device, EngineBackend, Precision, open_backend
+from ppcls.errors import ConfigError, DataError, ImageError, RunError, refuse_unknown
+from ppcls.inference.backends import (
+    BACKEND_OPTIONS,
+    Backend,
+    Device,
+    EngineBackend,
+    Precision,
+    open_backend,
+)
 from ppcls.inference.inputs import is_url, sources_of
 from ppcls.inference.model import ModelFacts, find_model, read_facts
 from ppcls.inference.readahead import Prepared, ReadAhead, prepare
@@ -211,7 +219,7 @@ class Classifier:
         if self._gives_scores and np.abs(outputs.sum(axis=1) - 1).max() > _ROUNDING:
             raise RunError(
                 "the network's answers are no probabilities: it does not end with a softmax; "
-                "say so with softmax=False (--logits)"
+                "say so with softmax=False (`ppcls predict --logits`)"
             )
         return outputs
 
@@ -267,7 +275,8 @@ class Predictor(Classifier):
 
     Raises:
         BundleError: the folder is incomplete or changed, or lacks what the backend runs.
-        ConfigError: no such backend or architecture, or one that cannot compute so.
+        ConfigError: no such backend, architecture or option, an impossible value, or a backend
+            that cannot compute so.
         DataError: the labels cannot be read, or do not fit.
         RunError: no such device.
         MissingDependencyError: the backend is not installed.
@@ -292,7 +301,7 @@ class Predictor(Classifier):
         softmax: bool | None = None,
         **options: Any,
     ):
-        self._arguments = {
+        named: dict[str, Any] = {
             "model": model,
             "pretrained": pretrained,
             "backend": backend,
@@ -307,8 +316,13 @@ class Predictor(Classifier):
             "labels": labels,
             "transforms": transforms,
             "softmax": softmax,
-            **options,
         }
+        refuse_unknown("Predictor", options, [*named, *BACKEND_OPTIONS])
+        for name in ("threads", "topk", "batch_size", "workers"):
+            count = named[name]
+            if count is not None and (not isinstance(count, Integral) or count < 1):
+                raise ConfigError(f"Predictor: {name} must be a positive integer, not {count!r}")
+        self._arguments = {**named, **options}
         folder = find_model(model, pretrained)
         self.facts: ModelFacts = read_facts(folder, labels, transforms, softmax)
         opened = open_backend(

@@ -10,7 +10,13 @@ from filelock import FileLock
 
 from ppcls.bundle import SPEC_FILE, read_bundle
 from ppcls.cards import list_models
-from ppcls.errors import BundleError, ConfigError, MissingDependencyError, did_you_mean
+from ppcls.errors import (
+    BundleError,
+    ConfigError,
+    MissingDependencyError,
+    WeightsError,
+    did_you_mean,
+)
 from ppcls.files import cache_home, sha256
 
 __all__ = ["export_untrained", "exported"]
@@ -64,7 +70,12 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
             "Global.device=cpu",
             "DataLoader={}",
         ]
-        export(load_config(name, overrides), onnx=onnx)
+        try:
+            export(load_config(name, overrides), onnx=onnx)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{error}; `ppcls export {name} DIR --weights {weights} -o …` takes such settings"
+            ) from None
     return folder
 
 

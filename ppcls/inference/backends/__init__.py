@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from ppcls.devices import core_count
 from ppcls.errors import ConfigError, MissingDependencyError, RunError, did_you_mean
@@ -22,6 +22,7 @@ from ppcls.inference.tuning import recall
 
 __all__ = [
     "BACKENDS",
+    "BACKEND_OPTIONS",
     "Backend",
     "Capability",
     "Device",
@@ -44,6 +45,10 @@ BACKENDS: dict[str, type[EngineBackend]] = {
     )
 }
 
+BACKEND_OPTIONS = ("gpu_memory_mb", "onednn", "tensorrt")
+"""What only some of them take."""
+
+_ON_CPU = "device='cpu' (--device cpu)"
 _PREFERRED = {
     "cpu": ("openvino", "onnxruntime", "paddle-openvino", "paddle"),
     "gpu": ("paddle", "onnxruntime"),
@@ -102,10 +107,12 @@ def choose(folder: Path, device: Device = "auto", precision: Precision = "fp32")
             if _has(folder, can) and precision in can.precisions.get(where, ()):
                 return name, where
     wanted = precision if device == "auto" else f"{precision} on {device}"
-    raise RunError(
-        f"{folder}: no installed backend runs it in {wanted}; `ppcls backends` lists what each "
-        "can do and how to install it"
-    )
+    without = BACKENDS["paddle"].capability()
+    if device == "gpu" and "gpu" not in without.precisions:
+        way_out = f"{without.hint}; or use {_ON_CPU}"
+    else:
+        way_out = "`ppcls backends` lists what each can do and how to install it"
+    raise RunError(f"{folder}: no installed backend runs it in {wanted}; {way_out}")
 
 
 def open_backend(
@@ -133,6 +140,13 @@ def open_backend(
         RunError: it has no such device.
         BundleError: the bundle lacks the file that it runs.
     """
+    for what, value, known in (
+        ("device", device, get_args(Device)),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if value not in known:
+            hint = did_you_mean(value, known)
+            raise ConfigError(f"no such {what}: {value!r}{hint}; known: {', '.join(known)}")
     where: str = device
     if name == "auto":
         name, where = choose(folder, device, precision)
@@ -146,7 +160,7 @@ def open_backend(
         where = "gpu" if "gpu" in can.precisions else "cpu"
     if where not in can.precisions:
         has = can.hint or f"it runs on {', '.join(can.precisions)} here"
-        raise RunError(f"the backend {name} has no {where}: {has}")
+        raise RunError(f"the backend {name} has no {where}: {has}; use {_ON_CPU}")
     if precision not in can.precisions[where]:
         does = ", ".join(can.precisions[where])
         raise ConfigError(f"the backend {name} computes in {does} on this {where}, not {precision}")

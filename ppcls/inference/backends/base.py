@@ -27,7 +27,7 @@ class Capability:
         precisions: what it computes in, for each device that it can use; empty if unusable.
         reads: the files of a bundle that it runs, any one of them.
         options: what only this backend takes, for each device.
-        hint: how to install it, or why it cannot be used here.
+        hint: how to install it, or why it cannot be used here, or not on a GPU.
     """
 
     version: str | None

@@ -148,10 +148,17 @@ class PaddleBackend(PaddleRunner):
             return Capability(None, hint="pip install 'ppcls[cpu]'")
         precisions = {"cpu": ["fp32", *(["bf16"] if cpu_has_bf16() else [])]}
         # The package's name says what it was built for, and spares an import that takes a second.
-        if installed("paddlepaddle-gpu") and gpu_count():
+        made_for_gpu, hint = installed("paddlepaddle-gpu"), ""
+        if made_for_gpu and gpu_count():
             precisions["gpu"] = ["fp32", "fp16"]
+        else:
+            build = "finds none" if made_for_gpu else "is the CPU build"
+            hint = (
+                f"no GPU: the installed PaddlePaddle {version} {build}; install a paddlepaddle-gpu "
+                "that fits the driver"
+            )
         options = {"cpu": ("onednn",), "gpu": ("gpu_memory_mb",)}
-        return Capability(version, precisions, (GRAPH_FILE, OLDER_GRAPH_FILE), options)
+        return Capability(version, precisions, (GRAPH_FILE, OLDER_GRAPH_FILE), options, hint)
 
 
 class PaddleOpenVINOBackend(PaddleRunner):

@@ -1,4 +1,4 @@
-"""TensorRT through Paddle Inference on an NVIDIA GPU. Not yet run on one: see docs/predict.md.
+"""TensorRT through Paddle Inference on an NVIDIA GPU. Not yet run on one: see docs/tensorrt.md.
 
 What is to be done is decided by `plan`, which computes from plain values and is tested; `open_` and
 the rest only carry it out. An engine takes minutes to build and fits one GPU, one version and one
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from pydantic import Field, model_validator
 
 from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE, read_bundle
@@ -205,7 +206,6 @@ class TensorRTBackend:
         precision: Precision = "fp32",
         tensorrt: TensorRTOptions | None = None,
     ):
-        require_paddle()
         if hint := _unusable():
             raise RunError(hint)
         import paddle
@@ -230,12 +230,13 @@ class TensorRTBackend:
             gpu=paddle.device.cuda.get_device_name(0),
             cache=cache,
         )
-        if is_pir:
-            _convert(graph, todo)
-            graph_folder = todo.folder
-        else:
-            _record_shapes(folder, todo)
-            graph_folder = folder
+        todo.folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{todo.folder}.lock"):  # another process may be at the same engine
+            if is_pir:
+                _convert(graph, todo)
+            else:
+                _record_shapes(folder, todo)
+        graph_folder = todo.folder if is_pir else folder
         config = load_config(graph_folder, graph.name, backend="TensorRT", remedy="")
         _apply(todo.run, config)
         self._runner = PaddleRunner(config, graph_folder)
@@ -280,6 +281,7 @@ def _tensorrt_version() -> str:
 
 def _unusable() -> str:
     """Return in one line why TensorRT cannot be used here, or an empty text."""
+    require_paddle()
     import paddle
 
     if _tensorrt_version() == "0.0.0":
