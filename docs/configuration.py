@@ -45,11 +45,12 @@ Every key that a configuration file may have. Anything else is an error, which n
 line and the closest key. `ppcls config CONFIG` prints a configuration as it will be used, and where
 each value came from; `ppcls config --schema` prints this reference as a JSON Schema, for editors.
 
-- `_base_: other.yaml` (or a list; paths are relative to the file) begins a file that says only what
-  differs. Maps are merged, and a map with `_delete_: true` replaces the one of the base.
+- `_base_: other.yaml` begins a file that says only what differs. It takes a path, relative to the
+  file, or the name of a shipped configuration, as `-c` does, or a list of them. Maps are merged, and a
+  map with `_delete_: true` replaces the one of the base.
 - `-o KEY=VALUE` sets a value on the command line, read as YAML and never run as code. Entries of
-  lists are named by index (`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`),
-  `KEY=null` takes a value away, `KEY+=VALUE` appends to a list.
+  lists are named by index (`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`), also
+  where a list is the default, `KEY=null` takes a value away, `KEY+=VALUE` appends to a list.
 - Where the default is a dash, the key must be set, and `null` means no value. In paths, `~` and
   `$VARIABLE` stand for what they mean in a shell.
 - What is written as a map of one key, `ResizeImage: {size: 32}`, is listed under that key.
@@ -83,10 +84,10 @@ CHINESE = Language(
 `ppcls config --schema` 以 JSON Schema 打印本参考，供编辑器使用。
 选项的说明取自代码中的文档字符串，为英文。
 
-- 以 `_base_: other.yaml`（或列表；路径相对于该文件）开头的文件，只需写出不同的内容。映射会合并，
-  含有 `_delete_: true` 的映射则取代基础文件中的映射。
+- 以 `_base_: other.yaml` 开头的文件只需写出不同的内容。它接受路径（相对于该文件）、自带配置的名称
+  （与 `-c` 相同），或由它们组成的列表。映射会合并，含有 `_delete_: true` 的映射则取代基础文件中的映射。
 - `-o KEY=VALUE` 在命令行中设置一个值，按 YAML 读取，从不作为代码执行。列表中的项以序号指定
-  （`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`），
+  （`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`），列表为默认值时也可以，
   `KEY=null` 去掉一个值，`KEY+=VALUE` 在列表末尾追加。
 - 默认值为短横线的键必须设置，`null` 表示没有值。路径中的 `~` 和 `$VARIABLE` 与在 shell 中含义相同。
 - 写成只有一个键的映射的内容，例如 `ResizeImage: {size: 32}`，列在该键之下。

@@ -37,6 +37,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     index = json.loads((tmp_path / "search/search_index.json").read_text("utf-8"))
     (page,) = (entry for entry in index["docs"] if entry["location"] == "zh/evaluation/")
     assert "评估" in re.split(index["config"]["separator"], page["text"]), "no words to search for"
+    images = (tmp_path / "zh/images/index.html").read_text("utf-8")
+    assert "除段之间有多余字节外" in images, "a gap where the line ends in the source"
 
 
 def test_the_configuration_reference_is_that_of_the_schema(tmp_path: Path) -> None:
