@@ -56,7 +56,8 @@ def _benchmark(args: argparse.Namespace) -> int:
         if name not in BACKENDS:
             from ppcls.errors import did_you_mean
 
-            raise ConfigError(f"no such backend: {name!r}{did_you_mean(name, BACKENDS)}")
+            hint = did_you_mean(name, BACKENDS)
+            raise ConfigError(f"no such backend: {name!r}{hint}; known: {', '.join(BACKENDS)}")
     if args.tune and not all(Path(model).is_dir() for model in args.models):
         raise UsageError("--tune is for exported models: what is found is kept by their content")
     found = Measured([], [])
