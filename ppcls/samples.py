@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,8 +27,14 @@ def show_samples(
     """Draw what `sample_rows` returns into a .png file.
 
     Raises:
-        ConfigError, DataError, MissingDependencyError: as `sample_rows`.
+        ConfigError: the picture is one of the images; and as `sample_rows`.
+        DataError, MissingDependencyError: as `sample_rows`.
     """
+    train = config.DataLoader.Train
+    if train and Path(picture).exists():
+        images, _ = train.dataset.scan(config.Arch.class_num)
+        if any(os.path.samefile(picture, image.path) for image in images):
+            raise ConfigError(f"{picture}: is an image of the data set; name another file")
     columns, rows = sample_rows(config, count=count, epoch=epoch, epochs=epochs)
     sample_grid(rows, columns, picture)
 

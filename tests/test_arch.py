@@ -115,7 +115,16 @@ def test_a_backbone_loads_the_weights_of_a_classifier(tmp_path: Path) -> None:
         ({"name": "HardNet39_ds"}, "did you mean 'HarDNet39_ds'?"),
         ({"name": "transformer"}, "`ppcls list` prints the names"),
         ({"name": "HarDNet39_ds", "class_num": 0}, "class_num must be a positive integer, not 0"),
-        ({"name": "HarDNet39_ds", "dropout": 1.5}, r"dropout must be in \[0, 1\), not 1.5"),
+        ({"name": "HarDNet39_ds", "dropout": 1.5}, r"dropout must be a number in \[0, 1\), not 1"),
+        (
+            {"name": "HarDNet39_ds", "dropout": "no"},
+            r"dropout must be a number in \[0, 1\), not 'n",
+        ),
+        (
+            {"name": "HarDNet39_ds", "clas_num": 3},
+            "no option 'clas_num'; did you mean 'class_num'?",
+        ),
+        ({"name": ["HarDNet39_ds"]}, r"no architecture is called \['HarDNet39_ds'\]"),
     ],
 )
 def test_wrong_options_are_named(options: dict, message: str) -> None:
@@ -143,3 +152,12 @@ def test_profile_counts_any_model() -> None:
     assert cost.macs == 64 * 6 * 9 + 64 * 6 * 4 * 4 + 1024 * 10
     assert cost.params == (6 * 9 + 6) + 12 + (6 * 4 * 4 + 4) + (1024 * 10 + 10)
     assert model.training
+    for wrong, message in (
+        (("HarDNet68",), r"takes a model, not 'HarDNet68': profile\(create_model\('HarDNet68'\)\)"),
+        (("HardNet68",), "did you mean 'HarDNet68'?"),
+        ((3,), "takes a model, not 3"),
+        ((model, "224"), r"a side or \(C, H, W\), not '224'"),
+        ((model, (8, 8)), r"a side or \(C, H, W\), not \(8, 8\)"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            ppcls.profile(*wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from ppcls.arch.weights import save_weights
 from ppcls.cli import main
 from ppcls.config import data_overrides, load_config
 from ppcls.config.inference_cls import load_deploy_config
+from ppcls.devices import gpu_count
 from ppcls.errors import BundleError, ConfigError, DataError, RunError
-from ppcls.inference.backends import usable
+from ppcls.inference.backends import BACKEND_OPTIONS, BACKENDS, usable
 from ppcls.inference.backends.eager import EagerBackend
 from ppcls.inference.evaluate import evaluate_predictor, held_out_images
 from ppcls.inference.predictor import Classifier, Predictor
@@ -146,9 +148,51 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
         told = json.loads(capsys.readouterr().out)
         assert told["images"] == 9
         assert told["top1"] == found.means["top1"]
-    assert main(["eval", "--bundle", str(bundle)]) == 2
-    assert "--bundle needs images" in capsys.readouterr().err
-    assert main(["eval"]) == 2
+    of_bundle = ["eval", "--bundle", str(bundle)]
+    for arguments, message in (
+        (of_bundle, "--bundle needs images"),
+        ([*of_bundle, "--data", str(colours), "-o", "a=1"], "-o is for an evaluation with -c"),
+        (
+            [*of_bundle, "--data", str(colours), "--check"],
+            "--check is for an evaluation of weights",
+        ),
+        (["eval", "-c", str(config), "--check", "--json"], "has no results for --json"),
+        (["eval", "-c", str(config), "--threads", "1"], "--threads is for --bundle DIR"),
+        (["eval"], "needs -c CONFIG, or --bundle DIR"),
+    ):
+        assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.startswith("usage: ppcls eval ")
+    assert main(["eval", "--bundle", "HarDNet68", "--data", str(colours)]) == 1
+    assert "not an exported model of ppcls: no inference.yml" in capsys.readouterr().err
+
+
+def test_misspelt_options_and_impossible_counts_are_named(bundle: Path) -> None:
+    for options, message in (
+        ({"bakend": "paddle"}, "no option 'bakend'; did you mean 'backend'?"),
+        ({"top_k": 3}, "no option 'top_k'; did you mean 'topk'?"),
+        ({"batch_size": 0}, "batch_size must be a positive integer, not 0"),
+        ({"threads": 0}, "threads must be a positive integer, not 0"),
+        ({"topk": 0}, "topk must be a positive integer, not 0"),
+        ({"workers": 1.5}, "workers must be a positive integer, not 1.5"),
+        ({"device": "cuda"}, "no such device: 'cuda'; known: auto, cpu, gpu"),
+        ({"precision": "fp61"}, "no such precision: 'fp61'; did you mean 'fp16'?"),
+        ({"backend": "onnxruntime", "onednn": True}, "no option 'onednn' on this cpu"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            Predictor(bundle, **options)
+    capabilities = [backend.capability() for backend in BACKENDS.values()]
+    taken = {o for can in capabilities for names in can.options.values() for o in names}
+    assert taken <= set(BACKEND_OPTIONS)
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="there is a GPU")
+@pytest.mark.parametrize("backend", ["auto", "paddle"])
+def test_a_gpu_that_is_missing_is_told_as_in_training(bundle: Path, backend: str) -> None:
+    missing = r"the installed PaddlePaddle .* a paddlepaddle-gpu that fits the driver, or use devic"
+    with pytest.raises(RunError, match=missing):
+        Predictor(bundle, device="gpu", backend=backend)
 
 
 def test_a_broken_image_ends_an_evaluation(bundle: Path, tmp_path: Path) -> None:

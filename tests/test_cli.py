@@ -174,7 +174,36 @@ def test_the_whole_way_by_the_scripts(config_file: Path, overrides: list[str], t
         assert "Warning" not in out.stderr
 
 
+def test_a_usage_error_shows_the_usage_of_its_command(capsys: pytest.CaptureFixture) -> None:
+    for command, arguments, message in (
+        (
+            "train",
+            ["-c", "x", "--over-write"],
+            "unrecognized arguments: --over-write; did you mean ",
+        ),
+        ("list", ["a", "b"], "unrecognized arguments: b"),
+        ("data split", ["x", "--vall", "1"], "unrecognized arguments: --vall 1; did you mean '--v"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command.split(), *arguments])
+        assert stopped.value.code == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"usage: ppcls {command} ")
+        assert message in err
+
+
+def test_paddles_remark_about_compiling_is_not_shown() -> None:
+    for use in ("ppcls.create_model", "from ppcls import devices; devices.gpu_count()"):
+        out = run("-W", "always", "-c", f"import ppcls; {use}")
+        assert out.returncode == 0, out.stderr
+        assert "ccache" not in out.stderr
+
+
 USAGE = [
+    (["config", "--schema", "-o", "Global.epochs=1"], "--schema is of all configurations"),
+    (["config"], "name a configuration, such as"),
+    (["convert", "{weights}", "x.foo"], "OUT ends in .pdparams, .safetensors, .npz, and x.foo"),
+    (["data", "list", "{data}", "--out", "x.foo"], "a file that ends in .txt, .csv, .jsonl"),
     (["data", "split", "{data}", "--seed", "-1"], "expected a whole number from 0, not -1"),
     (
         ["predict", "{data}", "x", "--grid", "{data}.png/a.png"],

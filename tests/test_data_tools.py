@@ -94,6 +94,39 @@ def test_a_list_and_a_folder_can_be_checked_alone(photos: Path, capsys) -> None:
     assert main(["data", "check", str(photos / "gone.txt")]) == 1
 
 
+def test_a_check_replaces_nothing_that_it_reads(photos: Path, capsys) -> None:
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    picture = next(path for path in before if path.suffix == ".PNG")
+    for target, option, file in (
+        (photos, "--json", photos / "train_list.txt"),
+        (photos / "val_list.txt", "--json", photos / "val_list.txt"),
+        (photos, "--report", picture),
+    ):
+        assert main(["data", "check", str(target), option, str(file)]) == 2
+        assert f"{file}: is part of what is checked" in capsys.readouterr().err
+    options = ["--data", str(photos), "--out", str(picture)]
+    assert main(["data", "show", "quick_start/folder", *options]) == 2
+    assert "is an image of the data set" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
+
+
+def test_options_of_a_check_fit_what_is_checked(photos: Path, capsys) -> None:
+    for target, options, message in (
+        (photos, ["-o", "a=1"], "-o is for a configuration, and "),
+        (photos, ["--image-root", "x"], "--image-root is for a list, and "),
+        (photos / "val_list.txt", ["--data", "x"], "--data is for a configuration, and "),
+        ("HarDNet68", ["--class-num", "3"], "--class-num is for a folder or a list, and "),
+    ):
+        assert main(["data", "check", str(target), *options]) == 2
+        err = capsys.readouterr().err
+        assert f"ppcls: error: {message}" in err
+        assert err.startswith("usage: ppcls data check ")
+    assert main(["data", "check", str(photos / "train_list.txt"), "--class-num", "2"]) == 1
+    out = capsys.readouterr().out
+    assert "label 2 is not in 0..1; set --class-num (now 2) or mend the list" in out
+    assert main(["data", "check", "quick_start/folder", "--data", str(photos)]) == 0
+
+
 def test_lists_of_a_folder(photos: Path) -> None:
     (photos / "label_list.txt").unlink()
     expected = [(str(p), i // 12) for i, p in enumerate(sorted(photos.rglob("*.PNG")))]

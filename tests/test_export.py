@@ -269,6 +269,16 @@ def test_an_export_does_not_replace_other_files(
     assert [p.name for p in (tmp_path / "inference").iterdir()] == ["inference.json"]
 
 
+def test_an_export_does_not_lie_among_the_images(
+    config_file: Path, ready: list[str], colours: Path
+) -> None:
+    for folder in (colours, colours / "red"):
+        before = sorted(folder.iterdir())
+        with pytest.raises(ConfigError, match="the images of the data set are here; choose anothe"):
+            ppcls.export(load_config(config_file, [*ready, f"Global.save_inference_dir={folder}"]))
+        assert sorted(folder.iterdir()) == before
+
+
 @pytest.fixture
 def other_when_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer that computes something else when it is traced."""

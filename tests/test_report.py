@@ -116,7 +116,11 @@ def test_the_calibration_error_is_its_definition() -> None:
 
 
 def test_a_report_has_every_file_and_every_image(
-    config_file: Path, overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+    config_file: Path,
+    overrides: list[str],
+    colours: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     model = ppcls.create_model("SqueezeNet1_1", class_num=3)
     save_weights(model, tmp_path / "w.pdparams")
@@ -124,6 +128,10 @@ def test_a_report_has_every_file_and_every_image(
     folder = tmp_path / "report"
     assert main(["eval", "-c", str(config_file), "-o", *asked, "--report", str(folder)]) == 0
     out, notes = capsys.readouterr()
+    for held in (colours, colours / "red"):
+        assert main(["eval", "-c", str(config_file), "-o", *asked, "--report", str(held)]) == 2
+        assert f"{held}: the images of the data set are here" in capsys.readouterr().err
+        assert not (held / "report.md").exists()
     assert "there are 3 classes: top5 of Metric is counted as top3" in notes
     assert "bleu pâle" in out
     assert f"report   {folder / 'report.md'}" in out

@@ -62,8 +62,8 @@ def test_weights_saved_by_paddle_itself_load_the_published_way(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a file of weights, or damaged"),
-        (b"not a pickle", "not a file of weights, or damaged"),
+        (b"", r"x.pdparams: not a file of weights, or damaged \(0 bytes\); copy or download it"),
+        (b"not a pickle", r"x.pdparams: not a file of weights, or damaged \(12 bytes\); copy"),
         (pickle.dumps([1, 2]), "expected a map of names to arrays"),
         (pickle.dumps({"a": 1}), "expected a map of names to arrays"),
     ],

@@ -21,6 +21,7 @@ from ppcls.errors import WeightsError
 from ppcls.files import replacing
 
 __all__ = [
+    "FORMATS",
     "load_weights",
     "locate_weights",
     "read_pickle",
@@ -31,7 +32,7 @@ __all__ = [
 
 # Paddle writes a map from structured to generated parameter names beside the arrays.
 _PADDLE_NAME_TABLE = "StructuredToParameterName@@"
-_FORMATS = (".pdparams", ".safetensors", ".npz")
+FORMATS = (".pdparams", ".safetensors", ".npz")
 
 _ADMITTED = {
     ("collections", "OrderedDict"),
@@ -147,8 +148,8 @@ def write_weights(state: Mapping[str, np.ndarray], path: str | Path) -> None:
         RunError: the file cannot be written.
     """
     path = Path(path)
-    if path.suffix not in _FORMATS:
-        raise WeightsError(f"{path}: weights are written as one of {', '.join(_FORMATS)}")
+    if path.suffix not in FORMATS:
+        raise WeightsError(f"{path}: weights are written as one of {', '.join(FORMATS)}")
     # Contiguous, because safetensors writes an array's memory whatever its strides say.
     arrays: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in state.items()}
     with replacing(path) as temporary, temporary.open("wb") as file:

@@ -18,6 +18,7 @@ from ppcls.data.doctor import Checkup, Part, PartCheckup, check_data
 from ppcls.data.folders import folder_classes, read_image_folder
 from ppcls.data.lists import (
     LABEL_LIST,
+    LIST_SUFFIXES,
     TRAIN_LIST,
     VAL_LIST,
     class_names,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_check"]
 
-_LISTS = (".txt", ".csv", ".jsonl")
 _FOR = {
     "-o": ("override", ["a configuration"]),
     "--data": ("data", ["a configuration"]),
@@ -54,7 +54,7 @@ class _Target:
 
 def _find_target(args: argparse.Namespace) -> _Target:
     path = Path(args.target)
-    kind = "a list" if path.suffix.lower() in _LISTS else "a configuration"
+    kind = "a list" if path.suffix.lower() in LIST_SUFFIXES else "a configuration"
     kind = "a folder" if path.is_dir() else kind
     for option, (attribute, kinds) in _FOR.items():
         if getattr(args, attribute) and kind not in kinds:

@@ -17,6 +17,7 @@ from ppcls.cli.parsing import (
     positive,
     share,
 )
+from ppcls.data.lists import LIST_SUFFIXES
 
 if TYPE_CHECKING:
     from ppcls.data.folders import Split
@@ -81,6 +82,14 @@ def _data_show(args: argparse.Namespace) -> int:
     show_samples(config_of(args), args.out, count=args.count, epoch=args.epoch, epochs=args.epochs)
     print(f"{args.out}: images as training sees them, from epoch {args.epoch} on")
     return 0
+
+
+def _list_file(text: str) -> str:
+    if not text.lower().endswith(LIST_SUFFIXES):
+        raise argparse.ArgumentTypeError(
+            f"expected a file that ends in {', '.join(LIST_SUFFIXES)}, not {text}"
+        )
+    return text
 
 
 def _quality(text: str) -> int:
@@ -150,6 +159,7 @@ def add_commands(commands: Commands) -> None:
     listing.add_argument("folder", metavar="DIR")
     listing.add_argument(
         "--out",
+        type=_list_file,
         metavar="FILE",
         help="the list, .txt, .csv or .jsonl, with paths relative to DIR (DIR/image_list.txt)",
     )

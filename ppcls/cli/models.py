@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from ppcls.cli.parsing import Commands
+from ppcls.cli.parsing import Commands, UsageError
 from ppcls.errors import ConfigError
 
 
@@ -38,8 +38,10 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from ppcls.arch.weights import read_weights, write_weights
+    from ppcls.arch.weights import FORMATS, read_weights, write_weights
 
+    if Path(args.target).suffix not in FORMATS:
+        raise UsageError(f"OUT ends in {', '.join(FORMATS)}, and {args.target} does not")
     if Path(args.target).exists() and not args.overwrite:
         raise ConfigError(f"{args.target} exists; add --overwrite to replace it")
     state = read_weights(args.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -262,3 +263,27 @@ class DataLoaders(Options):
         if self.Train and self.Train.dataset.on_error == "wrong":
             raise ValueError("Train.dataset.on_error: wrong is for evaluation: error, skip")
         return self
+
+
+def refuse_among_images(
+    folder: str | Path, data: DataLoaders, samples: Sequence[Sample] = ()
+) -> None:
+    """Stop before something is written where the images are.
+
+    Args:
+        folder: where to.
+        data: the data sets, whose `image_root` it must not be.
+        samples: images that must not be in it either, where it is inside an `image_root`.
+
+    Raises:
+        ConfigError: it is such a folder.
+    """
+    place = Path(folder).resolve()
+    roots = {Path(part.dataset.image_root).resolve() for part in (data.Train, data.Eval) if part}
+    held: set[Path] = set()
+    if any(place.is_relative_to(root) for root in roots):
+        held = {Path(path).resolve() for path in {os.path.dirname(s.path) for s in samples}}
+    if place in roots or any(path.is_relative_to(place) for path in held):
+        raise ConfigError(
+            f"{folder}: the images of the data set are here; choose another folder to write to"
+        )

@@ -372,7 +372,7 @@ class Config(Options):
         if lr.warmup_epoch >= self.Global.epochs:
             raise ValueError(
                 f"Optimizer.lr.warmup_epoch ({lr.warmup_epoch}) leaves nothing of "
-                f"Global.epochs ({self.Global.epochs})"
+                f"Global.epochs ({self.Global.epochs}); -o Optimizer.lr.warmup_epoch=0 fits"
             )
         for key in ("decay_epochs", "milestones"):
             at = getattr(lr, key, [0])

@@ -14,6 +14,7 @@ from ppcls.errors import DataError
 
 __all__ = [
     "LABEL_LIST",
+    "LIST_SUFFIXES",
     "TRAIN_LIST",
     "VAL_LIST",
     "Label",
@@ -29,6 +30,8 @@ __all__ = [
 # Where PaddleClas keeps the names of the ImageNet classes, and what its configurations name.
 _PUBLISHED_IMAGENET = "ppcls/utils/imagenet1k_label_list.txt"
 TRAIN_LIST, VAL_LIST, LABEL_LIST = "train_list.txt", "val_list.txt", "label_list.txt"
+
+LIST_SUFFIXES = (".txt", ".csv", ".jsonl")
 
 _NAMED_PROBLEMS = 10
 

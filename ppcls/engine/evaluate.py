@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ppcls.arch.layers import ImageClassifier
 from ppcls.config import Config
 from ppcls.config.classes import label_names
+from ppcls.config.dataloader import refuse_among_images
 from ppcls.config.deploy import deployed_config
 from ppcls.config.loss import MultiLabelLoss
 from ppcls.config.metric import HammingDistance, LabelSetMetric, MultiLabelMAP
@@ -235,13 +236,16 @@ def evaluate(
         report: a folder to write tables and pictures to (see `write_report`).
 
     Raises:
-        ConfigError: a section or the weights' path is missing (`allow_random` does without).
+        ConfigError: a section or the weights' path is missing (`allow_random` does without), or the
+            report would lie among the images.
         DataError: the list, a label, or an image is wrong.
         WeightsError: the weights cannot be read, or are made for another model or number of
             classes.
         RunError: the loss is not finite, the report cannot be written, or another process is gone.
     """
     with open_evaluation(config, allow_random) as parts:
+        if report is not None:
+            refuse_among_images(report, config.DataLoader, parts.loader.dataset.samples)
         found = evaluate_model(*parts)
         if report is not None and distributed.rank() == 0:
             dataset = parts.loader.dataset

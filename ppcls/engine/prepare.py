@@ -145,7 +145,7 @@ def prepare_model(model: ImageClassifier, options: ArchOptions, device: str) -> 
         if device == "cpu":
             raise RunError(
                 "Arch.use_sync_bn is on and the device is a CPU, for which Paddle has no "
-                "SyncBatchNorm; -o Arch.use_sync_bn=false"
+                "SyncBatchNorm; -o Arch.use_sync_bn=false (or in its entry of Arch.models)"
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
     notes = freeze(model, options.freeze) if options.freeze else []

@@ -31,6 +31,7 @@ from ppcls.bundle import (
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names
+from ppcls.config.dataloader import refuse_among_images
 from ppcls.config.deploy import deployed_config, refuse_several_labels
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
@@ -94,7 +95,7 @@ def export(
     Raises:
         ConfigError: no weights are named (`allow_random` does without), no `Infer` section, its
             transforms are not those of the evaluation, `Global.image_shape` is not what they give,
-            or the model cannot take images of that size.
+            the model cannot take images of that size, or the folder is one of images.
         WeightsError: the weights cannot be read or are made for another model.
         DataError: the class names do not fit the model, or an image cannot be read.
         MissingDependencyError: the extra `onnx` is not installed, and asked for.
@@ -111,8 +112,13 @@ def export(
     select_device(config.Global.device)
     labels = label_names(config)
     pipeline = Pipeline(infer.transforms)
+    folder, samples = Path(config.Global.save_inference_dir), []
     if config.DataLoader.Eval:
-        _check_same(pipeline, Pipeline(config.DataLoader.Eval.dataset.transform_ops))
+        dataset = config.DataLoader.Eval.dataset
+        _check_same(pipeline, Pipeline(dataset.transform_ops))
+        if Path(dataset.source).exists():
+            samples, _ = dataset.scan(config.Arch.class_num)
+    refuse_among_images(folder, config.DataLoader, samples)
     noise = random_images(config, pipeline)
     model = load_trained_model(config, "ppcls export", allow_random)
     channels, height, width = config.Global.image_shape
@@ -125,7 +131,6 @@ def export(
     )
     proof = Proof(config, model, pipeline, noise, options) if check else None
 
-    folder = Path(config.Global.save_inference_dir)
     with _work_folder(folder) as work:
         write_graph(model, options, work, file_format)
         files = [_GRAPH_FILES[file_format], WEIGHTS_FILE]

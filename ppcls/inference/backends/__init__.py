@@ -109,7 +109,7 @@ def choose(folder: Path, device: Device = "auto", precision: Precision = "fp32")
     wanted = precision if device == "auto" else f"{precision} on {device}"
     without = BACKENDS["paddle"].capability()
     if device == "gpu" and "gpu" not in without.precisions:
-        way_out = f"{without.hint}; or use {_ON_CPU}"
+        way_out = f"{without.hint}, or use {_ON_CPU}"
     else:
         way_out = "`ppcls backends` lists what each can do and how to install it"
     raise RunError(f"{folder}: no installed backend runs it in {wanted}; {way_out}")
@@ -159,8 +159,8 @@ def open_backend(
     if where == "auto":
         where = "gpu" if "gpu" in can.precisions else "cpu"
     if where not in can.precisions:
-        has = can.hint or f"it runs on {', '.join(can.precisions)} here"
-        raise RunError(f"the backend {name} has no {where}: {has}; use {_ON_CPU}")
+        has = f"{can.hint}, or" if can.hint else f"it runs on {', '.join(can.precisions)} here;"
+        raise RunError(f"the backend {name} has no {where}: {has} use {_ON_CPU}")
     if precision not in can.precisions[where]:
         does = ", ".join(can.precisions[where])
         raise ConfigError(f"the backend {name} computes in {does} on this {where}, not {precision}")

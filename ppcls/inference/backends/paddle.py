@@ -152,10 +152,10 @@ class PaddleBackend(PaddleRunner):
         if made_for_gpu and gpu_count():
             precisions["gpu"] = ["fp32", "fp16"]
         else:
-            build = "finds none" if made_for_gpu else "is the CPU build"
+            build = "finds no GPU" if made_for_gpu else "is the CPU build"
             hint = (
-                f"no GPU: the installed PaddlePaddle {version} {build}; install a paddlepaddle-gpu "
-                "that fits the driver"
+                f"the installed PaddlePaddle {version} {build}; for a GPU install a "
+                "paddlepaddle-gpu that fits the driver"
             )
         options = {"cpu": ("onednn",), "gpu": ("gpu_memory_mb",)}
         return Capability(version, precisions, (GRAPH_FILE, OLDER_GRAPH_FILE), options, hint)
