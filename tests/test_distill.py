@@ -21,6 +21,7 @@ from ppcls.config.loss import (
     DistillationGTCELoss,
     DistillationKLDivLoss,
 )
+from ppcls.data.digits import write_digits
 from ppcls.engine.check import check_evaluation
 from ppcls.engine.distill import build_distillation_loss
 from ppcls.engine.evaluate import evaluate
@@ -194,3 +195,53 @@ def test_mistakes_that_only_the_models_show(config_file: Path, distilling: list[
     ):
         with pytest.raises(ConfigError, match=message):
             train(load_config(config_file, [*distilling, override]))
+
+
+def ten_of_each_class(digits: Path) -> Path:
+    """Write a list of ten images of each class, over and over, as long as the whole list is."""
+    chosen: dict[str, list[str]] = {}
+    lines = (digits / "train_list.txt").read_text().splitlines()
+    for line in lines:
+        chosen.setdefault(line.rpartition(" ")[2], []).append(line)
+    few = [line for of_class in chosen.values() for line in of_class[:10]]
+    path = digits / "few_list.txt"
+    path.write_text("\n".join(few * (len(lines) // len(few))) + "\n")
+    return path
+
+
+@pytest.mark.slow
+def test_a_student_learns_more_from_a_teacher_than_from_labels(tmp_path: Path) -> None:
+    """The same hundred digits and as many steps, for three seeds: from a teacher, from labels."""
+    digits = tmp_path / "digits"
+    write_digits(digits)
+    overrides = [f"Global.output_dir={tmp_path / 'teacher'}", "Arch.name=HarDNet68"]
+    config = load_config("quick_start/HarDNet39_ds", [*overrides, "Global.epochs=4"], data=digits)
+    teacher = train(config).best
+    few = ten_of_each_class(digits)
+    losses = {
+        "labels": "{DistillationGTCELoss: {model_names: [Student]}}",
+        "teacher": f"{{DistillationKLDivLoss: {{temperature: 2, model_name_pairs: {PAIR}}}}}",
+    }
+    found: dict[str, list[float]] = {name: [] for name in losses}
+    for seed in range(3):
+        for name, loss in losses.items():
+            config = load_config(
+                "Distillation/digits",
+                [
+                    "Arch.models=[{Teacher: {name: HarDNet68}}, {Student: {name: HarDNet39_ds}}]",
+                    f"Arch.pretrained_list.0={json.dumps(str(teacher))}",
+                    f"DataLoader.Train.dataset.cls_label_path={few}",
+                    f"Loss.Train=[{loss}]",
+                    "Optimizer={name: Momentum, lr: {name: Cosine, learning_rate: 0.05}}",
+                    "Global.epochs=2",
+                    "Global.eval_interval=2",
+                    f"Global.seed={seed}",
+                    f"Global.output_dir={tmp_path / name / str(seed)}",
+                ],
+                data=digits,
+            )
+            result = train(config)
+            assert result.best_metric is not None
+            found[name].append(result.best_metric)
+    print(found)
+    assert np.mean(found["teacher"]) > np.mean(found["labels"])
