@@ -46,8 +46,8 @@ line and the closest key. `ppcls config CONFIG` prints a configuration as it wil
 each value came from; `ppcls config --schema` prints this reference as a JSON Schema, for editors.
 
 - `_base_: other.yaml` begins a file that says only what differs. It takes a path, relative to the
-  file, or the name of a shipped configuration, as `-c` does, or a list of them. Maps are merged,
-  and a map with `_delete_: true` replaces the one of the base.
+  file, or the name of a shipped configuration, as `-c` does, or a list of them. Maps are merged, and
+  a map with `_delete_: true` replaces the one of the base.
 - `-o KEY=VALUE` sets a value on the command line, read as YAML and never run as code. Entries of
   lists are named by index (`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`), also
   where a list is the default, `KEY=null` takes a value away, `KEY+=VALUE` appends to a list.
@@ -85,8 +85,8 @@ CHINESE = Language(
 选项的说明取自代码中的文档字符串，为英文。
 
 - 以 `_base_: other.yaml` 开头的文件只需写出不同的内容。它接受路径（相对于该文件）、自带配置的名称
-  （与 `-c` 相同），或由它们组成的列表。映射会合并，
-  含有 `_delete_: true` 的映射则取代基础文件中的映射。
+  （与 `-c` 相同），或由它们组成的列表。映射会合并，含有 `_delete_: true` 的映射则取代
+  基础文件中的映射。
 - `-o KEY=VALUE` 在命令行中设置一个值，按 YAML 读取，从不作为代码执行。列表中的项以序号指定
   （`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`），列表为默认值时也可以，
   `KEY=null` 去掉一个值，`KEY+=VALUE` 在列表末尾追加。

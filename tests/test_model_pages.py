@@ -119,6 +119,8 @@ def of_tiny_scale(command: str) -> list[str]:
         arguments = ["train", *arguments[arguments.index("tools/train.py") + 1 :]]
     if arguments[0] == "benchmark":
         return [*arguments, "--seconds", "0.01", "--batch-sizes", "1", "--backends", "paddle"]
+    if arguments[0] == "export" and arguments[2] == "output/imagenet":
+        return [*arguments, "--input-size", "64"]
     if arguments[0] == "train" and "quick_start/folder" in arguments:
         return [*arguments, "-o", "Global.epochs=1"]
     if arguments[0] == "train":

@@ -22,11 +22,15 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _bundles(models: list[str], stack: ExitStack) -> list[Path]:
+def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
     """Return folders of bundles; architectures are exported with untrained weights, for now."""
+    from ppcls.bundle import ONNX_FILE
     from ppcls.cards import list_models
     from ppcls.errors import did_you_mean
+    from ppcls.inference.backends import BACKENDS
 
+    # To write the ONNX file takes longer than to measure, for some.
+    needs_onnx = not backends or any(ONNX_FILE in BACKENDS[b].capability().reads for b in backends)
     folders = []
     for model in models:
         if Path(model).is_dir():
@@ -39,7 +43,7 @@ def _bundles(models: list[str], stack: ExitStack) -> list[Path]:
 
         print(f"exporting {model}", file=sys.stderr)
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="ppcls-"))) / model
-        folders.append(export_untrained(model, folder))
+        folders.append(export_untrained(model, folder, onnx=needs_onnx))
     return folders
 
 
@@ -58,7 +62,7 @@ def _benchmark(args: argparse.Namespace) -> int:
         raise UsageError("--tune is for exported models: what is found is kept by their content")
     found = Measured([], [])
     with ExitStack() as stack:
-        for folder in _bundles(args.models, stack):
+        for folder in _bundles(args.models, args.backends, stack):
             wanted = Wanted(
                 args.backends or list(usable(folder)),
                 args.precision,

@@ -79,8 +79,13 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
     return folder
 
 
-def export_untrained(name: str, folder: Path) -> Path:
+def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
     """Export an architecture with untrained weights, to measure how long it takes.
+
+    Args:
+        name: as `ppcls list` prints it.
+        folder: where to.
+        onnx: whether to write the ONNX file too, where the package that does so is installed.
 
     Raises:
         RunError: the folder cannot be written to.
@@ -90,7 +95,7 @@ def export_untrained(name: str, folder: Path) -> Path:
 
     overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu", "DataLoader={}"]
     config = load_config(name, overrides)
-    return export(config, allow_random=True, onnx=_has_onnx(), check=False).folder
+    return export(config, allow_random=True, onnx=onnx and _has_onnx(), check=False).folder
 
 
 def _has_onnx() -> bool:
