@@ -46,8 +46,8 @@ line and the closest key. `ppcls config CONFIG` prints a configuration as it wil
 each value came from; `ppcls config --schema` prints this reference as a JSON Schema, for editors.
 
 - `_base_: other.yaml` begins a file that says only what differs. It takes a path, relative to the
-  file, or the name of a shipped configuration, as `-c` does, or a list of them. Maps are merged, and
-  a map with `_delete_: true` replaces the one of the base.
+  file, or the name of a shipped configuration, as `-c` does, or a list of them. Maps are merged,
+  and a map with `_delete_: true` replaces the one of the base.
 - `-o KEY=VALUE` sets a value on the command line, read as YAML and never run as code. Entries of
   lists are named by index (`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`), also
   where a list is the default, `KEY=null` takes a value away, `KEY+=VALUE` appends to a list.

@@ -33,6 +33,7 @@ from ppcls.config import Config, dump_config
 from ppcls.config.classes import label_names
 from ppcls.config.dataloader import refuse_among_images
 from ppcls.config.deploy import deployed_config, refuse_several_labels
+from ppcls.data.lists import Sample
 from ppcls.data.transforms import Pipeline
 from ppcls.engine.setup import load_trained_model, require, select_device
 from ppcls.errors import ConfigError, RunError
@@ -112,7 +113,8 @@ def export(
     select_device(config.Global.device)
     labels = label_names(config)
     pipeline = Pipeline(infer.transforms)
-    folder, samples = Path(config.Global.save_inference_dir), []
+    folder = Path(config.Global.save_inference_dir)
+    samples: list[Sample] = []
     if config.DataLoader.Eval:
         dataset = config.DataLoader.Eval.dataset
         _check_same(pipeline, Pipeline(dataset.transform_ops))
