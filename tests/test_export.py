@@ -279,20 +279,38 @@ def test_an_export_does_not_lie_among_the_images(
         assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("options", [{}, {"softmax": True}])
-def test_an_export_is_compared_with_the_model_before_it_was_traced(
-    config_file: Path, ready: list[str], monkeypatch: pytest.MonkeyPatch, options: dict
-) -> None:
-    """A layer that computes something else when it is traced must not pass."""
+@pytest.fixture
+def other_when_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer that computes something else when it is traced."""
     forward_head = SqueezeNet.forward_head
 
-    def other_when_traced(self: SqueezeNet, x: paddle.Tensor) -> paddle.Tensor:
+    def other(self: SqueezeNet, x: paddle.Tensor) -> paddle.Tensor:
         logits = forward_head(self, x)
         return logits if paddle.in_dynamic_mode() else logits * 1.001
 
-    monkeypatch.setattr(SqueezeNet, "forward_head", other_when_traced)
-    with pytest.raises(RunError, match="answers differently from the model"):
+    monkeypatch.setattr(SqueezeNet, "forward_head", other)
+
+
+@pytest.mark.usefixtures("other_when_traced")
+@pytest.mark.parametrize("options", [{}, {"softmax": True}])
+def test_an_export_is_compared_with_the_model_before_it_was_traced(
+    config_file: Path, ready: list[str], options: dict
+) -> None:
+    with pytest.raises(RunError, match=r"answers differently from the model.*the graph is wrong"):
         ppcls.export(load_config(config_file, ready), **options)
+
+
+@pytest.mark.usefixtures("other_when_traced")
+def test_a_refusal_says_where_the_weights_are_beyond_float32(
+    config_file: Path, ready: list[str], tmp_path: Path
+) -> None:
+    """Logits that are small differences of large numbers, as in networks that amplify rounding."""
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+    model._conv9.bias.set_value(paddle.full([3], 1e6))
+    save_weights(model, tmp_path / "large.npz")
+    overrides = [*ready, f"Global.pretrained_model={tmp_path / 'large.npz'}"]
+    with pytest.raises(RunError, match=r"in float64 the model itself answers .* differently"):
+        ppcls.export(load_config(config_file, overrides))
 
 
 def test_the_parity_check_sees_another_model_and_names_the_worst_image() -> None:

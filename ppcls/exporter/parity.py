@@ -58,12 +58,15 @@ class Difference:
     worst: int
     changed: int
 
-    def require(self, names: Sequence[str], graph: str) -> float:
+    def require(
+        self, names: Sequence[str], graph: str, explain: Callable[[int], str] = lambda index: ""
+    ) -> float:
         """Return the largest difference of logits.
 
         Args:
             names: what to call each image in an error.
             graph: what to call the graph in an error.
+            explain: given the worst image's index, says more in an error.
 
         Raises:
             RunError: it exceeds `TOLERANCE`, or an image's best class differs; the worst is named.
@@ -74,7 +77,7 @@ class Difference:
                 f"{graph} answers differently from the model, so nothing is exported: largest "
                 f"difference {self.largest:.2e} standard deviations of the logits (allowed "
                 f"{TOLERANCE:.0e}) on {names[self.worst]}; another best class for {self.changed} "
-                f"of {len(names)} images"
+                f"of {len(names)} images{explain(self.worst)}"
             )
         return self.largest
 
@@ -211,10 +214,27 @@ class Proof:
             # Equal up to one number for each image, which softmax takes away.
             logits = log_probabilities(logits, softmax=True)
             expected = log_probabilities(expected, softmax=False)
-        difference = compare(expected, logits, std).require(asked.images.names, graph)
+        difference = compare(expected, logits, std).require(
+            asked.images.names, graph, lambda index: self._rounding(asked, index)
+        )
         if self._options.features:
             compare(asked.expected[1], found[1]).require_features(asked.images.names, graph)
         return difference
+
+    def _rounding(self, asked: _Answers, index: int) -> str:
+        """Say whether a refusal is the graph's fault, or float32's: the model itself in float64."""
+        expected = asked.expected[0]
+        images = self._normalize(asked.images.pixels[index : index + 1]).astype(np.float64)
+        with paddle.no_grad():
+            exact = self._model.to(dtype="float64")(paddle.to_tensor(images)).numpy()
+        self._model.to(dtype="float32")
+        moved = compare(exact, expected[index : index + 1], float(expected.std())).largest
+        if moved < TOLERANCE / 2:
+            return f"; the model's own rounding is {moved:.0e} of them, so the graph is wrong"
+        return (
+            f"; in float64 the model itself answers {moved:.1e} of them differently, so with these "
+            "weights no two runtimes can agree (untrained ones are often so; --no-check exports)"
+        )
 
     def check(self, runner: Runner, file: str, engine: str) -> dict[str, Any]:
         """Compare a graph with the model, and return the fields of `bundle.Check`.
