@@ -19,10 +19,11 @@ from conftest import CONFIG, ROOT
 import ppcls
 from ppcls.arch.weights import save_weights
 from ppcls.cli import main
+from ppcls.cli.deploying import open_predictor
 from ppcls.config import data_overrides, load_config
 from ppcls.config.inference_cls import load_deploy_config
 from ppcls.devices import gpu_count
-from ppcls.errors import BundleError, ConfigError, DataError, RunError
+from ppcls.errors import BundleError, ConfigError, DataError, RunError, WeightsError
 from ppcls.inference.backends import BACKEND_OPTIONS, BACKENDS, usable
 from ppcls.inference.backends.eager import EagerBackend
 from ppcls.inference.evaluate import evaluate_predictor, held_out_images
@@ -168,6 +169,27 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
     assert "not an exported model of ppcls: no inference.yml" in capsys.readouterr().err
 
 
+def test_messages_name_options_that_the_command_has(
+    bundle: Path, colours: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(colours)
+    assert main(["predict", str(bundle), "red", "--labels", "gone.txt"]) == 1
+    assert capsys.readouterr().err.endswith(f"no such label list: gone.txt (seen from {colours})\n")
+    for command in (["train", "-c"], ["data", "check"], ["data", "show"]):
+        assert main([*command, "HarDNet68"]) == 1
+        assert "train_list.txt (seen from" in (err := capsys.readouterr().err)
+        assert "; --data DIR sets all paths to a folder" in err
+    script = load_deploy_config(ROOT / "deploy/configs/inference_cls.yaml")
+    for folder, message in (
+        (colours / "gone", "no such folder"),
+        (colours, "PreProcess.transform"),
+    ):
+        update = {"inference_model_dir": str(folder)}
+        options = script.Global.model_copy(update=update)
+        with pytest.raises(ConfigError, match=message):
+            open_predictor(script.model_copy(update={"Global": options}))
+
+
 def test_misspelt_options_and_impossible_counts_are_named(bundle: Path) -> None:
     for options, message in (
         ({"bakend": "paddle"}, "no option 'bakend'; did you mean 'backend'?"),
@@ -251,6 +273,11 @@ def test_an_architecture_is_exported_once(
         Predictor("SqueezeNet1_2", pretrained=True)
     with pytest.raises(ConfigError, match="say which weights"):
         Predictor("SqueezeNet1_1")
+    # `ppcls predict` has no -o, so the message names the command that has.
+    with pytest.raises(
+        WeightsError, match=r"know 3 classes.*`ppcls export SqueezeNet1_1 DIR --weig"
+    ):
+        Predictor("SqueezeNet1_1", pretrained=weights, device="cpu")
     paddle.seed(0)
     save_weights(ppcls.create_model("SqueezeNet1_1"), tmp_path / "w.pdparams")
     one = Predictor("SqueezeNet1_1", pretrained=tmp_path / "w.pdparams", device="cpu")

@@ -87,6 +87,12 @@ def test_two_processes_train_as_one_with_the_joint_batch(config: Path, tmp_path:
     for ours, theirs in zip(*(records(f, "eval") for f in folders), strict=True):
         assert ours["top1"] == theirs["top1"]
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+    # Gone on with by one process: what has changed is told.
+    more = ["Global.checkpoints=auto", "Global.epochs=6", "DataLoader.Train.sampler.batch_size=12"]
+    assert kill_and_resume.start(config, tmp_path / "two", *asked, *more).wait(200) == 0
+    log = (tmp_path / "two/HarDNet39_ds/train.log").read_text()
+    for change in ("processes 2 -> 1", "DataLoader.Train.sampler.batch_size 6 -> 12"):
+        assert f"changed since the run began: {change}\n" in log
 
 
 def workers(run: subprocess.Popen) -> list[int]:

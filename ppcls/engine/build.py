@@ -168,7 +168,7 @@ def build_run(data: RunData) -> Run:
     seed_everything(options.seed)
     checkpoint, notes = find_checkpoint(config)
     if checkpoint:
-        notes += changed_settings(config, data.labels, checkpoint)
+        notes += changed_settings(config, data.labels, data.device, checkpoint)
     if checkpoint and checkpoint.epoch >= options.epochs and _is_complete(config, checkpoint):
         raise ConfigError(
             f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "

@@ -18,8 +18,9 @@ import ppcls
 from ppcls.devices import cpu_name
 from ppcls.errors import RunError
 
-__all__ = ["record_start"]
+__all__ = ["changed_machine", "record_start"]
 
+_FILE = "runs.jsonl"
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pydantic", "simplejpeg", "visualdl")
 
 
@@ -44,6 +45,17 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
+def changed_machine(folder: Path, device: str, processes: int) -> list[str]:
+    """Say whether the last start in a run's folder was on another device or of more or fewer."""
+    try:
+        last = json.loads((folder / _FILE).read_text(encoding="utf-8").splitlines()[-1])
+        was = {"device": last["device"], "processes": last["processes"]}
+    except (OSError, ValueError, LookupError, TypeError):  # there was none, or one that was killed
+        return []
+    now = {"device": device, "processes": processes}
+    return [f"{key} {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
+
+
 def record_start(folder: Path, device: str, processes: int = 1) -> None:
     """Append to `runs.jsonl` what is being started: one JSON object for each start of a run.
 
@@ -66,7 +78,7 @@ def record_start(folder: Path, device: str, processes: int = 1) -> None:
         "packages": _versions(),
         "git": {"commit": _git("rev-parse", "HEAD"), "changed": (changed or "").splitlines()},
     }
-    path = folder / "runs.jsonl"
+    path = folder / _FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:

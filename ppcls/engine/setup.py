@@ -29,6 +29,7 @@ from ppcls.devices import gpu_count
 from ppcls.engine import distributed
 from ppcls.engine.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint
 from ppcls.engine.folder import run_folder
+from ppcls.engine.record import changed_machine
 from ppcls.engine.sampling import build_sampler
 from ppcls.errors import ConfigError, RunError, WeightsError
 
@@ -206,7 +207,9 @@ def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
 _NO_SETTINGS = ("Global.checkpoints", "Global.last_epoch", "Infer.PostProcess.class_id_map_file")
 
 
-def changed_settings(config: Config, labels: Sequence[str], checkpoint: Checkpoint) -> list[str]:
+def changed_settings(
+    config: Config, labels: Sequence[str], device: str, checkpoint: Checkpoint
+) -> list[str]:
     """Say which settings differ from those that the run of a checkpoint was begun with.
 
     They are known where the run's `config.yaml` lies beside the checkpoint.
@@ -214,6 +217,7 @@ def changed_settings(config: Config, labels: Sequence[str], checkpoint: Checkpoi
     Args:
         config: the one to go on with.
         labels: its class names.
+        device: what it came to.
         checkpoint: where the run stands.
 
     Raises:
@@ -245,6 +249,7 @@ def changed_settings(config: Config, labels: Sequence[str], checkpoint: Checkpoi
     names = path.with_name(LABEL_LIST)
     if names.is_file() and read_label_names(names) != list(labels):
         changed.append(f"the class names, which were those of {names}")
+    changed += changed_machine(path.parent, device, distributed.world_size())
     return [f"changed since the run began: {line}" for line in changed]
 
 
