@@ -234,8 +234,10 @@ def test_a_run_that_no_longer_improves_ends_early(run) -> None:
         "Global.start_eval_epoch=2",
         "Optimizer.lr.learning_rate=1e-30",
     )
-    assert not run(*asked).was_finished
-    result = run(*asked, "Global.checkpoints=auto")
+    first = run(*asked)
+    assert not first.was_finished
+    again = ("Global.checkpoints=auto", f"Global.output_dir={first.folder.parent}")
+    result = run(*asked, *again)
     assert result.was_finished
     assert [r["epoch"] for r in records(result.folder, "eval")] == [2, 3, 4]
     assert (
