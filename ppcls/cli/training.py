@@ -60,7 +60,7 @@ def _train(args: argparse.Namespace) -> int:
     minutes, seconds = divmod(round(result.seconds), 60)
     best = "" if result.best_metric is None else f", best {result.metric} {result.best_metric:.4f}"
     if result.was_finished:
-        print(f"this run is finished; raise Global.epochs to go on{best}")
+        print(f"this run is finished, nothing was left to train{best}")
     else:
         print(f"trained in {minutes} min {seconds} s{best}")
     print(f"weights  {result.best}")
