@@ -125,6 +125,12 @@ def test_a_distillation_resumes_exactly(
     again = train(load_config(config_file, more)).folder
     expected, found = read_weights(whole / "latest"), read_weights(again / "latest")
     assert all((expected[key] == found[key]).all() for key in expected)
+    # By the run's own configuration, which names no weights.
+    more = ["Global.checkpoints=auto", "Global.epochs=3"]
+    train(load_config(again / "config.yaml", more))
+    assert (
+        "Teacher: SqueezeNet1_1, frozen, from the checkpoint" in (again / "train.log").read_text()
+    )
 
 
 def test_two_students_teach_each_other(config_file: Path, distilling: list[str]) -> None:

@@ -167,7 +167,9 @@ def test_auto_starts_fresh_and_leaves_a_finished_run_as_it_is(
     asked = [*overrides, "Global.checkpoints=auto", "Global.epochs=1"]
     first = train(load_config(config_file, asked))
     folder = first.folder
-    assert "there is no checkpoint in" in (folder / "train.log").read_text()
+    log = (folder / "train.log").read_text()
+    assert "there is no checkpoint in" in log
+    assert "weights to begin with: none, from scratch\n" in log
     before = {p: p.read_bytes() for p in folder.glob("[!.]*")}
     again = train(load_config(config_file, asked))
     assert again.was_finished

@@ -272,9 +272,10 @@ def _build_model(
     weights, notes = start_weights(config, checkpoint)
     model = build_model(config)
     notes += prepare_model(model, config.Arch, device)
-    if weights and not checkpoint:
-        notes.append(f"weights to begin with: {weights}")
-        notes += load_weights(model, weights, adapt=True, strict=config.Global.strict)
+    if checkpoint is None:
+        notes.append(f"weights to begin with: {weights or 'none, from scratch'}")
+        if weights:
+            notes += load_weights(model, weights, adapt=True, strict=config.Global.strict)
     return model, notes
 
 
