@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -322,6 +322,8 @@ class Predictor(Classifier):
             count = named[name]
             if count is not None and (not isinstance(count, Integral) or count < 1):
                 raise ConfigError(f"Predictor: {name} must be a positive integer, not {count!r}")
+        if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+            raise ConfigError(f"Predictor: threshold must be a score, 0 to 1, not {threshold!r}")
         self._arguments = {**named, **options}
         folder = find_model(model, pretrained)
         self.facts: ModelFacts = read_facts(folder, labels, transforms, softmax)
