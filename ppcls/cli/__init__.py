@@ -49,11 +49,6 @@ def _quiet_libraries() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
-def _drop_output() -> None:
-    """Send what is left to print nowhere: the interpreter would fail on it again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
     """Run the command line of ppcls and return its exit status, as `run` does."""
     return run(_parser(prog), argv)
@@ -91,15 +86,9 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             # The reader of a pipe (`| head`) has gone: nothing more is to be written to it.
-            _drop_output()
-            return 1
-        try:
-            sys.stdout.flush()
-            what = str(error)
-        except OSError:
-            _drop_output()
-            what = f"standard output: cannot write: {error.strerror}"
-        print(f"{prog}: error: {what}", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"{prog}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
