@@ -92,7 +92,7 @@ def test_two_processes_train_as_one_with_the_joint_batch(config: Path, tmp_path:
     assert kill_and_resume.start(config, tmp_path / "two", *asked, *more).wait(200) == 0
     log = (tmp_path / "two/HarDNet39_ds/train.log").read_text()
     for change in ("processes 2 -> 1", "DataLoader.Train.sampler.batch_size 6 -> 12"):
-        assert f"changed since the run began: {change}\n" in log
+        assert f"changed since the run was last started: {change}\n" in log
 
 
 def workers(run: subprocess.Popen) -> list[int]:

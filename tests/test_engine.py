@@ -192,13 +192,14 @@ def test_the_order_of_weights(config_file: Path, overrides: list[str], tmp_path:
     save_weights(model, tmp_path / "w.pdparams")
     asked = ["Arch.pretrained=true", f"Global.pretrained_model={tmp_path / 'w'}"]
     found = find_weights(load_config(config_file, [*overrides, *asked]))
-    assert found == (tmp_path / "w.pdparams", ["Global.pretrained_model wins over Arch.pretrained"])
+    file = tmp_path / "w.pdparams"
+    assert found == (file, [f"Global.pretrained_model wins over Arch.pretrained: {file}"])
     asked.append(f"Global.checkpoints={tmp_path / 'run'}")
     path, notes = find_weights(load_config(config_file, [*overrides, *asked]))
     assert path == tmp_path / "run.pdparams"
     assert notes == [
-        "Global.checkpoints wins over Global.pretrained_model",
-        "Global.checkpoints wins over Arch.pretrained",
+        f"Global.checkpoints wins over Global.pretrained_model: {path}",
+        f"Global.checkpoints wins over Arch.pretrained: {path}",
     ]
 
 

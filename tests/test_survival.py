@@ -20,11 +20,13 @@ import ppcls
 from ppcls.arch.weights import read_pickle, read_weights
 from ppcls.config import load_config
 from ppcls.engine.checkpoint import newest_checkpoint, open_checkpoint, write_checkpoint
+from ppcls.engine.evaluate import evaluate
 from ppcls.engine.folder import locked
 from ppcls.engine.precision import Precision
+from ppcls.engine.setup import find_weights
 from ppcls.engine.state import TrainState
 from ppcls.engine.train import train
-from ppcls.errors import ConfigError, RunError, WeightsError
+from ppcls.errors import ConfigError, DataError, RunError, WeightsError
 
 
 @pytest.fixture
@@ -159,18 +161,29 @@ def test_auto_finds_the_newest_whole_checkpoint(tmp_path: Path) -> None:
     assert "latest.pdopt" in notes[0]
 
 
-def test_auto_starts_fresh_and_refuses_a_finished_run(
+def test_auto_starts_fresh_and_leaves_a_finished_run_as_it_is(
     config_file: Path, overrides: list[str]
 ) -> None:
     asked = [*overrides, "Global.checkpoints=auto", "Global.epochs=1"]
-    folder = train(load_config(config_file, asked)).folder
+    first = train(load_config(config_file, asked))
+    folder = first.folder
     assert "there is no checkpoint in" in (folder / "train.log").read_text()
+    before = {p: p.read_bytes() for p in folder.glob("[!.]*")}
+    again = train(load_config(config_file, asked))
+    assert again.was_finished
+    assert not first.was_finished
+    assert (again.best, again.best_metric) == (first.best, first.best_metric)
+    assert {p: p.read_bytes() for p in folder.glob("[!.]*")} == before
+    named = [*asked, f"Global.checkpoints={folder / 'latest'}"]
     with pytest.raises(ConfigError, match=r"this run is finished \(1 of 1 epochs\); raise"):
-        train(load_config(config_file, asked))
+        train(load_config(config_file, named))
     with pytest.raises(ConfigError, match="leave one out"):
         train(load_config(config_file, asked), overwrite=True)
-    longer = train(load_config(config_file, [*asked, "Global.epochs=2"]))
-    assert "resuming" in (longer.folder / "train.log").read_text()
+    train(load_config(config_file, [*asked, "Global.epochs=2"]))
+    assert "resuming" in (folder / "train.log").read_text()
+    (folder / "curves.png").unlink()  # What a killed run lacks.
+    with pytest.raises(ConfigError, match=r"this run has 2 epochs already, of 1; raise"):
+        train(load_config(config_file, asked))
 
 
 def test_what_a_kill_between_two_names_left_undone_is_done(
@@ -184,8 +197,7 @@ def test_what_a_kill_between_two_names_left_undone_is_done(
     more = [*overrides, "Global.epochs=2", "Global.checkpoints=auto"]
     train(load_config(config_file, more))
     assert (folder / "epoch_2.pdparams").read_bytes() == expected
-    with pytest.raises(ConfigError, match="this run is finished"):
-        train(load_config(config_file, more))
+    assert train(load_config(config_file, more)).was_finished
     assert open_checkpoint(folder / "epoch_2").epoch == 2
 
 
@@ -258,7 +270,7 @@ def test_resuming_says_which_settings_have_changed(
 
     def changes() -> list[str]:
         lines = (folder / "train.log").read_text().splitlines()
-        return [line.partition("changed since the run began: ")[2] for line in lines]
+        return [line.partition("changed since the run was last started: ")[2] for line in lines]
 
     assert [line for line in changes() if line] == [
         "Global.epochs 1 -> 2",
@@ -271,7 +283,7 @@ def test_resuming_says_which_settings_have_changed(
     (tmp_path / folder / "train.log").unlink()
     train(load_config(tmp_path / folder / "config.yaml", again))
     monkeypatch.chdir(tmp_path)
-    assert [line for line in changes() if line] == ["Global.epochs 1 -> 3"]
+    assert [line for line in changes() if line] == ["Global.epochs 2 -> 3"]
 
 
 def test_a_checkpoint_of_another_network_is_named(
@@ -279,10 +291,93 @@ def test_a_checkpoint_of_another_network_is_named(
 ) -> None:
     folder = train(load_config(config_file, [*overrides, "Global.epochs=1"])).folder
     asked = [*overrides, f"Global.checkpoints={folder}/latest"]
-    of = r"latest: a checkpoint of SqueezeNet1_1 with 3 classes, and Arch is"
-    with pytest.raises(WeightsError, match=rf"{of} AlexNet with 3; go on with it by -c .*yaml$"):
+    of = r"latest: a checkpoint of SqueezeNet1_1 with 3 classes, and Arch is AlexNet with 3"
+    with pytest.raises(WeightsError, match=rf"{of}; go on with it by -c .*yaml$"):
         train(load_config(config_file, [*asked, "Arch.name=AlexNet"]))
     more = [*asked, "Arch.class_num=4", "Infer.PostProcess.class_id_map_file=null"]
-    anew = rf"Global.checkpoints=null Global.pretrained_model={folder}/latest"
-    with pytest.raises(WeightsError, match=rf"{of} SqueezeNet1_1 with 4; .* -o {anew}"):
+    anew = rf"-o Global.checkpoints=null Global.pretrained_model={folder}/latest"
+    of = r"latest: the checkpoint knows 3 classes, and the configuration and its data have 4; "
+    with pytest.raises(WeightsError, match=rf"{of}.* {anew}"):
         train(load_config(config_file, more))
+
+
+def test_a_checkpoint_with_other_class_names_is_refused(
+    config_file: Path, overrides: list[str], tmp_path: Path
+) -> None:
+    folder = train(load_config(config_file, [*overrides, "Global.epochs=1"])).folder
+    (tmp_path / "names.txt").write_text("0 bleu pâle\n1 red\n2 green\n", encoding="utf-8")
+    names = f"Infer.PostProcess.class_id_map_file={tmp_path / 'names.txt'}"
+    more = [*overrides, "Global.epochs=2", "Global.checkpoints=auto", names]
+    other = r"class 1 of the checkpoint is 'green', and of the .* data 'red'; a run goes on with"
+    with pytest.raises(DataError, match=other):
+        train(load_config(config_file, more))
+    assert "green" in (folder / "label_list.txt").read_text(encoding="utf-8").splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Auto", r"; did you mean 'auto'\?$"),
+        ("latest", "; the run's own is .*Net1_1/latest$"),
+    ],
+)
+def test_a_mistyped_checkpoint_is_guessed(
+    config_file: Path, overrides: list[str], tmp_path: Path, name: str, hint: str
+) -> None:
+    contents = {".pdparams": {}, ".pdopt": {}, ".pdstates": {}}
+    (tmp_path / "output/SqueezeNet1_1").mkdir(parents=True)
+    write_checkpoint(tmp_path / "output/SqueezeNet1_1/latest", contents, epoch=1, step=0)
+    with pytest.raises(WeightsError, match=hint):
+        find_weights(load_config(config_file, [*overrides, f"Global.checkpoints={name}"]))
+
+
+def test_the_configuration_of_a_run_says_what_it_is_and_not_what_it_began_from(
+    config_file: Path,
+    ready: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = [*ready, "Global.epochs=1", "Global.checkpoints=auto", "Global.save_inference_dir=inf"]
+    folder = train(load_config(config_file, one)).folder
+    assert f"weights to begin with: {tmp_path / 'w.pdparams'}" in (folder / "train.log").read_text()
+    kept = load_config(folder / "config.yaml").Global
+    assert (kept.checkpoints, kept.pretrained_model) == (None, None)
+    assert kept.save_inference_dir == str(tmp_path / "inf")
+    # Gone on with otherwise, it is what it was last.
+    more = ["Global.epochs=2", "DataLoader.Eval.dataset.transform_ops.1.ResizeImage.size=48"]
+    train(load_config(config_file, [*one, *more]))
+    with pytest.raises(ConfigError, match="needs trained weights"):
+        evaluate(load_config(folder / "config.yaml"))
+    capsys.readouterr()
+    weights = f"Global.pretrained_model={folder / 'best_model'}"
+    found = evaluate(load_config(folder / "config.yaml", [weights]))
+    assert f"weights  {folder / 'best_model.pdparams'}\n" in capsys.readouterr().err
+    expected = load_config(config_file, [*ready, *more, "Global.checkpoints=null", weights])
+    assert found.means == evaluate(expected).means
+
+
+def test_a_run_that_goes_on_elsewhere_names_weights_that_are_there(
+    config_file: Path, overrides: list[str], tmp_path: Path
+) -> None:
+    still = "Optimizer.lr.learning_rate=1e-30"
+    first = train(load_config(config_file, [*overrides, "Global.epochs=1", still])).folder
+    progress = read_pickle(first / "latest.pdstates")
+    progress["progress"]["best_metric"] = 2.0  # No evaluation will be better.
+    contents = {
+        ".pdparams": read_pickle(first / "latest.pdparams"),
+        ".pdopt": read_pickle(first / "latest.pdopt"),
+        ".pdstates": progress,
+    }
+    write_checkpoint(first / "latest", contents, epoch=1, step=0)
+    more = [f"Global.output_dir={tmp_path / 'on'}", f"Global.checkpoints={first / 'latest'}"]
+    result = train(load_config(config_file, [*overrides, *more, still]))
+    assert result.best == tmp_path / "on/SqueezeNet1_1/latest.pdparams"
+    assert result.best.is_file()
+
+
+def test_a_refused_run_leaves_no_folder(config_file: Path, overrides: list[str], tmp_path) -> None:
+    with pytest.raises(WeightsError, match="no checkpoint to resume"):
+        train(load_config(config_file, [*overrides, "Global.checkpoints=gone"]))
+    assert not (tmp_path / "output/SqueezeNet1_1").exists()

@@ -228,12 +228,17 @@ def test_a_static_graph_trains_the_same(run) -> None:
 
 
 def test_a_run_that_no_longer_improves_ends_early(run) -> None:
-    result = run(
+    asked = (
         "Global.epochs=9",
         "Global.early_stop_patience=2",
         "Global.start_eval_epoch=2",
         "Optimizer.lr.learning_rate=1e-30",
     )
+    first = run(*asked)
+    assert not first.was_finished
+    again = ("Global.checkpoints=auto", f"Global.output_dir={first.folder.parent}")
+    result = run(*asked, *again)
+    assert result.was_finished
     assert [r["epoch"] for r in records(result.folder, "eval")] == [2, 3, 4]
     assert (
         "stopped early: no better top1 in 2 evaluations"

@@ -59,7 +59,10 @@ def _train(args: argparse.Namespace) -> int:
         return 0
     minutes, seconds = divmod(round(result.seconds), 60)
     best = "" if result.best_metric is None else f", best {result.metric} {result.best_metric:.4f}"
-    print(f"trained in {minutes} min {seconds} s{best}")
+    if result.was_finished:
+        print(f"this run is finished, nothing was left to train{best}")
+    else:
+        print(f"trained in {minutes} min {seconds} s{best}")
     print(f"weights  {result.best}")
     print(f"curves   {result.folder / 'curves.png'}")
     print(f"config   {result.folder / 'config.yaml'}")

@@ -147,7 +147,7 @@ def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
 def anchored(config: Config) -> Config:
     """Return a configuration whose data, class names and runs are found from any directory."""
     data = config.model_dump(exclude_none=True)
-    places = [(data["Global"], "output_dir")]
+    places = [(data["Global"], key) for key in ("output_dir", "save_inference_dir", "vdl_dir")]
     for part in data["DataLoader"].values():
         places += [(part["dataset"], key) for key in ("image_root", "cls_label_path")]
     if "Infer" in data:

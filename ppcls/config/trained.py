@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ppcls.cards import list_models
-from ppcls.config.load import load_config
+from ppcls.config.load import anchored, load_config
 from ppcls.config.schema import Config
 from ppcls.config.source import find_config
 from ppcls.data.lists import LABEL_LIST
 from ppcls.errors import ConfigError
 
-__all__ = ["run_config", "trained_config"]
+__all__ = ["run_config", "run_settings", "trained_config"]
 
 _RUN_CONFIG, _EXPORT = "config.yaml", "inference"
 
@@ -48,6 +48,22 @@ def run_config(checkpoint: Path) -> Path:
     if checkpoint.stem == "ppcls" and not beside.is_file():
         return checkpoint.parent.parent / _RUN_CONFIG
     return beside
+
+
+def run_settings(config: Config) -> Config:
+    """Return what a run is, without what it was started from, to be used in any directory.
+
+    A checkpoint to go on from and weights to begin with belong to one start: to evaluate or export
+    the run with its own configuration must not mean those.
+    """
+    data = anchored(config).model_dump(exclude_none=True)
+    for key in ("checkpoints", "last_epoch", "pretrained_model"):
+        data["Global"].pop(key, None)
+    arch = data["Arch"]
+    for part in (arch, *(model for entry in arch.get("models", ()) for model in entry.values())):
+        for key in ("pretrained", "use_ssld", "pretrained_list"):
+            part.pop(key, None)
+    return Config.model_validate(data)
 
 
 def trained_config(

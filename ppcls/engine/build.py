@@ -132,6 +132,7 @@ class Run:
         objective: how a batch becomes a loss.
         evaluate: evaluates the model; None where the run does not evaluate.
         checkpoint: the one to go on from.
+        finished: nothing is left to do after it.
         notes: what to tell the user.
     """
 
@@ -142,11 +143,34 @@ class Run:
     objective: Objective
     evaluate: Callable[[], Evaluation] | None
     checkpoint: Checkpoint | None
+    finished: bool
     notes: list[str]
 
 
+def _is_finished(config: Config, checkpoint: Checkpoint) -> bool:
+    """Whether nothing is left to do of the run that `Global.checkpoints=auto` has found.
+
+    Raises:
+        ConfigError: it has more epochs than are asked for, or was named to go on with.
+    """
+    epochs, reached = config.Global.epochs, (checkpoint.epoch, checkpoint.step)
+    if reached < (epochs, 0) or (reached == (epochs, 0) and not _is_complete(config, checkpoint)):
+        return False
+    if reached == (epochs, 0) and config.Global.checkpoints == "auto":
+        return True
+    if reached == (epochs, 0):
+        found = f"this run is finished ({epochs} of {epochs} epochs)"
+    else:
+        step = f" and {checkpoint.step} steps of the next" if checkpoint.step else ""
+        found = f"this run has {checkpoint.epoch} epochs{step} already, of {epochs}"
+    raise ConfigError(
+        f"{checkpoint.prefix}: {found}; raise Global.epochs to go on, or leave "
+        "Global.checkpoints out and add --overwrite to start again"
+    )
+
+
 def _is_complete(config: Config, checkpoint: Checkpoint) -> bool:
-    """Whether a run has nothing left to do after its last epoch.
+    """Whether all is there that a run leaves after its last epoch.
 
     One that was killed there may lack other names of its last state, or the picture of its curves.
     """
@@ -161,8 +185,9 @@ def build_run(data: RunData) -> Run:
     """Build the model and the optimizer of a run, and put them where its checkpoint was made.
 
     Raises:
-        ConfigError: the run to go on with is finished, or the schedule does not fit the run.
+        ConfigError: there is no epoch left to go on with, or the schedule does not fit the run.
         WeightsError: the weights to start from cannot be had, or are made for another model.
+        DataError: the checkpoint knows its classes by other names.
     """
     config, options = data.config, data.config.Global
     precision = Precision(config.AMP, data.device)
@@ -170,12 +195,7 @@ def build_run(data: RunData) -> Run:
     checkpoint, notes = find_checkpoint(config)
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
-    if checkpoint and checkpoint.epoch >= options.epochs and _is_complete(config, checkpoint):
-        raise ConfigError(
-            f"{checkpoint.prefix}: this run is finished ({checkpoint.epoch} of "
-            f"{options.epochs} epochs); raise Global.epochs to go on, or leave "
-            "Global.checkpoints out and add --overwrite to start again"
-        )
+    finished = checkpoint is not None and _is_finished(config, checkpoint)
     model, more = _build_model(config, data.device, checkpoint)
     notes += more
     joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
@@ -210,7 +230,9 @@ def build_run(data: RunData) -> Run:
             return evaluate_model(kept, eval_loader, deployed, data.labels)
 
     objective = _build_objective(config, model, data.train)
-    return Run(config, data.train, schedule, state, objective, evaluate, checkpoint, notes)
+    return Run(
+        config, data.train, schedule, state, objective, evaluate, checkpoint, finished, notes
+    )
 
 
 def _shape_note(config: Config) -> list[str]:
@@ -247,11 +269,12 @@ def _build_model(
                 "Global.pretrained_model: of a distillation, each model of Arch.models names "
                 "the weights that it starts from"
             )
-        return build_distillation(config.Arch, device)
+        return build_distillation(config.Arch, device, resumes=checkpoint is not None)
     weights, notes = start_weights(config, checkpoint)
     model = build_model(config)
     notes += prepare_model(model, config.Arch, device)
     if weights and not checkpoint:
+        notes.append(f"weights to begin with: {weights}")
         notes += load_weights(model, weights, adapt=True, strict=config.Global.strict)
     return model, notes
 

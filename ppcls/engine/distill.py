@@ -99,8 +99,15 @@ class DistillationModel(ImageClassifier):
         return {name: outputs[None] for name, outputs in self.outputs(x).items()}
 
 
-def build_distillation(arch: DistillationArch, device: str) -> tuple[DistillationModel, list[str]]:
+def build_distillation(
+    arch: DistillationArch, device: str, resumes: bool = False
+) -> tuple[DistillationModel, list[str]]:
     """Build the models of a distillation with the weights they start from.
+
+    Args:
+        arch: the section.
+        device: Paddle's current one.
+        resumes: leave out the weights, because those of a checkpoint follow, which has all models.
 
     Returns:
         The models in one, and what to tell the user.
@@ -114,19 +121,20 @@ def build_distillation(arch: DistillationArch, device: str) -> tuple[Distillatio
     for (name, options), path in zip(arch.by_name.items(), given, strict=True):
         model = create_model(options.name, class_num=options.class_num, dropout=options.dropout)
         pretrained = path or ("ssld" if options.use_ssld else options.pretrained)
-        if name in arch.frozen and not pretrained:
+        if name in arch.frozen and not (pretrained or resumes):
             raise ConfigError(
                 f"Arch.models: {name} is frozen and has no weights, so there is nothing to learn "
                 f"from it; Arch.models.N.{name}.pretrained or Arch.pretrained_list names some"
             )
         found = prepare_model(model, options, device)
-        if pretrained:
+        if pretrained and not resumes:
             weights = locate_weights(model_card(options.name), pretrained)
             found += load_weights(model, weights, adapt=name not in arch.frozen)
         notes += [f"{name}: {note}" for note in found]
+        start = f"from {pretrained}" if pretrained else "from scratch"
         notes.append(
             f"{name}: {options.name}, {'frozen, ' if name in arch.frozen else ''}"
-            f"{f'from {pretrained}' if pretrained else 'from scratch'}"
+            f"{'from the checkpoint' if resumes else start}"
         )
         models[name] = model
     layers = {name: options.return_patterns for name, options in arch.by_name.items()}

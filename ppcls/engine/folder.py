@@ -7,19 +7,20 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from ppcls.config import Config, anchored, dump_config
+from ppcls.config import Config, dump_config
+from ppcls.config.trained import run_settings
 from ppcls.data.lists import LABEL_LIST
 from ppcls.engine.checkpoint import remove_checkpoint
 from ppcls.errors import ConfigError, RunError
 from ppcls.files import replacing
 
-__all__ = ["RunFolder", "claim_folder", "locked", "run_folder"]
+__all__ = ["RunFolder", "claim_folder", "describe_run", "locked", "run_folder"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def locked(folder: Path) -> Iterator[None]:
         RunError: another run holds it, or the folder cannot be written.
     """
     path = folder / ".lock"
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
@@ -104,7 +106,20 @@ def locked(folder: Path) -> Iterator[None]:
         # What a killed run was writing, and nobody else is now.
         for rest in folder.glob(".*.tmp"):
             rest.unlink(missing_ok=True)
-        yield
+        try:
+            yield
+        except BaseException:
+            if is_new:
+                _remove_if_empty(folder, path)
+            raise
+
+
+def _remove_if_empty(folder: Path, lock: Path) -> None:
+    """Remove the folder of a run that was refused before it had written anything."""
+    with suppress(OSError):
+        if list(folder.iterdir()) == [lock]:
+            lock.unlink()
+            folder.rmdir()
 
 
 def _owner(text: str) -> str:
@@ -117,10 +132,6 @@ def _owner(text: str) -> str:
 
 def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrite: bool) -> None:
     """Prepare the folder of a new run: its configuration, and no results of an earlier run.
-
-    The class names are copied there and the written configuration names the copy: weights and
-    names stay together, whatever becomes of the data set. Its paths of data and of the run
-    are absolute: it can be evaluated and gone on with from any directory.
 
     Raises:
         ConfigError: an earlier run is there and may not be overwritten.
@@ -136,6 +147,20 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
             "(-o Global.output_dir=DIR), go on with it (-o Global.checkpoints=auto) or add "
             "--overwrite"
         )
+    describe_run(folder, config, labels)
+    for prefix in prefixes:
+        remove_checkpoint(prefix)
+
+
+def describe_run(folder: Path, config: Config, labels: Sequence[str]) -> None:
+    """Write what a run is: `config.yaml` (see `run_settings`) and its class names.
+
+    The class names are copied to the folder and the written configuration names the copy: weights
+    and names stay together, whatever becomes of the data set.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
     if config.Infer:
         with replacing(folder / LABEL_LIST) as file:
             lines = [f"{label} {name}\n" for label, name in enumerate(labels)]
@@ -146,6 +171,4 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
         infer = config.Infer.model_copy(update={"PostProcess": post})
         config = config.model_copy(update={"Infer": infer})
     with replacing(folder / "config.yaml") as file:
-        file.write_text(dump_config(anchored(config)), encoding="utf-8")
-    for prefix in prefixes:
-        remove_checkpoint(prefix)
+        file.write_text(dump_config(run_settings(config)), encoding="utf-8")

@@ -16,12 +16,12 @@ from ppcls.arch import create_model
 from ppcls.arch.layers import ImageClassifier
 from ppcls.arch.weights import load_weights, locate_weights
 from ppcls.cards import model_card
-from ppcls.config import Config, anchored, load_config
+from ppcls.config import Config, load_config
 from ppcls.config.dataloader import DataOptions
 from ppcls.config.show import diff_configs
-from ppcls.config.trained import run_config
+from ppcls.config.trained import run_config, run_settings
 from ppcls.data.dataset import ImageDataset
-from ppcls.data.lists import LABEL_LIST, Sample, read_label_names
+from ppcls.data.lists import LABEL_LIST, Sample, class_names
 from ppcls.data.loader import Loader
 from ppcls.data.sampler import DistributedEvalSampler
 from ppcls.data.transforms import Affine, Pipeline
@@ -31,7 +31,7 @@ from ppcls.engine.checkpoint import Checkpoint, newest_checkpoint, open_checkpoi
 from ppcls.engine.folder import run_folder
 from ppcls.engine.record import changed_machine
 from ppcls.engine.sampling import build_sampler
-from ppcls.errors import ConfigError, RunError, WeightsError
+from ppcls.errors import ConfigError, DataError, RunError, WeightsError, did_you_mean
 
 __all__ = [
     "Normalize",
@@ -190,7 +190,10 @@ def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
     if asked is None:
         return None, []
     if asked != "auto":
-        return open_checkpoint(asked, config.Global.last_epoch), []
+        try:
+            return open_checkpoint(asked, config.Global.last_epoch), []
+        except WeightsError as error:
+            raise WeightsError(f"{error}{_checkpoint_hint(config, asked)}") from None
     folder = run_folder(config).path
     found, notes = newest_checkpoint(folder)
     if found is None and notes:
@@ -203,14 +206,22 @@ def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
     return found, notes
 
 
-# What a run is started with again and again; a run's own class names are a copy of those given.
-_NO_SETTINGS = ("Global.checkpoints", "Global.last_epoch", "Infer.PostProcess.class_id_map_file")
+def _checkpoint_hint(config: Config, asked: str) -> str:
+    """Say what may have been meant by the name of a checkpoint that is not there."""
+    if any(Path(f"{asked}{suffix}").exists() for suffix in ("", ".json", ".pdparams")):
+        return ""
+    own = [p for p in run_folder(config).prefixes() if asked in (p.name, p.parent.name)]
+    return f"; the run's own is {own[0]}" if own else did_you_mean(asked, ["auto"])
+
+
+# A run's own class names are a copy of those given; they are compared by what they are.
+_COPIED = "Infer.PostProcess.class_id_map_file"
 
 
 def changed_settings(
     config: Config, labels: Sequence[str], device: str, checkpoint: Checkpoint
 ) -> list[str]:
-    """Say which settings differ from those that the run of a checkpoint was begun with.
+    """Say which settings differ from those that the run of a checkpoint was last started with.
 
     They are known where the run's `config.yaml` lies beside the checkpoint.
 
@@ -222,6 +233,7 @@ def changed_settings(
 
     Raises:
         WeightsError: the checkpoint is of another architecture or number of classes.
+        DataError: it knows its classes by other names, or in another order.
     """
     path = run_config(checkpoint.prefix)
     if not path.is_file():
@@ -229,35 +241,54 @@ def changed_settings(
     try:
         begun = load_config(path)
     except ConfigError as error:
-        return [f"not compared with what the run began with: {str(error).splitlines()[0]}"]
+        return [f"not compared with the run's last start: {str(error).splitlines()[0]}"]
     was, now = begun.Arch, config.Arch
-    if (was.name, was.class_num) != (now.name, now.class_num):
-        anew = (
-            ", or begin a run from its weights: -o Global.checkpoints=null "
-            f"Global.pretrained_model={checkpoint.prefix}"
-        )
+    if was.name != now.name:
         raise WeightsError(
             f"{checkpoint.prefix}: a checkpoint of {was.name} with {was.class_num} classes, and "
             f"Arch is {now.name} with {now.class_num}; go on with it by -c {path}"
-            f"{anew if was.name == now.name else ''}"
+        )
+    anew = (
+        "; a run goes on with its own classes. Begin another one from these weights: "
+        f"-o Global.checkpoints=null Global.pretrained_model={checkpoint.prefix}"
+    )
+    if was.class_num != now.class_num:
+        raise WeightsError(
+            f"{checkpoint.prefix}: the checkpoint knows {was.class_num} classes, and the "
+            f"configuration and its data have {now.class_num}{anew}"
         )
     changed = [
         line.replace(": ", " ", 1)
-        for line in diff_configs(anchored(begun), anchored(config))
-        if not line.startswith(_NO_SETTINGS)
+        for line in diff_configs(run_settings(begun), run_settings(config))
+        if not line.startswith(_COPIED)
     ]
     names = path.with_name(LABEL_LIST)
-    if names.is_file() and read_label_names(names) != list(labels):
-        changed.append(f"the class names, which were those of {names}")
+    if names.is_file():
+        changed += _named_classes(names, labels, anew)
     changed += changed_machine(path.parent, device, distributed.world_size())
-    return [f"changed since the run began: {line}" for line in changed]
+    return [f"changed since the run was last started: {line}" for line in changed]
+
+
+def _named_classes(file: Path, labels: Sequence[str], anew: str) -> list[str]:
+    """Say that classes have names that had none; refuse those that had others."""
+    known = class_names(file, len(labels))
+    if known == list(labels):
+        return []
+    if known == class_names(None, len(labels)):
+        return [f"the class names, which were the numbers of {file}"]
+    i = next(i for i, name in enumerate(known) if name != labels[i])
+    raise DataError(
+        f"{file}: class {i} of the checkpoint is {known[i]!r}, and of the configuration and its "
+        f"data {labels[i]!r}{anew} (a class that only has a new name gets it in that file)"
+    )
 
 
 def find_weights(config: Config) -> tuple[Path | None, list[str]]:
     """Return the weights that a configuration names, fetched, and what to tell the user.
 
     `Global.checkpoints` (the prefix of a run's files) wins over `Global.pretrained_model` (a path
-    or a URL), which wins over `Arch.pretrained`; a line says so where several are set.
+    or a URL), which wins over `Arch.pretrained`; a line says so where several are set, and names
+    the file.
 
     Raises:
         WeightsError: nothing is published under that name, no such file or checkpoint, or no way
@@ -281,10 +312,11 @@ def start_weights(config: Config, checkpoint: Checkpoint | None) -> tuple[Path |
     chosen = [key for key, value in named.items() if value not in (None, False)]
     if not chosen:
         return None, []
-    notes = [f"{chosen[0]} wins over {key}" for key in chosen[1:]]
     if checkpoint is not None:
-        return checkpoint.files[".pdparams"], notes
-    return locate_weights(card, options.pretrained_model or arch_weights), notes
+        path = checkpoint.files[".pdparams"]
+    else:
+        path = locate_weights(card, options.pretrained_model or arch_weights)
+    return path, [f"{chosen[0]} wins over {key}: {path}" for key in chosen[1:]]
 
 
 def load_trained_model(config: Config, command: str, allow_random: bool) -> ImageClassifier:
@@ -303,8 +335,9 @@ def load_trained_model(config: Config, command: str, allow_random: bool) -> Imag
     seed_everything(config.Global.seed)
     model = build_model(config)
     if path is not None:
-        notes += load_weights(model, path, strict=config.Global.strict)
-    for note in notes:
-        print(note, file=sys.stderr)
+        notes += [f"weights  {path}", *load_weights(model, path, strict=config.Global.strict)]
+    if distributed.rank() == 0:
+        for note in notes:
+            print(note, file=sys.stderr)
     model.eval()
     return model

@@ -28,7 +28,7 @@ from ppcls.engine.checkpoint import (
 )
 from ppcls.engine.evaluate import deciding_metric
 from ppcls.engine.finite import LossWatch, Place, UpdateGuard
-from ppcls.engine.folder import RunFolder, claim_folder, locked, run_folder
+from ppcls.engine.folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.engine.logs import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.engine.metrics import Totals, clip_topk
 from ppcls.engine.optim import learning_rate_schedule
@@ -38,6 +38,7 @@ from ppcls.engine.record import record_start
 from ppcls.engine.report import rows_of, write_class_rows
 from ppcls.engine.setup import on_device, seed_everything
 from ppcls.engine.signals import Interrupted, StopRequest
+from ppcls.engine.state import Progress
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.plots import training_curves
 
@@ -53,11 +54,13 @@ class TrainResult:
 
     Attributes:
         folder: where checkpoints, configuration, logs and curves are.
-        best: the weights of the best evaluation; the latest where there was none.
-        best_metric: their top-1 accuracy, or what else says which are the best (see
+        best: the weights of the best evaluation; the latest where there was none, or where it was
+            in the folder of the run that this one went on from.
+        best_metric: the best top-1 accuracy, or what else says which weights are the best (see
             `deciding_metric`), 0 to 1; None where there was no evaluation.
         metric: its name.
-        seconds: how long the run took, evaluations included.
+        seconds: how long this start of the run took, evaluations included.
+        was_finished: nothing was left to train.
     """
 
     folder: Path
@@ -65,6 +68,7 @@ class TrainResult:
     best_metric: float | None
     metric: str
     seconds: float
+    was_finished: bool = False
 
 
 class Trainer:
@@ -110,14 +114,14 @@ class Trainer:
         left = (options.epochs - progress.epoch) * self.steps - progress.step
         timer = StepTimer(left, distributed.world_size())
         while progress.epoch < options.epochs:
-            self.train_epoch(progress.epoch + 1, timer)
-            self.end_epoch(progress.epoch + 1)
             if options.early_stop_patience and progress.stale >= options.early_stop_patience:
                 self.log.line(
                     f"stopped early: no better {self.metric} in {progress.stale} evaluations "
                     "(Global.early_stop_patience)"
                 )
                 break
+            self.train_epoch(progress.epoch + 1, timer)
+            self.end_epoch(progress.epoch + 1)
 
     def train_epoch(self, epoch: int, timer: StepTimer) -> None:
         """Train for one epoch (counted from 1), or what is left of it."""
@@ -357,7 +361,8 @@ def train(
     too: the model that is deployed, on its own.
 
     `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
-    stopped; `auto` is the newest in the run's own folder, if there is one.
+    stopped; `auto` is the newest in the run's own folder, if there is one. A finished run that
+    `auto` finds stays as it is.
 
     Started by `paddle.distributed.launch`, several processes train as one; the first writes.
 
@@ -365,7 +370,7 @@ def train(
 
     Raises:
         ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
-            or the run to go on with is finished.
+            or the run to go on with, named by its path, is finished or has more epochs.
         DataError: a list, a label, the class names or an image is wrong.
         WeightsError: the weights to start from cannot be had, or are made for another model.
         RunError: the loss is no longer finite, no such device, nowhere to write, or another process
@@ -391,12 +396,16 @@ def _train(
         if is_first:
             stack.enter_context(locked(folder.path))
         run = build_run(data)
+        progress = run.state.progress
+        if run.finished:
+            return _result(folder, config, progress, start, was_finished=True)
         resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
         if is_first:
-            if not resumes_here:
+            if resumes_here:
+                describe_run(folder.path, run.config, data.labels)
+            else:
                 claim_folder(folder, run.config, data.labels, overwrite)
             record_start(folder.path, data.device, distributed.world_size())
-        progress = run.state.progress
         log = stack.enter_context(
             RunLog(
                 folder.path,
@@ -414,13 +423,23 @@ def _train(
         trainer = Trainer(run, folder, log, stop, profiling)
         if run.checkpoint and resumes_here and is_first:
             trainer.name(run.checkpoint)
+        begun_at = progress.epoch, progress.step
         trainer.run()
     if is_first:
         training_curves(log.metrics_path, folder.path / "curves.png")
-    chosen = "latest" if progress.best_metric is None else "best_model"
-    best = Path(f"{folder.checkpoint(chosen)}.pdparams")
-    if isinstance(config.Arch, DistillationArch) and progress.best_metric is not None:
+    was_finished = (progress.epoch, progress.step) == begun_at
+    return _result(folder, config, progress, start, was_finished)
+
+
+def _result(
+    folder: RunFolder, config: Config, progress: Progress, start: float, was_finished: bool
+) -> TrainResult:
+    """Return what is in the folder of a run that was started at this `time.perf_counter()`."""
+    best = Path(f"{folder.checkpoint('best_model')}.pdparams")
+    if isinstance(config.Arch, DistillationArch):
         best = folder.path / STUDENT_FILE
+    if not best.is_file():
+        best = Path(f"{folder.checkpoint('latest')}.pdparams")
     seconds = time.perf_counter() - start
     metric = deciding_metric(deployed_config(config))
-    return TrainResult(folder.path, best, progress.best_metric, metric, seconds)
+    return TrainResult(folder.path, best, progress.best_metric, metric, seconds, was_finished)
