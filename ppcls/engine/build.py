@@ -82,10 +82,11 @@ class RunData:
     def summary(self) -> str:
         """Return in a few words what is trained on what."""
         arch, processes = self.config.Arch, distributed.world_size()
+        batches = len(self.train)
         together = f" x {processes}" if processes > 1 else ""
         return (
             f"{arch.name}, {arch.class_num} classes, on {self.device}{together}: "
-            f"{len(self.train.dataset)} images, {len(self.train)} batches an epoch"
+            f"{len(self.train.dataset)} images, {batches} batch{'es' * (batches > 1)} an epoch"
         )
 
 

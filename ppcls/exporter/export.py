@@ -29,7 +29,7 @@ from ppcls.bundle import (
 )
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
-from ppcls.config.classes import label_names
+from ppcls.config.classes import trained_label_names
 from ppcls.config.dataloader import refuse_among_images
 from ppcls.config.deploy import deployed_config, refuse_several_labels
 from ppcls.data.lists import Sample
@@ -110,7 +110,7 @@ def export(
     config = _at_size(deployed_config(config), input_size)
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
-    labels = label_names(config)
+    labels = trained_label_names(config)
     pipeline = Pipeline(infer.transforms)
     folder = Path(config.Global.save_inference_dir)
     samples: list[Sample] = []

@@ -72,20 +72,28 @@ def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     return line + "…"
 
 
-def save_annotated(answered: Sequence[tuple[Any, Result]], folder: Path) -> None:
+def save_annotated(
+    answered: Sequence[tuple[Any, Result]], folder: Path, root: Path | None = None
+) -> None:
     """Write annotated images as PNG files, each under the name of its own file.
 
     Of several with one name the second is called `name-2.png`, and so on.
 
+    Args:
+        answered: images with what was answered.
+        folder: where to.
+        root: of all images; the folders between it and an image are made in `folder`, too.
+
     Raises:
         RunError: the folder cannot be written to.
     """
-    used: dict[str, int] = {}
+    used: dict[Path, int] = {}
     for source, result in answered:
-        stem = Path(result.source).stem or "image"
-        used[stem] = used.get(stem, 0) + 1
-        name = f"{stem}-{used[stem]}" if used[stem] > 1 else stem
-        with replacing(folder / f"{name}.png") as file:
+        path = Path(result.source)
+        name = (path.relative_to(root).parent if root else Path()) / (path.stem or "image")
+        used[name] = used.get(name, 0) + 1
+        again = f"-{used[name]}" if used[name] > 1 else ""
+        with replacing(folder / f"{name}{again}.png") as file:
             annotate(source, result).save(file, "PNG")
 
 
