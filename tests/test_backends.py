@@ -150,6 +150,14 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
         assert told["images"] == 9
         assert told["top1"] == found.means["top1"]
     of_bundle = ["eval", "--bundle", str(bundle)]
+    for name in ("val_list.txt", "green", "red", "bleu pâle"):
+        (tmp_path / name).symlink_to(colours / name)
+    (tmp_path / "label_list.txt").write_text("0 bleu pâle\n1 green\n2 orange\n", "utf-8")
+    assert main([*of_bundle, "--data", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "label 2 is 'orange', and 'red' in the exported model" in told
+    assert main([*of_bundle, "--data", str(tmp_path / "val_list.txt")]) == 0
+    capsys.readouterr()
     for arguments, message in (
         (of_bundle, "--bundle needs images"),
         ([*of_bundle, "--data", str(colours), "-o", "a=1"], "-o is for an evaluation with -c"),
@@ -198,6 +206,9 @@ def test_misspelt_options_and_impossible_counts_are_named(bundle: Path) -> None:
         ({"threads": 0}, "threads must be a positive integer, not 0"),
         ({"topk": 0}, "topk must be a positive integer, not 0"),
         ({"workers": 1.5}, "workers must be a positive integer, not 1.5"),
+        ({"threshold": "a"}, "threshold must be a score, 0 to 1, not 'a'"),
+        ({"threshold": 3}, "threshold must be a score, 0 to 1, not 3"),
+        ({"threshold": -1}, "threshold must be a score, 0 to 1, not -1"),
         ({"device": "cuda"}, "no such device: 'cuda'; known: auto, cpu, gpu"),
         ({"precision": "fp61"}, "no such precision: 'fp61'; did you mean 'fp16'?"),
         ({"backend": "onnxruntime", "onednn": True}, "no option 'onednn' on this cpu"),

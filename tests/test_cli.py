@@ -271,7 +271,7 @@ USAGE = [
     (["predict", "{data}", "x", "--grid", "a.jpg"], "expected a .png file in a folder that exists"),
     (["info", "DPN-68"], "no architecture is called 'DPN-68'; did you mean 'DPN68'?"),
     (["info"], "the following arguments are required: NAME"),
-    (["data", "split", "{data}", "--val", "1.5"], "expected a share between 0 and 1, not 1.5"),
+    (["data", "split", "{data}", "--val", "1.5"], "expected a number above 0 and below 1, not 1.5"),
 ]
 RUN_TIME = [
     (

@@ -201,6 +201,8 @@ def test_files_that_are_no_config(tmp_path: Path, text: str, message: str) -> No
 def test_missing_files_are_named_with_the_closest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'quick_start/HarDNet39_ds'"):
         load_config("quick_start/HardNet39")
+    with pytest.raises(ConfigError, match="did you mean 'quick_start/folder'"):
+        load_config("folder")
     with pytest.raises(ConfigError, match="is a folder"):
         load_config(tmp_path)
 

@@ -113,6 +113,10 @@ def test_a_student_is_trained_and_deployed_and_its_teacher_stays(
     assert main([*export, f"Global.save_inference_dir={tmp_path / 'student'}"]) == 0
     capsys.readouterr()
     assert (tmp_path / "student/inference.yml").is_file()
+    assert main(["export", str(result.folder / "best_model")]) == 1
+    told = capsys.readouterr().err
+    assert "holds the models of a distillation, Student and Teacher, and not one Squeeze" in told
+    assert told.endswith(f"; {result.best} is the one that was kept\n")
 
 
 def test_a_distillation_resumes_exactly(

@@ -309,7 +309,20 @@ def test_a_refusal_says_where_the_weights_are_beyond_float32(
     model._conv9.bias.set_value(paddle.full([3], 1e6))
     save_weights(model, tmp_path / "large.npz")
     overrides = [*ready, f"Global.pretrained_model={tmp_path / 'large.npz'}"]
-    with pytest.raises(RunError, match=r"in float64 the model itself answers .* differently"):
+    with pytest.raises(RunError, match=r"own logits differ by .* too: these weights amplify"):
+        ppcls.export(load_config(config_file, overrides))
+
+
+@pytest.mark.usefixtures("other_when_traced")
+def test_a_wrong_graph_of_a_model_with_huge_logits_is_seen(
+    config_file: Path, ready: list[str], tmp_path: Path
+) -> None:
+    """Their squares are beyond float32: a spread measured in it would forgive every difference."""
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+    model._conv9.bias.set_value(paddle.to_tensor([1e30, 2e30, 3e30]))
+    save_weights(model, tmp_path / "huge.npz")
+    overrides = [*ready, f"Global.pretrained_model={tmp_path / 'huge.npz'}"]
+    with pytest.raises(RunError, match="so the graph is wrong"):
         ppcls.export(load_config(config_file, overrides))
 
 
@@ -325,6 +338,9 @@ def test_the_parity_check_sees_another_model_and_names_the_worst_image() -> None
         check([[1, 2.001], [3, 4]])
     with pytest.raises(RunError, match="nothing is exported"):
         check([[1, np.nan], [3, 4]])
+    huge = np.array([[1e30, 2e30], [3e30, 4e30]], "float32")
+    with pytest.raises(RunError, match=r"largest difference 8\.94e-03.* on b"):
+        compare(huge, huge * np.float32(1.0025)).require(["a", "b"], "graph")
     constant = np.zeros((2, 2), "float32")
     assert compare(constant, constant).require(["a", "b"], "graph") == 0
 
@@ -461,6 +477,64 @@ def test_a_source_that_is_none_is_named(
         trained_config(run_folder.parent / source, weights=weights)
     with pytest.raises(ConfigError, match="did you mean 'HarDNet68'"):
         trained_config("HarDNet_68")
+
+
+def test_a_run_is_exported_beside_itself_where_no_folder_is_named(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    checkpoint = run_folder / "best_model"
+    assert trained_config(checkpoint).Global.save_inference_dir == str(run_folder / "inference")
+    named = trained_config(checkpoint, ["Global.save_inference_dir=elsewhere"])
+    assert named.Global.save_inference_dir == "elsewhere"
+    assert main(["export", str(checkpoint), "--no-check"]) == 0
+    assert (run_folder / "inference/inference.yml").is_file()
+
+
+def test_class_names_of_other_data_than_the_run_are_refused(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names would be wrong in every answer."""
+    own, other = run_folder / "label_list.txt", tmp_path / "label_list.txt"
+    own.write_text("0 bleu pâle\n1 green\n2 red\n", encoding="utf-8")
+    other.write_text("0 bleu pâle\n1 grey\n2 red\n", encoding="utf-8")
+    weights = [
+        "-o",
+        f"Global.pretrained_model={run_folder / 'best_model'}",
+        "Global.checkpoints=null",
+    ]
+    config = ["-c", str(run_folder / "config.yaml")]
+    told = f"{other}: label 1 is 'grey', and 'green' in {own}, by which these weights were trained"
+    for command in (
+        ["export", str(run_folder / "best_model"), str(tmp_path / "x"), "--data", str(tmp_path)],
+        ["eval", *config, *weights, "--data", str(tmp_path)],
+        ["infer", *config, *weights, f"Infer.infer_imgs={tmp_path}", "--data", str(tmp_path)],
+    ):
+        (tmp_path / "image.png").write_bytes(b"")
+        assert main(command) == 1
+        assert told in capsys.readouterr().err
+    export = ["export", str(run_folder / "best_model"), str(tmp_path / "x"), "--no-check"]
+    other.write_text("0 bleu pâle\n1 green\n", encoding="utf-8")
+    assert main([*export, "--data", str(tmp_path)]) == 1
+    assert "label 2 is absent, and 'red' in" in capsys.readouterr().err
+    # Numbers stand for any class.
+    assert main([*export, "-o", "Infer.PostProcess.class_id_map_file=null"]) == 0
+    own.write_text("0 0\n1 1\n2 2\n", encoding="utf-8")
+    assert main(export) == 0
+
+
+def test_an_architecture_with_other_classes_than_its_recipe_says_what_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "label_list.txt").write_text("0 cat\n1 dog\n", encoding="utf-8")
+    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=2), tmp_path / "mine.pdparams")
+    command = ["export", "SqueezeNet1_1", str(tmp_path / "x"), "--no-check"]
+    command += ["--weights", str(tmp_path / "mine.pdparams"), "-o", "Arch.class_num=2"]
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "1000 class names for a model with 2 classes; -o Infer.PostProcess.class_id_map_" in told
+    names = f"Infer.PostProcess.class_id_map_file={tmp_path / 'label_list.txt'}"
+    assert main([*command, names]) == 0
+    assert read_bundle(tmp_path / "x").PostProcess.Topk.label_list == ["cat", "dog"]
 
 
 def test_the_command_exports_a_checkpoint(

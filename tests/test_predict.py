@@ -103,9 +103,20 @@ def test_a_pipe_gets_json_lines_and_a_threshold_leaves_classes_out(
 def test_images_are_saved_with_their_answers(bundle: Path, colours: Path, tmp_path: Path, capsys):
     arguments = [str(colours), "--save-images", str(tmp_path / "out")]
     assert main(["predict", str(bundle), *arguments]) == 0
-    saved = sorted(path.name for path in (tmp_path / "out").iterdir())
+    out = tmp_path / "out"
+    saved = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
     assert len(saved) == 36
-    assert saved[:3] == ["image 00-2.png", "image 00-3.png", "image 00.png"]
+    assert saved[0] == "bleu pâle/image 00.png"
+    several = [
+        str(colours / "green"),
+        str(colours / "red"),
+        "--save-images",
+        str(tmp_path / "flat"),
+    ]
+    assert main(["predict", str(bundle), *several]) == 0
+    saved = sorted(path.name for path in (tmp_path / "flat").iterdir())
+    assert len(saved) == 24
+    assert saved[:2] == ["image 00-2.png", "image 00.png"]
 
 
 @pytest.mark.parametrize("kind", sorted(WRITERS))
@@ -123,6 +134,12 @@ def test_a_full_disk_leaves_whole_records(kind: str, tmp_path: Path):
         writer.close()
     assert [r["filename"] for r in records(path)] == [f"näme {i}" for i in range(writer.count)]
     assert writer.count > 3
+
+
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_a_device_without_room_is_named(kind: str, bundle: Path, colours: Path, capsys):
+    assert main(["predict", str(bundle), str(colours / "red"), f"--{kind}", "/dev/full"]) == 1
+    assert "error: /dev/full: cannot write: No space left on device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [JsonWriter, JsonLinesWriter, CsvWriter])
@@ -177,6 +194,14 @@ def test_a_predictor_pickles_as_its_configuration(bundle: Path, colours: Path):
         assert repr(again) == repr(one)
         assert repr(one).endswith("cpu, fp32, 1 thread>")
         assert list(again.predict(picture)) == list(one.predict(picture))
+
+
+def test_what_a_bundle_says_itself_is_no_option(bundle: Path, colours: Path, capsys):
+    assert main(["predict", str(bundle), str(colours), "--logits"]) == 2
+    told = capsys.readouterr().err
+    assert "softmax (--logits) is for models without one; predict_logits in Python answers" in told
+    assert main(["predict", str(bundle), str(colours), "--transforms", "imagenet"]) == 2
+    assert "transforms (--transforms) is for models without one\n" in capsys.readouterr().err
 
 
 def test_what_a_bundle_cannot_give_is_said(bundle: Path, colours: Path):

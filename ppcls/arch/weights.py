@@ -204,6 +204,20 @@ def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
     return (repeated * (weight.shape[1] / in_channels)).astype(weight.dtype)
 
 
+def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, path: Path) -> None:
+    """Point to the model that a distillation keeps, where a file holds all models of one."""
+    names = sorted({key.partition(".")[0] for key in state})
+    own = model.state_dict()
+    if len(names) < 2 or not any(all(f"{name}.{key}" in state for key in own) for name in names):
+        return
+    alone = path.with_name("best_model_student.pdparams")
+    beside = f"; {alone} is the one that was kept" if alone.is_file() else ""
+    raise WeightsError(
+        f"{path}: holds the models of a distillation, {' and '.join(names)}, and not one "
+        f"{model.name}{beside}"
+    )
+
+
 def load_weights(
     model: ImageClassifier, path: str | Path, *, adapt: bool = False, strict: bool = True
 ) -> list[str]:
@@ -228,6 +242,7 @@ def load_weights(
     if state and all(key.startswith("_layers.") for key in state):
         # Saved from within paddle.DataParallel.
         state = {key.removeprefix("_layers."): value for key, value in state.items()}
+    _refuse_several_models(state, model, Path(path))
     other = [k for k, v in state.items() if v.dtype.kind != "f"]
     if other:
         raise WeightsError(

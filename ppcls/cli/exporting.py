@@ -108,7 +108,8 @@ def add_commands(commands: Commands) -> None:
         """
         ppcls export output/digits/HarDNet39_ds/best_model output/digits/inference
         ppcls export DenseNet121 densenet --onnx             published ImageNet weights
-        ppcls export HRNet_W18_C hrnet --weights mine.pdparams -o Arch.class_num=10
+        ppcls export HRNet_W18_C hrnet --weights mine.pdparams \\
+            -o Arch.class_num=10 Infer.PostProcess.class_id_map_file=label_list.txt
         ppcls export -c output/digits/HarDNet39_ds/config.yaml \\
             -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model \\
             -o Global.save_inference_dir=output/digits/inference
@@ -122,7 +123,11 @@ def add_commands(commands: Commands) -> None:
         "the name of an architecture",
     )
     export.add_argument(
-        "folder", nargs="?", metavar="DIR", help="where to (default: Global.save_inference_dir)"
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="where to (default: `inference` beside the checkpoint of a run; otherwise "
+        "Global.save_inference_dir)",
     )
     add_config_options(export, weights=True, data=True, required=False)
     export.add_argument(

@@ -72,13 +72,13 @@ def png_file(text: str) -> str:
 
 
 def share(text: str) -> float:
-    """Read an argument between 0 and 1, both excluded."""
+    """Read a number above 0 and below 1."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, not {text}")
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and below 1, not {text}")
     return value
 
 

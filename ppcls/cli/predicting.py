@@ -32,7 +32,7 @@ _GRID_TILES = 48
 
 def _infer(args: argparse.Namespace) -> int:
     config = config_of(args)
-    from ppcls.config.classes import label_names
+    from ppcls.config.classes import trained_label_names
     from ppcls.config.deploy import deployed_config, refuse_several_labels
     from ppcls.data.transforms import Pipeline
     from ppcls.engine.setup import load_trained_model, require, select_device
@@ -45,8 +45,9 @@ def _infer(args: argparse.Namespace) -> int:
     options = require(config.Infer, "Infer", "ppcls infer")
     if options.infer_imgs is None:
         raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")
-    inputs = find_inputs([options.infer_imgs])
-    labels = label_names(config)
+    args.inputs = [options.infer_imgs]
+    inputs = find_inputs(args.inputs)
+    labels = trained_label_names(config)
     select_device(config.Global.device)
     classifier = Classifier(
         EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
@@ -145,7 +146,7 @@ def _refuse_overwriting(
         ConfigError: two outputs are one file, or an output is an input or a list of them.
     """
     read = {Path(one.path).resolve() for one in inputs if isinstance(one.path, (str, Path))}
-    read |= {Path(name).resolve() for name in getattr(args, "inputs", []) if Path(name).is_file()}
+    read |= {Path(name).resolve() for name in args.inputs if Path(name).is_file()}
     written: set[Path] = set()
     for output in outputs:
         path = Path(output).resolve() if output else None
@@ -196,8 +197,11 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
     if args.save_images and tally.answered:
         from ppcls.inference.pictures import save_annotated
 
+        root = Path(args.inputs[0]).expanduser()
         save_annotated(
-            [(one.path, result) for one, result in tally.answered], Path(args.save_images)
+            [(one.path, result) for one, result in tally.answered],
+            Path(args.save_images),
+            root if len(args.inputs) == 1 and root.is_dir() else None,
         )
         print(f"pictures {args.save_images}", file=sys.stderr)
     if tally.failed:
@@ -255,7 +259,9 @@ def _add_answer_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--jsonl", metavar="FILE", help="write one JSON object a line" + files)
     command.add_argument("--csv", metavar="FILE", help="write a table" + files)
     command.add_argument(
-        "--save-images", metavar="DIR", help="write every image with its classes under it"
+        "--save-images",
+        metavar="DIR",
+        help="write every image with its classes under it, in the sub-folders of the one INPUT",
     )
     command.add_argument(
         "--timing", action="store_true", help="add what each image took to the records"

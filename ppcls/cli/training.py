@@ -71,7 +71,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _eval_bundle(args: argparse.Namespace) -> int:
     from ppcls.bundle import SPEC_FILE
-    from ppcls.inference.evaluate import evaluate_predictor, held_out_images
+    from ppcls.inference.evaluate import evaluate_predictor, held_out_images, refuse_other_names
     from ppcls.inference.predictor import Predictor
 
     unused = {
@@ -98,6 +98,8 @@ def _eval_bundle(args: argparse.Namespace) -> int:
     )
     with predictor:
         classes = len(predictor.labels)
+        if args.data:
+            refuse_other_names(args.data, predictor.labels)
         if args.config:
             data = config_of(args).DataLoader.Eval
             if data is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ppcls.config.dataloader import BY_DATA, ImageFolder
 from ppcls.config.schema import Config
-from ppcls.data.lists import class_names
+from ppcls.config.trained import run_config
+from ppcls.data.lists import LABEL_LIST, class_names, different_names, read_label_names
 from ppcls.errors import DataError
 
-__all__ = ["label_names", "resolve_classes"]
+__all__ = ["label_names", "resolve_classes", "trained_label_names"]
 
 
 def resolve_classes(config: Config) -> Config:
@@ -63,3 +66,27 @@ def label_names(config: Config) -> list[str]:
                 )
             return names
     return class_names(None, class_num)
+
+
+def trained_label_names(config: Config) -> list[str]:
+    """Return `label_names` for weights that are used as they are, which fixes the names.
+
+    Raises:
+        DataError: as `label_names`; or the weights are of a run whose classes have other names.
+    """
+    names = label_names(config)
+    weights = config.Global.checkpoints or config.Global.pretrained_model
+    if weights in (None, "auto"):
+        return names
+    run = run_config(Path(str(weights)).expanduser())
+    known = run.with_name(LABEL_LIST)
+    if run.is_file() and known.is_file():
+        difference = different_names(names, read_label_names(known))
+        if difference:
+            given = config.Infer and config.Infer.PostProcess.class_id_map_file
+            raise DataError(
+                f"{given or 'the data set'}: {difference} in {known}, by which these weights were "
+                "trained; if the classes are the same by other names, "
+                f"-o Infer.PostProcess.class_id_map_file={known} says so"
+            )
+    return names

@@ -43,7 +43,8 @@ class GlobalOptions(Options):
         print_batch_step: steps from one line of the log to the next.
         use_visualdl: write numbers and sample images for VisualDL.
         image_shape: channels, height and width of the model's input.
-        save_inference_dir: where `ppcls export` writes to.
+        save_inference_dir: where `ppcls export` writes to; a run's checkpoint goes to `inference`
+            beside it instead.
         checkpoints: the checkpoint to go on from, a path without suffix, or `auto` for the newest
             in the run's own folder.
         update_freq: batches whose gradients make up one update; a step is an update.

@@ -135,7 +135,11 @@ def _find_shipped(source: str | Path) -> Path:
         if full.startswith("ImageNet/") and full.rpartition("/")[2] == name:
             return file
     known = [*shipped, *(full.rpartition("/")[2] for full in shipped)]
-    hint = did_you_mean(name, known) or "; shipped ones are in configs/, such as HarDNet68"
+    folded = [full for full in shipped if full.rpartition("/")[2] == name]
+    hint = (
+        did_you_mean(folded[0] if folded else name, known)
+        or "; shipped ones are in configs/, such as HarDNet68"
+    )
     raise ConfigError(f"no such config file: {source}{hint}")
 
 

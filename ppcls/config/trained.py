@@ -15,14 +15,18 @@ from ppcls.errors import ConfigError
 
 __all__ = ["run_config", "run_settings", "trained_config"]
 
-_RUN_CONFIG = "config.yaml"
+_RUN_CONFIG, _EXPORT = "config.yaml", "inference"
+
+
+def _yaml(path: str | Path) -> str:
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def _these_weights(path: str | Path) -> list[str]:
     """Return the overrides that name weights: they win over `Arch.pretrained`."""
     return [
         "Global.checkpoints=null",
-        f"Global.pretrained_model={json.dumps(str(path), ensure_ascii=False)}",
+        f"Global.pretrained_model={_yaml(path)}",
     ]
 
 
@@ -73,8 +77,9 @@ def trained_config(
 
     Args:
         source: a checkpoint of a run (`output/x/HarDNet68/best_model`, or its file), whose
-            configuration lies beside it; a configuration, as `load_config` takes it; or the name
-            of an architecture, which means its ImageNet recipe and its published weights.
+            configuration lies beside it, where it is exported to, too (`inference`); a
+            configuration, as `load_config` takes it; or the name of an architecture, which means
+            its ImageNet recipe and its published weights.
         overrides: as `load_config` takes them; they go on top.
         weights: a file of weights, a URL, or the name of a published variant, instead of those
             that the configuration names.
@@ -113,8 +118,9 @@ def trained_config(
             "configuration or the architecture, and these weights with --weights"
         )
     ours = _these_weights(checkpoint)
+    ours.append(f"Global.save_inference_dir={_yaml(config.parent / _EXPORT)}")
     labels = config.parent / LABEL_LIST
     if labels.is_file():
         # The run's own copy: that which the configuration names may have moved since.
-        ours.append(f"Infer.PostProcess.class_id_map_file={json.dumps(str(labels))}")
+        ours.append(f"Infer.PostProcess.class_id_map_file={_yaml(labels)}")
     return load_config(config, [*ours, *overrides])

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ __all__ = [
     "Label",
     "Sample",
     "class_names",
+    "different_names",
     "raise_problems",
     "read_image_list",
     "read_label_names",
@@ -254,6 +256,20 @@ def read_label_names(path: str | Path, hint: str = "") -> list[str]:
     return [names[label] for label in range(len(names))]
 
 
+def different_names(found: Sequence[str], known: Sequence[str]) -> str:
+    """Return the first label that two lists of class names name differently, in words, or "".
+
+    Numbers in the place of names say nothing of what a class is, and differ from no names.
+    """
+    if any(list(names) == [str(i) for i in range(len(names))] for names in (found, known)):
+        return ""
+    for label, names in enumerate(zip_longest(found, known)):
+        one, other = ("absent" if name is None else repr(name) for name in names)
+        if one != other:
+            return f"label {label} is {one}, and {other}"
+    return ""
+
+
 def class_names(path: str | Path | None, class_num: int, hint: str = "") -> list[str]:
     """Return the names of a model's classes: those of a label list, or their numbers without one.
 
@@ -264,5 +280,9 @@ def class_names(path: str | Path | None, class_num: int, hint: str = "") -> list
         return [str(label) for label in range(class_num)]
     names = read_label_names(path, hint)
     if len(names) != class_num:
-        raise DataError(f"{path}: {len(names)} class names for a model with {class_num} classes")
+        raise DataError(
+            f"{path}: {len(names)} class names for a model with {class_num} classes; "
+            "-o Infer.PostProcess.class_id_map_file=FILE names a list that fits, and null leaves "
+            "the classes their numbers"
+        )
     return names

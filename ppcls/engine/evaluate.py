@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ppcls.arch.layers import ImageClassifier
 from ppcls.config import Config
-from ppcls.config.classes import label_names
+from ppcls.config.classes import trained_label_names
 from ppcls.config.dataloader import refuse_among_images
 from ppcls.config.deploy import deployed_config
 from ppcls.config.loss import MultiLabelLoss
@@ -210,7 +210,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
         PpclsError: as `evaluate`.
     """
     config = deployed_config(config)
-    names = label_names(config)
+    names = trained_label_names(config)
     data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     with on_device(config.Global.device):
         if distributed.rank() == 0:

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import paddle
 from filelock import FileLock, Timeout
 
@@ -30,7 +29,7 @@ from ppcls.bundle import (
 )
 from ppcls.cards import model_card
 from ppcls.config import Config, dump_config
-from ppcls.config.classes import label_names
+from ppcls.config.classes import trained_label_names
 from ppcls.config.dataloader import refuse_among_images
 from ppcls.config.deploy import deployed_config, refuse_several_labels
 from ppcls.data.lists import Sample
@@ -111,7 +110,7 @@ def export(
     config = _at_size(deployed_config(config), input_size)
     infer = require(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
-    labels = label_names(config)
+    labels = trained_label_names(config)
     pipeline = Pipeline(infer.transforms)
     folder = Path(config.Global.save_inference_dir)
     samples: list[Sample] = []
@@ -209,10 +208,7 @@ def _at_size(config: Config, size: int | tuple[int, int] | None) -> Config:
 
 def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
     """Refuse to export other transforms than the model was evaluated with."""
-    same_affine = all(
-        np.array_equal(a, b) for a, b in zip(exported.affine, evaluated.affine, strict=True)
-    )
-    if exported.image_ops != evaluated.image_ops or not same_affine:
+    if not exported.gives_same(evaluated):
         raise ConfigError(
             "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
             "must be what was evaluated; make them the same"

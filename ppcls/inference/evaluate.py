@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ppcls.data.lists import VAL_LIST, Sample, read_image_list
+from ppcls.data.lists import (
+    LABEL_LIST,
+    VAL_LIST,
+    Sample,
+    different_names,
+    read_image_list,
+    read_label_names,
+)
 from ppcls.errors import DataError
 from ppcls.inference.predictor import Predictor
 
-__all__ = ["BundleEvaluation", "evaluate_predictor", "held_out_images"]
+__all__ = ["BundleEvaluation", "evaluate_predictor", "held_out_images", "refuse_other_names"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,22 @@ def held_out_images(data: str | Path, class_num: int) -> list[Sample]:
     path = Path(data).expanduser()
     path = path / VAL_LIST if path.is_dir() else path
     return read_image_list(path, path.parent, class_num)
+
+
+def refuse_other_names(data: str | Path, names: Sequence[str]) -> None:
+    """Stop where the labels of a data set mean other classes than those of a model.
+
+    Raises:
+        DataError: `data` is a folder whose `label_list.txt` has other names.
+    """
+    folder = Path(data).expanduser()
+    labels = folder / LABEL_LIST
+    difference = labels.is_file() and different_names(read_label_names(labels), names)
+    if difference:
+        raise DataError(
+            f"{labels}: {difference} in the exported model; if the classes are the same by other "
+            f"names, --data {folder / VAL_LIST} says so"
+        )
 
 
 def evaluate_predictor(

@@ -94,10 +94,13 @@ def read_facts(
         return _foreign(folder, names, transforms, softmax)
     spec = read_bundle(folder)
     if transforms is not None or softmax is not None:
-        raise ConfigError(
-            f"{folder}: its {SPEC_FILE} says how the model was evaluated; transforms and softmax "
-            "are for models without one"
-        )
+        what = "transforms (--transforms) is for models without one"
+        if transforms is None:
+            what = (
+                "softmax (--logits) is for models without one; predict_logits in Python answers "
+                "with logits"
+            )
+        raise ConfigError(f"{folder}: its {SPEC_FILE} says how the model was evaluated; {what}")
     if names is not None and len(names) != spec.Output.classes:
         raise DataError(f"{len(names)} class names for a model with {spec.Output.classes} classes")
     top = spec.PostProcess.Topk

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["annotate", "latency_scatter", "save_annotated"]
 
+_ROOM_FOR = 15
+"""How many names a picture of the usual size has room for."""
+
 _SIDE = 640
 _NARROWEST = 320
 _SIZE = 18
@@ -69,20 +72,28 @@ def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     return line + "…"
 
 
-def save_annotated(answered: Sequence[tuple[Any, Result]], folder: Path) -> None:
+def save_annotated(
+    answered: Sequence[tuple[Any, Result]], folder: Path, root: Path | None = None
+) -> None:
     """Write annotated images as PNG files, each under the name of its own file.
 
     Of several with one name the second is called `name-2.png`, and so on.
 
+    Args:
+        answered: images with what was answered.
+        folder: where to.
+        root: of all images; the folders between it and an image are made in `folder`, too.
+
     Raises:
         RunError: the folder cannot be written to.
     """
-    used: dict[str, int] = {}
+    used: dict[Path, int] = {}
     for source, result in answered:
-        stem = Path(result.source).stem or "image"
-        used[stem] = used.get(stem, 0) + 1
-        name = f"{stem}-{used[stem]}" if used[stem] > 1 else stem
-        with replacing(folder / f"{name}.png") as file:
+        path = Path(result.source)
+        name = (path.relative_to(root).parent if root else Path()) / (path.stem or "image")
+        used[name] = used.get(name, 0) + 1
+        again = f"-{used[name]}" if used[name] > 1 else ""
+        with replacing(folder / f"{name}{again}.png") as file:
             annotate(source, result).save(file, "PNG")
 
 
@@ -96,7 +107,8 @@ def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) ->
     from matplotlib.ticker import LogLocator
 
     smallest = min(row.batch_size for row in rows)
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    many = len({row.model for row in rows}) > _ROOM_FOR
+    figure = Figure(figsize=(13, 9) if many else (9, 6), layout="constrained")
     axes = figure.subplots()
     kinds: dict[str, list[Row]] = {}
     for row in rows:

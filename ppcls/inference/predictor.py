@@ -322,6 +322,9 @@ class Predictor(Classifier):
             count = named[name]
             if count is not None and (not isinstance(count, Integral) or count < 1):
                 raise ConfigError(f"Predictor: {name} must be a positive integer, not {count!r}")
+        score = named["threshold"]
+        if not isinstance(score, (float, int, np.number)) or not 0 <= score <= 1:
+            raise ConfigError(f"Predictor: threshold must be a score, 0 to 1, not {score!r}")
         self._arguments = {**named, **options}
         folder = find_model(model, pretrained)
         self.facts: ModelFacts = read_facts(folder, labels, transforms, softmax)

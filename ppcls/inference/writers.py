@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -74,10 +75,11 @@ class _Appending:
         self._end += len(text.encode())
 
     def _take_back(self) -> None:
-        os.ftruncate(self._file.fileno(), self._end)
-        # It lies where the record that did not fit has begun, so there is room for it.
-        self._file.seek(self._end)
-        self._file.write(self.closing.encode() if self._end else b"")
+        with suppress(OSError):  # a device keeps nothing that could be taken back
+            os.ftruncate(self._file.fileno(), self._end)
+            # It lies where the record that did not fit has begun, so there is room for it.
+            self._file.seek(self._end)
+            self._file.write(self.closing.encode() if self._end else b"")
 
     def close(self) -> None:
         """Close the file."""

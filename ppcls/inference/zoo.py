@@ -74,7 +74,9 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
             export(load_config(name, overrides), onnx=onnx)
         except WeightsError as error:
             raise WeightsError(
-                f"{error}; `ppcls export {name} DIR --weights {weights} -o …` takes such settings"
+                f"{error}; `ppcls export {name} DIR --weights {weights} -o Arch.class_num=N "
+                "Infer.PostProcess.class_id_map_file=FILE` takes such settings, with the list of "
+                "your class names (or null)"
             ) from None
     return folder
 
