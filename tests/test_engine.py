@@ -377,3 +377,22 @@ def test_what_could_not_be_exported_is_said_before_it_is_trained(
 ) -> None:
     lines = check_training(load_config(config_file, [*overrides, "Global.image_shape=[3,64,64]"]))
     assert "Global.image_shape=[3,32,32] lets `ppcls export` work" in lines[-1]
+    other = "DataLoader.Eval.dataset.transform_ops.2.NormalizeImage.mean=[0, 0, 0]"
+    lines = check_training(load_config(config_file, [*overrides, other]))
+    assert "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops" in lines[-1]
+
+
+def test_a_run_of_few_updates_is_told_how_to_make_more(
+    config_file: Path, overrides: list[str], tmp_path: Path
+) -> None:
+    def said(*more: str) -> list[str]:
+        lines = check_training(load_config(config_file, [*overrides, *more]))
+        return [line for line in lines if "updates" in line]
+
+    (line,) = said("Global.epochs=5")
+    assert "20 updates in all (4 an epoch) are few" in line
+    assert "-o DataLoader.Train.sampler.batch_size=4 makes more" in line
+    assert not said("Global.epochs=25")
+    assert not said("DataLoader.Train.sampler.batch_size=4")
+    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), tmp_path / "w.npz")
+    assert not said(f"Global.pretrained_model={tmp_path / 'w.npz'}")

@@ -345,6 +345,11 @@ class Pipeline:
                 source = op(source, rng)
         return source
 
+    def gives_same(self, other: Pipeline) -> bool:
+        """Whether another list of transforms gives the same images, normalised the same."""
+        affines = zip(self.affine, other.affine, strict=True)
+        return self.image_ops == other.image_ops and all(np.array_equal(a, b) for a, b in affines)
+
     def output_shape(self, height: int, width: int) -> list[int]:
         """Return [C, H, W] of what becomes of an image of that height and width."""
         image = self(np.zeros((height, width, 3), np.uint8), np.random.default_rng(0))

@@ -50,6 +50,9 @@ from ppcls.errors import ConfigError
 
 __all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data"]
 
+# The running statistics of batch norms alone need tens of updates to be of any use.
+_FEW_UPDATES, _SMALLEST_BATCH = 100, 4
+
 
 @dataclass(frozen=True)
 class RunData:
@@ -220,7 +223,9 @@ def build_run(data: RunData) -> Run:
             f"Global.total_images is {options.total_images}; the list has {images} images, "
             "and they count"
         )
-    notes += topk_note(config) + _shape_note(config)
+    if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
+        notes += _length_note(data)
+    notes += topk_note(config) + _export_notes(config)
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = deployed_config(config), data.eval
@@ -235,18 +240,38 @@ def build_run(data: RunData) -> Run:
     )
 
 
-def _shape_note(config: Config) -> list[str]:
+def _length_note(data: RunData) -> list[str]:
+    """Say where a run from scratch is too short to come to anything."""
+    epochs, sampler = data.config.Global.epochs, data.train.sampler
+    if data.steps * epochs >= _FEW_UPDATES or sampler.batch_size <= _SMALLEST_BATCH:
+        return []
+    size = max(_SMALLEST_BATCH, sampler.batch_size * data.steps * epochs // _FEW_UPDATES)
+    return [
+        f"warning: {data.steps * epochs} updates in all ({data.steps} an epoch) are few for a "
+        f"network that knows nothing yet; -o DataLoader.Train.sampler.batch_size={size} makes more "
+        "of them, weights to start from need fewer"
+    ]
+
+
+def _export_notes(config: Config) -> list[str]:
     """Say where the trained model could not be exported, because two sections disagree."""
     if config.Infer is None:
         return []
-    shape = config.Global.image_shape
-    found = Pipeline(config.Infer.transforms).output_shape(shape[1] + 40, shape[2] + 60)
-    if found == shape:
-        return []
-    return [
-        f"warning: Infer.transforms make images {found}, and Global.image_shape is {shape}: "
-        f"Global.image_shape={str(found).replace(' ', '')} lets `ppcls export` work"
-    ]
+    shape, deployed = config.Global.image_shape, Pipeline(config.Infer.transforms)
+    found = deployed.output_shape(shape[1] + 40, shape[2] + 60)
+    notes = []
+    if found != shape:
+        notes.append(
+            f"warning: Infer.transforms make images {found}, and Global.image_shape is {shape}: "
+            f"Global.image_shape={str(found).replace(' ', '')} lets `ppcls export` work"
+        )
+    data = config.DataLoader.Eval
+    if data and not deployed.gives_same(Pipeline(data.dataset.transform_ops)):
+        notes.append(
+            "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
+            "export` refuses that, because what is exported must be what was evaluated"
+        )
+    return notes
 
 
 def deployed_model(config: Config, model: ImageClassifier) -> ImageClassifier:

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import paddle
 from filelock import FileLock, Timeout
 
@@ -209,10 +208,7 @@ def _at_size(config: Config, size: int | tuple[int, int] | None) -> Config:
 
 def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
     """Refuse to export other transforms than the model was evaluated with."""
-    same_affine = all(
-        np.array_equal(a, b) for a, b in zip(exported.affine, evaluated.affine, strict=True)
-    )
-    if exported.image_ops != evaluated.image_ops or not same_affine:
+    if not exported.gives_same(evaluated):
         raise ConfigError(
             "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
             "must be what was evaluated; make them the same"

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["annotate", "latency_scatter", "save_annotated"]
 
+_ROOM_FOR = 15
+"""How many names a picture of the usual size has room for."""
+
 _SIDE = 640
 _NARROWEST = 320
 _SIZE = 18
@@ -104,7 +107,8 @@ def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) ->
     from matplotlib.ticker import LogLocator
 
     smallest = min(row.batch_size for row in rows)
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    many = len({row.model for row in rows}) > _ROOM_FOR
+    figure = Figure(figsize=(13, 9) if many else (9, 6), layout="constrained")
     axes = figure.subplots()
     kinds: dict[str, list[Row]] = {}
     for row in rows:
