@@ -523,7 +523,7 @@ def test_class_names_of_other_data_than_the_run_are_refused(
 
 
 def test_an_architecture_with_other_classes_than_its_recipe_says_what_names_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "label_list.txt").write_text("0 cat\n1 dog\n", encoding="utf-8")
     save_weights(ppcls.create_model("SqueezeNet1_1", class_num=2), tmp_path / "mine.pdparams")
@@ -535,6 +535,9 @@ def test_an_architecture_with_other_classes_than_its_recipe_says_what_names_them
     names = f"Infer.PostProcess.class_id_map_file={tmp_path / 'label_list.txt'}"
     assert main([*command, names]) == 0
     assert read_bundle(tmp_path / "x").PostProcess.Topk.label_list == ["cat", "dog"]
+    monkeypatch.setenv("PPCLS_HOME", str(tmp_path / "home"))
+    with pytest.raises(WeightsError, match=r"Arch.class_num=N Infer.PostProcess.class_id_map_file"):
+        Predictor("SqueezeNet1_1", pretrained=tmp_path / "mine.pdparams")
 
 
 def test_the_command_exports_a_checkpoint(

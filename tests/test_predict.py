@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_whole_records(kind: str, tmp_path: Path):
 @pytest.mark.parametrize("kind", sorted(WRITERS))
 def test_a_device_without_room_is_named(kind: str, bundle: Path, colours: Path, capsys):
     assert main(["predict", str(bundle), str(colours / "red"), f"--{kind}", "/dev/full"]) == 1
-    assert "error: /dev/full: cannot write: No space left on device" in capsys.readouterr().err
+    assert "error: /dev/full: cannot write: No space left on device\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [JsonWriter, JsonLinesWriter, CsvWriter])
@@ -194,6 +194,17 @@ def test_a_predictor_pickles_as_its_configuration(bundle: Path, colours: Path):
         assert repr(again) == repr(one)
         assert repr(one).endswith("cpu, fp32, 1 thread>")
         assert list(again.predict(picture)) == list(one.predict(picture))
+
+
+def test_a_threshold_is_a_score(bundle: Path, colours: Path, capsys):
+    command = ["predict", str(bundle), str(colours / "red"), "--threshold"]
+    for ends, count in (("0", 3), ("1", 0)):
+        assert main([*command, ends, "--topk", "3"]) == 0
+        first = capsys.readouterr().out.splitlines()[0]
+        assert len(json.loads(first)["class_ids"]) == count
+    with pytest.raises(SystemExit):
+        main([*command, "1.5"])
+    assert "--threshold: expected a score, 0 to 1, not 1.5" in capsys.readouterr().err
 
 
 def test_what_a_bundle_says_itself_is_no_option(bundle: Path, colours: Path, capsys):

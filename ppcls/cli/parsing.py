@@ -28,6 +28,7 @@ __all__ = [
     "parse",
     "png_file",
     "positive",
+    "score",
     "share",
 ]
 
@@ -79,6 +80,17 @@ def share(text: str) -> float:
         value = math.nan
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0 and below 1, not {text}")
+    return value
+
+
+def score(text: str) -> float:
+    """Read a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a score, 0 to 1, not {text}")
     return value
 
 

@@ -18,7 +18,7 @@ from ppcls.cli.parsing import (
     config_of,
     png_file,
     positive,
-    share,
+    score,
 )
 from ppcls.errors import ConfigError, DataError
 
@@ -334,7 +334,7 @@ def add_commands(commands: Commands) -> None:
     predict.add_argument("--topk", type=positive, metavar="K", help="classes in an answer")
     predict.add_argument(
         "--threshold",
-        type=share,
+        type=score,
         default=0.0,
         metavar="SCORE",
         help="leave out classes with a lower score",

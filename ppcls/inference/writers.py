@@ -65,10 +65,8 @@ class _Appending:
                 data = data[self._file.write(data) :]
         except OSError as error:
             self._take_back()
-            raise RunError(
-                f"{self.path}: cannot write: {error.strerror}; the {self.count} answers before it "
-                "are in the file"
-            ) from None
+            kept = f"; the {self.count} answers before it are in the file" if self.count else ""
+            raise RunError(f"{self.path}: cannot write: {error.strerror}{kept}") from None
         except KeyboardInterrupt:
             self._take_back()
             raise
