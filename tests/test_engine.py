@@ -387,7 +387,7 @@ def test_a_run_of_few_updates_is_told_how_to_make_more(
 ) -> None:
     def said(*more: str) -> list[str]:
         lines = check_training(load_config(config_file, [*overrides, *more]))
-        return [line for line in lines if "updates" in line]
+        return [line for line in lines if " updates in all " in line]
 
     (line,) = said("Global.epochs=5")
     assert "20 updates in all (4 an epoch) are few" in line

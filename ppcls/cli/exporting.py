@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from ppcls.cli.parsing import Commands, UsageError, add_config_options, config_of
@@ -67,9 +68,19 @@ def _describe(parity: Parity) -> list[str]:
 @contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does: what was begun is removed on the way out."""
-    earlier = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    received: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        sys.exit(128 + number)
+
+    earlier = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Exception:
+        if received:  # it arrived where Paddle calls Python, and came back as another error
+            sys.exit(128 + received[0])
+        raise
     finally:
         signal.signal(signal.SIGTERM, earlier)
 
