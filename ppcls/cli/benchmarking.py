@@ -8,15 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ppcls.cli.parsing import Commands, UsageError, positive
+from ppcls.cli.parsing import Commands, UsageError, number, positive
 from ppcls.errors import ConfigError
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = number(text)
     if not 0 < value < 3600:
         raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text}")
     return value

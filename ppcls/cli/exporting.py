@@ -77,12 +77,10 @@ def _ending_on_sigterm() -> Iterator[None]:
     earlier = signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except Exception:
-        if received:  # it arrived where Paddle calls Python, and came back as another error
-            sys.exit(128 + received[0])
-        raise
     finally:
         signal.signal(signal.SIGTERM, earlier)
+        if received:  # where Paddle calls Python, it comes back as another error
+            sys.exit(128 + received[0])
 
 
 def _export(args: argparse.Namespace) -> int:

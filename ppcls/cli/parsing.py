@@ -25,6 +25,7 @@ __all__ = [
     "config_of",
     "examples_text",
     "natural",
+    "number",
     "parse",
     "png_file",
     "positive",
@@ -72,12 +73,17 @@ def png_file(text: str) -> str:
     return text
 
 
+def number(text: str) -> float:
+    """Read a number; what is none becomes not-a-number, which is within no bounds."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def share(text: str) -> float:
     """Read a number above 0 and below 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0 and below 1, not {text}")
     return value
@@ -85,10 +91,7 @@ def share(text: str) -> float:
 
 def score(text: str) -> float:
     """Read a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a score, 0 to 1, not {text}")
     return value

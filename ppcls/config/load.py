@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from ppcls.config.flat import (
     translate,
 )
 from ppcls.config.schema import Config
-from ppcls.config.source import Key, find_config, holds, read_config
+from ppcls.config.source import Key, apply_overrides, find_config, holds, read_config
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
 
-__all__ = ["anchored", "data_overrides", "dump_config", "load_config", "resolve"]
+__all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
 
 
 def load_config(
@@ -68,10 +67,11 @@ def resolve(
         ConfigError, DataError: as `load_config`.
     """
     path = find_config(source)
-    flat = is_flat(read_config(path)[0])
+    data, origins = read_config(path)
+    flat = is_flat(data)
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]
-    data, origins = read_config(path, overrides, FlatConfig if flat else Config)
+    data, origins = apply_overrides(data, origins, overrides, FlatConfig if flat else Config)
     if flat:
         data, origins = _translated(data, origins, str(path), processes)
         try:
@@ -142,20 +142,6 @@ def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
     }
     settings = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     return [flat_names(setting) for setting in settings] if flat else settings
-
-
-def anchored(config: Config) -> Config:
-    """Return a configuration whose data, class names and runs are found from any directory."""
-    data = config.model_dump(exclude_none=True)
-    places = [(data["Global"], key) for key in ("output_dir", "save_inference_dir", "vdl_dir")]
-    for part in data["DataLoader"].values():
-        places += [(part["dataset"], key) for key in ("image_root", "cls_label_path")]
-    if "Infer" in data:
-        places.append((data["Infer"]["PostProcess"], "class_id_map_file"))
-    for section, key in places:
-        if key in section:
-            section[key] = os.path.abspath(section[key])
-    return Config.model_validate(data)
 
 
 def dump_config(config: Config) -> str:

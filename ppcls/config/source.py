@@ -15,7 +15,7 @@ from ppcls.config.keys import default_list
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.options import Options
 
-__all__ = ["Key", "find_config", "holds", "read_config"]
+__all__ = ["Key", "apply_overrides", "find_config", "holds", "read_config"]
 
 Key = tuple[str | int, ...]
 """A place in a configuration: names of keys and indices of lists."""
@@ -269,7 +269,20 @@ def read_config(
     Raises:
         ConfigError: a file is missing or not YAML, or an override names no place.
     """
-    data, origins = _read_file(path)
+    return apply_overrides(*_read_file(path), overrides, root)
+
+
+def apply_overrides(
+    data: dict[str, Any],
+    origins: dict[Key, str],
+    overrides: Sequence[str],
+    root: type[Options] | None = None,
+) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return what `read_config` does of a file that is read already, whose data changes.
+
+    Raises:
+        ConfigError: an override names no place.
+    """
     for override in overrides:
         key = _apply_override(data, override, root)
         origins = {k: v for k, v in origins.items() if k[: len(key)] != key}

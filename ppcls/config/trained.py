@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ppcls.cards import list_models
-from ppcls.config.load import anchored, load_config
+from ppcls.config.load import load_config
 from ppcls.config.schema import Config
 from ppcls.config.source import find_config
 from ppcls.data.lists import LABEL_LIST
 from ppcls.errors import ConfigError
 
-__all__ = ["run_config", "run_settings", "trained_config"]
+__all__ = ["RUN_CONFIG", "run_config", "run_settings", "trained_config"]
 
-_RUN_CONFIG, _EXPORT = "config.yaml", "inference"
+RUN_CONFIG, _EXPORT = "config.yaml", "inference"
 
 
 def _yaml(path: str | Path) -> str:
@@ -44,10 +46,22 @@ def run_config(checkpoint: Path) -> Path:
         checkpoint: `output/x/HarDNet68/latest`, with or without suffix; in the layout of the flat
             dialect, where a checkpoint has a folder of its own, `…/latest/ppcls`.
     """
-    beside = checkpoint.parent / _RUN_CONFIG
+    beside = checkpoint.parent / RUN_CONFIG
     if checkpoint.stem == "ppcls" and not beside.is_file():
-        return checkpoint.parent.parent / _RUN_CONFIG
+        return checkpoint.parent.parent / RUN_CONFIG
     return beside
+
+
+def _make_absolute(data: dict[str, Any]) -> None:
+    """Let the paths of a configuration's data, class names and runs hold in any directory."""
+    places = [(data["Global"], key) for key in ("output_dir", "save_inference_dir", "vdl_dir")]
+    for part in data["DataLoader"].values():
+        places += [(part["dataset"], key) for key in ("image_root", "cls_label_path")]
+    if "Infer" in data:
+        places.append((data["Infer"]["PostProcess"], "class_id_map_file"))
+    for section, key in places:
+        if key in section:
+            section[key] = os.path.abspath(section[key])
 
 
 def run_settings(config: Config) -> Config:
@@ -56,7 +70,8 @@ def run_settings(config: Config) -> Config:
     A checkpoint to go on from and weights to begin with belong to one start: to evaluate or export
     the run with its own configuration must not mean those.
     """
-    data = anchored(config).model_dump(exclude_none=True)
+    data = config.model_dump(exclude_none=True)
+    _make_absolute(data)
     for key in ("checkpoints", "last_epoch", "pretrained_model"):
         data["Global"].pop(key, None)
     arch = data["Arch"]
@@ -114,7 +129,7 @@ def trained_config(
     config = run_config(checkpoint)
     if not config.is_file():
         raise ConfigError(
-            f"{checkpoint}: no {_RUN_CONFIG} beside it, which says what it is; name the "
+            f"{checkpoint}: no {RUN_CONFIG} beside it, which says what it is; name the "
             "configuration or the architecture, and these weights with --weights"
         )
     ours = _these_weights(checkpoint)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ppcls.config import Config, dump_config
-from ppcls.config.trained import run_settings
+from ppcls.config.trained import RUN_CONFIG, run_settings
 from ppcls.data.lists import LABEL_LIST
 from ppcls.engine.checkpoint import remove_checkpoint
 from ppcls.errors import ConfigError, RunError
@@ -138,7 +138,7 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
         RunError: the folder cannot be written.
     """
     folder, prefixes = run.path, run.prefixes()
-    names = ("config.yaml", "train.log", "metrics.jsonl")
+    names = (RUN_CONFIG, "train.log", "metrics.jsonl")
     earlier = [folder / name for name in names if (folder / name).exists()] + prefixes
     if earlier and not overwrite:
         found = earlier[0].relative_to(folder)
@@ -170,5 +170,5 @@ def describe_run(folder: Path, config: Config, labels: Sequence[str]) -> None:
         )
         infer = config.Infer.model_copy(update={"PostProcess": post})
         config = config.model_copy(update={"Infer": infer})
-    with replacing(folder / "config.yaml") as file:
+    with replacing(folder / RUN_CONFIG) as file:
         file.write_text(dump_config(run_settings(config)), encoding="utf-8")
