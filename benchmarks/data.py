@@ -27,11 +27,11 @@ import numpy as np
 import simplejpeg
 
 from ppcls.data import image
-from ppcls.data.dataset import ImageDataset
+from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import DistributedBatchSampler
-from ppcls.data.transforms import (
+from ppcls.data.samplers import DistributedBatchSampler
+from ppcls.data.transforms.pipeline import (
     CropImage,
     DecodeImage,
     Pipeline,

@@ -25,12 +25,12 @@ import simplejpeg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from ppcls.benchmark.measure import describe_machine
 from ppcls.data import image
 from ppcls.data.image import find_images
 from ppcls.devices import core_count
 from ppcls.inference.backends import open_backend
-from ppcls.inference.benchmark import describe_machine
-from ppcls.inference.model import read_facts
+from ppcls.inference.model_folder import read_facts
 from ppcls.inference.predictor import Classifier
 
 

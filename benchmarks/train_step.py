@@ -30,15 +30,15 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 
 import paddle
 
+from ppcls.checkpoints.run_folder import run_folder
 from ppcls.config import Config, load_config
 from ppcls.data.loader import Batch, Loader
-from ppcls.engine.build import Run, build_run, open_data
-from ppcls.engine.folder import run_folder
-from ppcls.engine.logs import RunLog, StepTimer
-from ppcls.engine.losses import build_loss
-from ppcls.engine.setup import Normalize
-from ppcls.engine.signals import StopRequest
-from ppcls.engine.train import Trainer
+from ppcls.losses.build import build_loss
+from ppcls.training.log import RunLog, StepTimer
+from ppcls.training.run import Run, build_run, open_data
+from ppcls.training.setup import Normalize
+from ppcls.training.signals import StopRequest
+from ppcls.training.train import Trainer
 
 SETTINGS = [
     (name, size, batch)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ppcls.config.show import json_schema
+from ppcls.config.printing import json_schema
 from ppcls.options import Options
 
 

@@ -10,31 +10,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ppcls.arch import create_model
-    from ppcls.arch.profile import profile
-    from ppcls.cards import ModelCard, list_models, model_card
+    from ppcls.compat.paddleclas import PaddleClas
     from ppcls.config import Config, load_config
-    from ppcls.engine.evaluate import evaluate
-    from ppcls.engine.train import train
     from ppcls.errors import PpclsError
-    from ppcls.exporter.export import export
+    from ppcls.evaluation.evaluate import evaluate
+    from ppcls.exporting.export import export
     from ppcls.inference.predictor import Predictor
-    from ppcls.paddleclas import PaddleClas
+    from ppcls.models.catalogue import ModelCard, list_models, model_card
+    from ppcls.models.cost import profile
+    from ppcls.models.registry import create_model
+    from ppcls.training.train import train
 
 _HOMES = {
     "Config": "ppcls.config",
-    "ModelCard": "ppcls.cards",
-    "PaddleClas": "ppcls.paddleclas",
+    "ModelCard": "ppcls.models.card",
+    "PaddleClas": "ppcls.compat.paddleclas",
     "PpclsError": "ppcls.errors",
     "Predictor": "ppcls.inference.predictor",
-    "create_model": "ppcls.arch",
-    "evaluate": "ppcls.engine.evaluate",
-    "export": "ppcls.exporter.export",
-    "list_models": "ppcls.cards",
+    "create_model": "ppcls.models.registry",
+    "evaluate": "ppcls.evaluation.evaluate",
+    "export": "ppcls.exporting.export",
+    "list_models": "ppcls.models.catalogue",
     "load_config": "ppcls.config",
-    "model_card": "ppcls.cards",
-    "profile": "ppcls.arch.profile",
-    "train": "ppcls.engine.train",
+    "model_card": "ppcls.models.catalogue",
+    "profile": "ppcls.models.cost",
+    "train": "ppcls.training.train",
 }
 
 __all__ = [

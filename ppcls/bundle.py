@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ppcls.data.transforms import (
+from ppcls.data.transforms.pipeline import (
     DecodeImage,
     NormalizeImage,
     Pipeline,

@@ -106,7 +106,7 @@ def ready(config_file: Path, overrides: list[str], tmp_path: Path) -> list[str]:
     import paddle
 
     import ppcls
-    from ppcls.arch.weights import save_weights
+    from ppcls.models.weights import save_weights
 
     paddle.seed(0)
     save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), tmp_path / "w.pdparams")

@@ -26,9 +26,9 @@ import recipes
 from paddle import nn
 
 import ppcls
-from ppcls.arch.weights import save_weights
 from ppcls.config import load_config
 from ppcls.errors import PpclsError
+from ppcls.models.weights import save_weights
 
 HEADER = ("| architecture | .json | ONNX | .pdmodel | MiB | seconds |\n|---|---|---|---|---|---|",)
 

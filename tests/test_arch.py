@@ -15,9 +15,9 @@ from conftest import ROOT
 from recipes import fill_model, probe_image
 
 import ppcls
-from ppcls.arch.layers import ImageClassifier
-from ppcls.arch.weights import save_weights
 from ppcls.errors import ConfigError
+from ppcls.models.base import ImageClassifier
+from ppcls.models.weights import save_weights
 
 FACTS = json.loads((ROOT / "tests/facts/architectures.json").read_text())
 NAMES = ppcls.list_models()

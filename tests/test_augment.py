@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ppcls.data import autoaugment
-from ppcls.data.base import Transform
-from ppcls.data.dataset import ImageDataset
+from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import RASampler
-from ppcls.data.transforms import (
+from ppcls.data.samplers import RASampler
+from ppcls.data.transforms.base import Transform
+from ppcls.data.transforms.pipeline import (
     AugMix,
     AutoAugment,
     ColorJitter,
@@ -38,6 +37,7 @@ from ppcls.data.transforms import (
     ToCHWImage,
     TransformOp,
 )
+from ppcls.data.transforms.pipeline import policies as autoaugment
 from ppcls.errors import ConfigError
 
 WHITE = np.full((48, 64, 3), 255, np.uint8)

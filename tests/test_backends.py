@@ -17,18 +17,18 @@ import yaml
 from conftest import CONFIG, ROOT
 
 import ppcls
-from ppcls.arch.weights import save_weights
 from ppcls.cli import main
-from ppcls.cli.deploying import open_predictor
+from ppcls.cli.predict_cls import open_predictor
+from ppcls.compat.inference_cls import load_deploy_config
 from ppcls.config import data_overrides, load_config
-from ppcls.config.inference_cls import load_deploy_config
 from ppcls.devices import gpu_count
 from ppcls.errors import BundleError, ConfigError, DataError, RunError, WeightsError
+from ppcls.evaluation.bundle import evaluate_predictor, held_out_images
 from ppcls.inference.backends import BACKEND_OPTIONS, BACKENDS, usable
 from ppcls.inference.backends.eager import EagerBackend
-from ppcls.inference.evaluate import evaluate_predictor, held_out_images
+from ppcls.inference.fastest import recall, remember
 from ppcls.inference.predictor import Classifier, Predictor
-from ppcls.inference.tuning import recall, remember
+from ppcls.models.weights import save_weights
 
 pytest.importorskip("paddle2onnx")
 pytest.importorskip("onnxruntime")

@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 import ppcls
-from ppcls.arch.weights import save_weights
 from ppcls.cli import main
+from ppcls.models.weights import save_weights
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,8 +56,8 @@ def test_importing_ppcls_costs_nothing_and_prediction_pulls_in_no_training_code(
         "import sys, ppcls\n"
         "print(ppcls.list_models('HarDNet39*'))\n"
         "import ppcls.inference.predictor\n"
-        "print([m for m in sys.modules if m == 'paddle' or m.startswith(('ppcls.engine', "
-        "'ppcls.arch', 'ppcls.config', 'ppcls.exporter'))])",
+        "print([m for m in sys.modules if m == 'paddle' or m.startswith(('ppcls.training', "
+        "'ppcls.models.registry', 'ppcls.config', 'ppcls.exporting'))])",
     )
     assert out.stdout.splitlines() == ["['HarDNet39_ds']", "[]"], out.stderr
 
@@ -73,7 +73,7 @@ def test_without_paddle_the_error_says_what_to_install() -> None:
     )
     for use in (
         "import ppcls; ppcls.create_model('HarDNet39_ds')",
-        "import ppcls.arch.hardnet",
+        "import ppcls.models.hardnet.network",
         "from ppcls.cli import main; sys.exit(main(['eval', '-c', 'quick_start/HarDNet39_ds']))",
     ):
         out = run("-c", code + use)

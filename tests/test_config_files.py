@@ -12,8 +12,8 @@ from conftest import ROOT
 import ppcls
 from ppcls.cli import main
 from ppcls.config import load_config
-from ppcls.config.show import diff_configs, json_schema, show_config
-from ppcls.config.source import read_config
+from ppcls.config.printing import diff_configs, json_schema, show_config
+from ppcls.config.yaml_files import read_config
 from ppcls.data.lists import read_label_names
 from ppcls.errors import ConfigError
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from ppcls.data import image
-from ppcls.data.dataset import ImageDataset
-from ppcls.data.digits import write_digits
 from ppcls.data.folders import split_folder
+from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import (
     Sample,
     class_names,
@@ -19,8 +18,9 @@ from ppcls.data.lists import (
     read_label_names,
 )
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import DistributedBatchSampler
-from ppcls.data.transforms import (
+from ppcls.data.samplers import DistributedBatchSampler
+from ppcls.data.tools.digits import write_digits
+from ppcls.data.transforms.pipeline import (
     CropImage,
     DecodeImage,
     NormalizeImage,
@@ -117,7 +117,7 @@ def test_normalisation_is_that_of_the_published_order_of_operations() -> None:
 
 def test_training_and_prediction_normalise_alike() -> None:
     paddle = pytest.importorskip("paddle")
-    from ppcls.engine.setup import Normalize
+    from ppcls.training.setup import Normalize
 
     pipeline = Pipeline([DecodeImage(), NormalizeImage()])
     batch = np.stack([noise(), noise()])

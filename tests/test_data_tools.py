@@ -16,7 +16,7 @@ from ppcls.cli import main
 from ppcls.data import image
 from ppcls.data.folders import list_folder
 from ppcls.data.lists import read_image_list, read_label_names
-from ppcls.data.prepare import prepare
+from ppcls.data.tools.shrink import prepare
 from ppcls.errors import DataError
 
 

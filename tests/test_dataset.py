@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ppcls.config.dataloader import DataLoaders, ImageFolder, ImageNetDataset, MultiLabelDataset
-from ppcls.data.dataset import ImageDataset
-from ppcls.data.doctor import quick_check
+from ppcls.data.datasets import DataLoaders, ImageFolder, ImageNetDataset, MultiLabelDataset
+from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import DistributedBatchSampler
-from ppcls.data.transforms import DecodeImage, Pipeline, RandCropImage
+from ppcls.data.samplers import DistributedBatchSampler
+from ppcls.data.tools.check import quick_check
+from ppcls.data.transforms.pipeline import DecodeImage, Pipeline, RandCropImage
 from ppcls.errors import DataError, ImageError
 
 OPS = [{"DecodeImage": {}}, {"ResizeImage": {"size": 8}}]
@@ -227,8 +227,8 @@ def test_a_run_keeps_the_classes_of_its_folder_and_says_what_it_skipped(
 ) -> None:
     pytest.importorskip("paddle")
     from ppcls.config import load_config
-    from ppcls.config.classes import label_names
-    from ppcls.engine.train import train
+    from ppcls.config.class_names import label_names
+    from ppcls.training.train import train
 
     broken = photos / "green/image 03.PNG"
     broken.write_bytes(broken.read_bytes()[:-20])
@@ -247,7 +247,7 @@ def test_different_classes_to_train_and_to_evaluate_on_are_refused(
     folder_config, photos: Path, colours: Path
 ) -> None:
     pytest.importorskip("paddle")
-    from ppcls.engine.train import train
+    from ppcls.training.train import train
 
     (photos / "red").rename(photos / "rouge")
     with pytest.raises(DataError, match="different classes, in only one of them: red, rouge"):
@@ -258,7 +258,7 @@ def test_an_evaluation_fails_at_what_it_cannot_read_or_counts_it_as_wrong(
     folder_config, photos: Path, colours: Path
 ) -> None:
     pytest.importorskip("paddle")
-    from ppcls.engine.evaluate import evaluate
+    from ppcls.evaluation.evaluate import evaluate
 
     for name in ("green/image 03.PNG", "red/image 04.PNG"):
         (photos / name).write_bytes(b"")
@@ -313,11 +313,11 @@ ENDLESS = """
 import signal, sys
 # Where the tests run in the background, children are born deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from ppcls.data.dataset import ImageDataset
+from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import DistributedBatchSampler
-from ppcls.data.transforms import DecodeImage, Pipeline, ResizeImage
+from ppcls.data.samplers import DistributedBatchSampler
+from ppcls.data.transforms.pipeline import DecodeImage, Pipeline, ResizeImage
 
 samples = [Sample(sys.argv[1], 0)] * 64
 pipeline = Pipeline([DecodeImage(), ResizeImage(size=512)])

@@ -15,7 +15,7 @@ from ppcls.data import image
 from ppcls.errors import DataError
 from ppcls.inference.inputs import find_inputs
 from ppcls.inference.predictor import Predictor
-from ppcls.plots import Tile, prediction_grid
+from ppcls.pictures.plots import Tile, prediction_grid
 
 
 def test_bad_images_are_answered_in_their_place(

@@ -11,22 +11,22 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 import ppcls
-from ppcls.arch.weights import read_weights, save_weights
 from ppcls.cli import main
 from ppcls.config import load_config
-from ppcls.config.loss import (
+from ppcls.data.tools.digits import write_digits
+from ppcls.errors import ConfigError
+from ppcls.evaluation.evaluate import evaluate
+from ppcls.losses.options import (
     DistillationCELoss,
     DistillationDistanceLoss,
     DistillationDMLLoss,
     DistillationGTCELoss,
     DistillationKLDivLoss,
 )
-from ppcls.data.digits import write_digits
-from ppcls.engine.check import check_evaluation
-from ppcls.engine.distill import build_distillation_loss
-from ppcls.engine.evaluate import evaluate
-from ppcls.engine.train import train
-from ppcls.errors import ConfigError
+from ppcls.models.weights import read_weights, save_weights
+from ppcls.training.distillation_model import build_distillation_loss
+from ppcls.training.dry_run import check_evaluation
+from ppcls.training.train import train
 
 PAIR = [["Student", "Teacher"]]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from ppcls.arch.weights import read_weights
+from ppcls.models.weights import read_weights
 
 # What does not depend on how a batch is shared out: no dropout, no mixing, frozen statistics.
 EXACT = [

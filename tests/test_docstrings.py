@@ -63,7 +63,9 @@ def raised(function: Function) -> set[str]:
 
 
 def is_registered(function: Function) -> bool:
-    return "register_model" in [ast.unparse(decorator) for decorator in function.decorator_list]
+    return "register_architecture" in [
+        ast.unparse(decorator) for decorator in function.decorator_list
+    ]
 
 
 def complaints(function: Function, class_doc: str) -> Iterator[str]:

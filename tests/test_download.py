@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import ppcls
-from ppcls.arch.download import cache_folder, fetch
-from ppcls.arch.weights import save_weights
 from ppcls.config import load_config
-from ppcls.engine.evaluate import evaluate
 from ppcls.errors import WeightsError
+from ppcls.evaluation.evaluate import evaluate
+from ppcls.models.download import cache_folder, fetch
+from ppcls.models.weights import save_weights
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 

@@ -13,21 +13,21 @@ from conftest import ROOT
 from pydantic import TypeAdapter
 
 import ppcls
-from ppcls.arch.weights import read_pickle, read_weights, save_weights
+from ppcls.checkpoints.files import checkpoint_weights, open_checkpoint, write_checkpoint
 from ppcls.config import load_config
-from ppcls.config.loss import CELoss
-from ppcls.config.optimizer import Schedule
 from ppcls.data.lists import read_label_names
-from ppcls.engine.check import check_training
-from ppcls.engine.checkpoint import checkpoint_weights, open_checkpoint, write_checkpoint
-from ppcls.engine.evaluate import evaluate
-from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import Totals, clip_topk
-from ppcls.engine.optim import learning_rate_schedule
-from ppcls.engine.profiling import ProfileOptions
-from ppcls.engine.setup import find_weights, select_device
-from ppcls.engine.train import train
 from ppcls.errors import ConfigError, RunError, Stopped, WeightsError
+from ppcls.evaluation.evaluate import evaluate
+from ppcls.losses.build import build_loss
+from ppcls.losses.options import CELoss
+from ppcls.metrics.answers import Totals, clip_topk
+from ppcls.models.weights import read_pickle, read_weights, save_weights
+from ppcls.optim.build import learning_rate_schedule
+from ppcls.optim.options import Schedule
+from ppcls.training.dry_run import check_training
+from ppcls.training.profile import ProfileOptions
+from ppcls.training.setup import find_weights, select_device
+from ppcls.training.train import train
 
 SCHEDULES = json.loads((ROOT / "tests/facts/learning_rates.json").read_text())
 

@@ -27,7 +27,7 @@ import service
 @pytest.fixture(scope="module")
 def tuned(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What fine_tune.py leaves of a folder without lists, from weights of 1000 classes."""
-    from ppcls.arch.weights import save_weights
+    from ppcls.models.weights import save_weights
 
     root = tmp_path_factory.mktemp("tuned")
     shutil.copytree(colours, root / "photos", ignore=shutil.ignore_patterns("*.txt"))

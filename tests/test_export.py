@@ -19,21 +19,21 @@ import yaml
 from filelock import FileLock
 
 import ppcls
-from ppcls.arch import registry
-from ppcls.arch.senet import SENet
-from ppcls.arch.squeezenet import SqueezeNet
-from ppcls.arch.weights import save_weights
 from ppcls.bundle import read_bundle
 from ppcls.cli import main
 from ppcls.config import load_config
-from ppcls.config.trained import trained_config
+from ppcls.config.from_checkpoint import trained_config
 from ppcls.errors import BundleError, ConfigError, MissingDependencyError, RunError, WeightsError
-from ppcls.exporter.images import resized
-from ppcls.exporter.onnx import write_onnx
-from ppcls.exporter.parity import compare, log_probabilities
+from ppcls.exporting.images import resized
+from ppcls.exporting.onnx import write_onnx
+from ppcls.exporting.proof import compare, log_probabilities
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.inference.predictor import Predictor
+from ppcls.models import registry
+from ppcls.models.senet.network import SENet
+from ppcls.models.squeezenet.network import SqueezeNet
+from ppcls.models.weights import save_weights
 
 # One of each family. AlexNet's pooling converts to ONNX where its last map is 6 x 6 already.
 FAMILIES = {
@@ -163,7 +163,7 @@ def test_squeeze_and_excitation_can_be_traced_into_the_older_format(tmp_path: Pa
     """Which F.sigmoid cannot. Paddle makes that format where a flag is set before its import."""
     code = """
 import sys, paddle
-from ppcls.arch.senet import SqueezeExcitation
+from ppcls.models.senet.network import SqueezeExcitation
 spec = paddle.static.InputSpec([None, 32, 4, 4], "float32")
 graph = paddle.jit.to_static(SqueezeExcitation(32), input_spec=[spec], full_graph=True)
 paddle.jit.save(graph, sys.argv[1])
@@ -246,7 +246,7 @@ def test_export_again_replaces_and_a_failure_replaces_nothing(
     before = {p.name: p.read_bytes() for p in bundle.iterdir()}
     with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], and Infer.transforms"):
         ppcls.export(load_config(config_file, [*ready, "Global.image_shape=[3, 64, 64]"]))
-    monkeypatch.setattr("ppcls.exporter.parity.TOLERANCE", 0.0)
+    monkeypatch.setattr("ppcls.exporting.proof.TOLERANCE", 0.0)
     with pytest.raises(RunError, match="so nothing is exported: largest difference"):
         ppcls.export(load_config(config_file, ready))
     assert {p.name: p.read_bytes() for p in bundle.iterdir()} == before

@@ -10,16 +10,16 @@ import paddle
 import pytest
 from conftest import ROOT
 
-from ppcls.arch.weights import read_weights
 from ppcls.cli import main
 from ppcls.config import data_overrides, dump_config, load_config
-from ppcls.config.show import show_config
-from ppcls.engine.check import check_training
-from ppcls.engine.evaluate import evaluate
-from ppcls.engine.optim import build_optimizer
-from ppcls.engine.setup import build_model
-from ppcls.engine.train import train
+from ppcls.config.printing import show_config
 from ppcls.errors import ConfigError, WeightsError
+from ppcls.evaluation.evaluate import evaluate
+from ppcls.models.weights import read_weights
+from ppcls.optim.build import build_optimizer
+from ppcls.training.dry_run import check_training
+from ppcls.training.setup import build_model
+from ppcls.training.train import train
 
 FLAT = """\
 mode: 'train'

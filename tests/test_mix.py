@@ -7,7 +7,7 @@ import paddle
 import pytest
 from pydantic import ValidationError
 
-from ppcls.data.mix import CutmixOperator, MixupOperator, OpSampler
+from ppcls.data.transforms.mix import CutmixOperator, MixupOperator, OpSampler
 
 
 @pytest.mark.parametrize("mix", [MixupOperator(alpha=0.2), CutmixOperator(alpha=1.0)])

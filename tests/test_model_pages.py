@@ -87,9 +87,9 @@ def first_day(
 
     The weights are random: they lie where a download would have put them.
     """
-    from ppcls.arch import create_model
-    from ppcls.arch.download import cache_path
-    from ppcls.arch.weights import save_weights
+    from ppcls.models.download import cache_path
+    from ppcls.models.registry import create_model
+    from ppcls.models.weights import save_weights
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PPCLS_HOME", str(tmp_path / "home"))

@@ -19,13 +19,13 @@ from sklearn.metrics import (
 
 from ppcls.cli import main
 from ppcls.config import load_config
-from ppcls.config.loss import MultiLabelLoss
-from ppcls.config.metric import AccuracyScore, HammingDistance, MultiLabelMAP
-from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import LabelSets, Totals
-from ppcls.engine.multilabel import average_precision, label_rows, label_set_means, micro_means
-from ppcls.engine.train import train
 from ppcls.errors import ConfigError
+from ppcls.losses.build import build_loss
+from ppcls.losses.options import MultiLabelLoss
+from ppcls.metrics.answers import LabelSets, Totals
+from ppcls.metrics.multi_label import average_precision, label_rows, label_set_means, micro_means
+from ppcls.metrics.options import AccuracyScore, HammingDistance, MultiLabelMAP
+from ppcls.training.train import train
 
 
 @pytest.fixture(scope="module")

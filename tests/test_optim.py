@@ -12,13 +12,13 @@ from paddle.optimizer import lr as published
 from pydantic import TypeAdapter
 
 from ppcls.config import dump_config, load_config
-from ppcls.config.loss import CELoss, FocalLoss
-from ppcls.config.optimizer import OptimizerOptions, Schedule
-from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import Totals
-from ppcls.engine.optim import build_optimizer, fit_to_batch, learning_rate_schedule
-from ppcls.engine.train import train
 from ppcls.errors import ConfigError, WeightsError
+from ppcls.losses.build import build_loss
+from ppcls.losses.options import CELoss, FocalLoss
+from ppcls.metrics.answers import Totals
+from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
+from ppcls.optim.options import OptimizerOptions, Schedule
+from ppcls.training.train import train
 
 EPOCHS, STEPS = 12, 7
 

@@ -20,7 +20,6 @@ import pytest
 from conftest import CONFIG
 
 import ppcls
-from ppcls.arch.weights import save_weights
 from ppcls.bundle import read_bundle
 from ppcls.cli import main
 from ppcls.config import data_overrides, load_config
@@ -29,6 +28,7 @@ from ppcls.inference.inputs import find_inputs
 from ppcls.inference.predictor import Predictor
 from ppcls.inference.results import Result
 from ppcls.inference.writers import WRITERS, CsvWriter, JsonLinesWriter, JsonWriter, Writer
+from ppcls.models.weights import save_weights
 
 NAMES = ["bleu pâle", "green", "red"]
 

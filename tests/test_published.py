@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ppcls.config import load_config
-from ppcls.config.show import diff_configs
+from ppcls.config.printing import diff_configs
 
 LONG: dict[str, Any] = {"epochs": 200, "lr": {"name": "Cosine", "learning_rate": 0.1}, "mix": True}
 SQUEEZE: dict[str, Any] = {"lr": {"name": "Cosine", "learning_rate": 0.02}, "batch": 128}

@@ -19,21 +19,21 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import precision_recall_fscore_support
 
 import ppcls
-from ppcls.arch.weights import save_weights
 from ppcls.cli import main
 from ppcls.config import load_config
-from ppcls.config.loss import CELoss
-from ppcls.engine.losses import build_loss
-from ppcls.engine.metrics import AnswerLog, Answers
-from ppcls.engine.report import class_table
-from ppcls.engine.single_label import (
+from ppcls.evaluation.report import class_table
+from ppcls.losses.build import build_loss
+from ppcls.losses.options import CELoss
+from ppcls.metrics.answers import AnswerLog, Answers
+from ppcls.metrics.single_label import (
     calibrate,
     class_rows,
     confused_pairs,
     confusion_matrix,
     macro_means,
 )
-from ppcls.plots import confusion_picture
+from ppcls.models.weights import save_weights
+from ppcls.pictures.plots import confusion_picture
 
 
 def collect(logits: np.ndarray, labels: np.ndarray, size: int) -> tuple[float, Answers]:

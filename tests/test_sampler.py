@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ppcls.config import load_config
-from ppcls.config.dataloader import DataLoaders
-from ppcls.data.dataset import ImageDataset
+from ppcls.data.datasets import DataLoaders
+from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
-from ppcls.data.sampler import (
+from ppcls.data.samplers import (
     BatchSampler,
     DistributedBatchSampler,
     DistributedEvalSampler,
@@ -21,7 +21,7 @@ from ppcls.data.sampler import (
     WeightedRandomSampler,
     balanced_weights,
 )
-from ppcls.data.transforms import DecodeImage, Pipeline, RandCropImage
+from ppcls.data.transforms.pipeline import DecodeImage, Pipeline, RandCropImage
 from ppcls.errors import ConfigError
 
 LABELS = [label for label in range(12) for _ in range(label + 1)]  # 78 samples
@@ -229,7 +229,7 @@ def test_an_evaluation_leaves_nothing_out(config_file, overrides) -> None:
 )
 def test_sections_make_their_samplers(config_file, overrides, section, kind) -> None:
     pytest.importorskip("paddle")
-    from ppcls.engine.setup import build_loader
+    from ppcls.training.setup import build_loader
 
     config = load_config(config_file, [*overrides, f"DataLoader.Train.sampler={section}"])
     loaders: DataLoaders = config.DataLoader
@@ -248,7 +248,7 @@ def test_sections_make_their_samplers(config_file, overrides, section, kind) -> 
 
 def test_weights_that_do_not_fit_the_labels_are_named(config_file, overrides) -> None:
     pytest.importorskip("paddle")
-    from ppcls.engine.setup import build_loader
+    from ppcls.training.setup import build_loader
 
     section = "{name: WeightedRandomSampler, batch_size: 4, class_weights: [1, 2]}"
     config = load_config(config_file, [*overrides, f"DataLoader.Train.sampler={section}"])
@@ -260,8 +260,8 @@ def test_weights_that_do_not_fit_the_labels_are_named(config_file, overrides) ->
 
 def test_samples_of_several_classes_have_no_class_to_draw_by() -> None:
     pytest.importorskip("paddle")
-    from ppcls.config.sampler import WeightedRandomSampler as Options
-    from ppcls.engine.sampling import build_sampler
+    from ppcls.data.sampler_options import WeightedRandomSampler as Options
+    from ppcls.data.sampling import build_sampler
 
     options = Options(name="WeightedRandomSampler", batch_size=2)
     with pytest.raises(ConfigError, match="WeightedRandomSampler needs samples of one class each"):

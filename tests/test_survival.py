@@ -17,16 +17,16 @@ import pytest
 from conftest import ROOT
 
 import ppcls
-from ppcls.arch.weights import read_pickle, read_weights
+from ppcls.checkpoints.files import newest_checkpoint, open_checkpoint, write_checkpoint
+from ppcls.checkpoints.run_folder import locked
 from ppcls.config import load_config
-from ppcls.engine.checkpoint import newest_checkpoint, open_checkpoint, write_checkpoint
-from ppcls.engine.evaluate import evaluate
-from ppcls.engine.folder import locked
-from ppcls.engine.precision import Precision
-from ppcls.engine.setup import find_weights
-from ppcls.engine.state import TrainState
-from ppcls.engine.train import train
 from ppcls.errors import ConfigError, DataError, RunError, WeightsError
+from ppcls.evaluation.evaluate import evaluate
+from ppcls.models.weights import read_pickle, read_weights
+from ppcls.training.precision import Precision
+from ppcls.training.setup import find_weights
+from ppcls.training.state import TrainState
+from ppcls.training.train import train
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from ppcls.engine.folder import locked
+from ppcls.checkpoints.run_folder import locked
 with locked(Path(sys.argv[1])):
     if os.fork() == 0:
         time.sleep(60)

@@ -12,10 +12,10 @@ from conftest import ROOT
 from recipes import fill_model, training_batch
 
 import ppcls
-from ppcls.config.loss import CELoss
-from ppcls.config.optimizer import Constant, Momentum, Regularizer
-from ppcls.engine.losses import build_loss
-from ppcls.engine.optim import build_optimizer
+from ppcls.losses.build import build_loss
+from ppcls.losses.options import CELoss
+from ppcls.optim.build import build_optimizer
+from ppcls.optim.options import Constant, Momentum, Regularizer
 
 FACTS = json.loads((ROOT / "tests/facts/training.json").read_text())
 INITIALISED = (

@@ -11,14 +11,14 @@ import paddle
 import pytest
 
 import ppcls
-from ppcls.arch.weights import read_pickle, read_weights
 from ppcls.config import load_config
 from ppcls.config.schema import AMPOptions
-from ppcls.engine.evaluate import evaluate
-from ppcls.engine.precision import Precision, auto_cast_arguments, scaler_arguments
-from ppcls.engine.prepare import checkpoint_gradients, freeze, set_training, statistics
-from ppcls.engine.train import TrainResult, train
 from ppcls.errors import ConfigError, RunError
+from ppcls.evaluation.evaluate import evaluate
+from ppcls.models.weights import read_pickle, read_weights
+from ppcls.training.freeze import checkpoint_gradients, freeze, set_training, statistics
+from ppcls.training.precision import Precision, auto_cast_arguments, scaler_arguments
+from ppcls.training.train import TrainResult, train
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_deployed(
 
 
 def test_an_average_follows_its_formula() -> None:
-    from ppcls.engine.ema import WeightAverage
+    from ppcls.training.ema import WeightAverage
 
     model = paddle.nn.Sequential(paddle.nn.Linear(2, 2), paddle.nn.BatchNorm1D(2))
     average = WeightAverage(model, 0.9)

@@ -14,16 +14,16 @@ import paddle
 import pytest
 
 import ppcls
-from ppcls.arch.weights import (
+from ppcls.cli import main
+from ppcls.errors import RunError, WeightsError
+from ppcls.files import replacing
+from ppcls.models.weights import (
     load_weights,
     read_pickle,
     read_weights,
     save_weights,
     write_weights,
 )
-from ppcls.cli import main
-from ppcls.errors import RunError, WeightsError
-from ppcls.files import replacing
 
 
 def small(class_num: int = 4):
@@ -230,7 +230,7 @@ def test_published_weights_are_asked_for_by_name_or_url(
         asked.append(url)
         raise WeightsError("offline")
 
-    monkeypatch.setattr("ppcls.arch.weights.fetch", fetch)
+    monkeypatch.setattr("ppcls.models.weights.fetch", fetch)
     for name, pretrained in (
         ("HarDNet39_ds", True),
         ("HRNet_W18_C", True),

@@ -8,6 +8,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ppcls.cli.deploying import main
+from ppcls.cli.predict_cls import main
 
 sys.exit(main())

@@ -12,8 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ppcls import __version__
-from ppcls.cli import benchmarking, configs, data, exporting, models, predicting, training
-from ppcls.cli.parsing import Commands, UsageError, examples_text, parse
+from ppcls.cli import benchmark as benchmarking
+from ppcls.cli import config as configs
+from ppcls.cli import data, models
+from ppcls.cli import export as exporting
+from ppcls.cli import predict as predicting
+from ppcls.cli import train as training
+from ppcls.cli.options import Commands, UsageError, examples_text, parse
 from ppcls.errors import PpclsError, Stopped
 
 __all__ = ["main", "run"]
@@ -74,7 +79,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     except PpclsError as error:
         text = str(error)
         if getattr(args, "flat", False):
-            from ppcls.config.flat import flat_names
+            from ppcls.config.paddleclas20 import flat_names
 
             text = flat_names(text)
         if isinstance(error, UsageError):

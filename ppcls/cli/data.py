@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ppcls.cli.parsing import (
+from ppcls.cli.options import (
     Commands,
     add_override_option,
     config_of,
@@ -27,7 +27,7 @@ _DATA_HELP = "for a configuration: a folder that `ppcls data split` prepared"
 
 
 def _data_digits(args: argparse.Namespace) -> int:
-    from ppcls.data.digits import write_digits
+    from ppcls.data.tools.digits import write_digits
 
     print_lists(args.folder, write_digits(args.folder, overwrite=args.overwrite))
     return 0
@@ -51,7 +51,7 @@ def _data_list(args: argparse.Namespace) -> int:
 
 
 def _data_check(args: argparse.Namespace) -> int:
-    from ppcls.cli.checking import run_check
+    from ppcls.cli.data_check import run_check
 
     return run_check(args)
 
@@ -59,7 +59,7 @@ def _data_check(args: argparse.Namespace) -> int:
 def _data_prepare(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ppcls.data.prepare import prepare
+    from ppcls.data.tools.shrink import prepare
 
     def progress(blocks: Iterable) -> Iterator:
         with tqdm(unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
@@ -77,7 +77,7 @@ def _data_prepare(args: argparse.Namespace) -> int:
 
 
 def _data_show(args: argparse.Namespace) -> int:
-    from ppcls.samples import show_samples
+    from ppcls.pictures.samples import show_samples
 
     show_samples(config_of(args), args.out, count=args.count, epoch=args.epoch, epochs=args.epochs)
     print(f"{args.out}: images as training sees them, from epoch {args.epoch} on")

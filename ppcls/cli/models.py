@@ -7,13 +7,13 @@ import json
 import sys
 from pathlib import Path
 
-from ppcls.cli.parsing import Commands, UsageError
+from ppcls.cli.options import Commands, UsageError
 from ppcls.errors import ConfigError
 
 
 def _list(args: argparse.Namespace) -> int:
-    from ppcls.cards import list_models, model_card
-    from ppcls.cards.show import table
+    from ppcls.models.card_text import table
+    from ppcls.models.catalogue import list_models, model_card
 
     # A word without wildcards is a part of the name: `ppcls list hardnet` finds what is meant.
     pattern = args.pattern if set(args.pattern) & set("*?[") else f"*{args.pattern}*"
@@ -29,8 +29,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from ppcls.cards import model_card
-    from ppcls.cards.show import describe
+    from ppcls.models.card_text import describe
+    from ppcls.models.catalogue import model_card
 
     card = model_card(args.name)
     print(json.dumps(card.to_dict(), indent=2) if args.json else describe(card))
@@ -38,7 +38,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from ppcls.arch.weights import FORMATS, read_weights, write_weights
+    from ppcls.models.weights import FORMATS, read_weights, write_weights
 
     if Path(args.target).suffix not in FORMATS:
         raise UsageError(f"OUT ends in {', '.join(FORMATS)}, and {args.target} does not")

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ppcls.config.explain import explain
-from ppcls.config.flat import (
+from ppcls.config.messages import explain
+from ppcls.config.paddleclas20 import (
     FlatConfig,
     flat_names,
     indivisible,
@@ -20,7 +20,7 @@ from ppcls.config.flat import (
     translate,
 )
 from ppcls.config.schema import Config
-from ppcls.config.source import Key, apply_overrides, find_config, holds, read_config
+from ppcls.config.yaml_files import Key, apply_overrides, find_config, holds, read_config
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
 

@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from ppcls.cards import list_models, model_card
-from ppcls.config.dataloader import DataLoaders, check_pipeline, refuse_random
-from ppcls.config.loss import (
+from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
+from ppcls.data.transforms.pipeline import TransformOp
+from ppcls.errors import did_you_mean
+from ppcls.losses.options import (
     DistillationGTCELoss,
     DistillationLoss,
     LossOptions,
     MultiLabelLoss,
 )
-from ppcls.config.metric import DistillationTopkAcc, LabelSetMetric, MetricOptions
-from ppcls.config.optimizer import OptimizerOptions, ReduceOnPlateau
-from ppcls.config.types import Count, PathText, Share
-from ppcls.data.transforms import TransformOp
-from ppcls.errors import did_you_mean
+from ppcls.metrics.options import DistillationTopkAcc, LabelSetMetric, MetricOptions
+from ppcls.models.catalogue import list_models, model_card
+from ppcls.optim.options import OptimizerOptions, ReduceOnPlateau
+from ppcls.option_types import Count, PathText, Share
 from ppcls.options import Options
 
 __all__ = ["Config"]

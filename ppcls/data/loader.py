@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ppcls.data.dataset import ImageDataset
-from ppcls.data.sampler import BatchSampler, Draw
+from ppcls.data.image_dataset import ImageDataset
+from ppcls.data.samplers import BatchSampler, Draw
 from ppcls.errors import DataError, ImageError
 
 __all__ = ["Batch", "Loader", "Unreadable"]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ppcls.data import image as image_reader
-from ppcls.data.transforms import Pipeline
+from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import core_count
 from ppcls.errors import ConfigError, DataError, ImageError, RunError, refuse_unknown
 from ppcls.inference.backends import (
@@ -28,8 +28,8 @@ from ppcls.inference.backends import (
     open_backend,
 )
 from ppcls.inference.inputs import is_url, sources_of
-from ppcls.inference.model import ModelFacts, find_model, read_facts
-from ppcls.inference.readahead import Prepared, ReadAhead, prepare
+from ppcls.inference.model_folder import ModelFacts, find_model, read_facts
+from ppcls.inference.prefetch import Prepared, ReadAhead, prepare
 from ppcls.inference.results import Result, Timing, best_classes, softmax
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.openvino import OpenVINOBackend
 from ppcls.inference.backends.paddle import PaddleBackend, PaddleOpenVINOBackend
 from ppcls.inference.backends.tensorrt import TensorRTBackend
-from ppcls.inference.tuning import recall
+from ppcls.inference.fastest import recall
 
 __all__ = [
     "BACKENDS",

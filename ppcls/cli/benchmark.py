@@ -1,0 +1,154 @@
+"""`ppcls benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ppcls.cli.options import Commands, UsageError, number, positive
+from ppcls.errors import ConfigError
+
+
+def _seconds(text: str) -> float:
+    value = number(text)
+    if not 0 < value < 3600:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text}")
+    return value
+
+
+def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
+    """Return folders of bundles; architectures are exported with untrained weights, for now."""
+    from ppcls.bundle import ONNX_FILE
+    from ppcls.errors import did_you_mean
+    from ppcls.inference.backends import BACKENDS
+    from ppcls.models.catalogue import list_models
+
+    # To write the ONNX file takes longer than to measure, for some.
+    needs_onnx = not backends or any(ONNX_FILE in BACKENDS[b].capability().reads for b in backends)
+    folders = []
+    for model in models:
+        if Path(model).is_dir():
+            folders.append(Path(model))
+            continue
+        if model not in list_models():
+            hint = did_you_mean(model, list_models())
+            raise ConfigError(f"{model}: no such folder, and no architecture of that name{hint}")
+        from ppcls.exporting.by_name import export_untrained
+
+        print(f"exporting {model}", file=sys.stderr)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="ppcls-"))) / model
+        folders.append(export_untrained(model, folder, onnx=needs_onnx))
+    return folders
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    from ppcls.benchmark.measure import Measured, Row, Wanted, fastest, measure
+    from ppcls.inference.backends import BACKENDS, usable
+    from ppcls.inference.fastest import remember
+
+    for name in args.backends or ():
+        if name not in BACKENDS:
+            from ppcls.errors import did_you_mean
+
+            hint = did_you_mean(name, BACKENDS)
+            raise ConfigError(f"no such backend: {name!r}{hint}; known: {', '.join(BACKENDS)}")
+    if args.tune and not all(Path(model).is_dir() for model in args.models):
+        raise UsageError("--tune is for exported models: what is found is kept by their content")
+    found = Measured([], [])
+    with ExitStack() as stack:
+        for folder in _bundles(args.models, args.backends, stack):
+            wanted = Wanted(
+                args.backends or list(usable(folder)),
+                args.precision,
+                sorted(set(args.batch_sizes)),
+                args.device,
+                args.threads,
+                args.seconds,
+            )
+            rows = []
+            for one in measure([folder], wanted):
+                if isinstance(one, Row):
+                    rows.append(one)
+                    print(
+                        f"{one.model}  {one.backend} {one.device} {one.precision}  batch "
+                        f"{one.batch_size}  median {one.median_ms:.2f} ms  p95 {one.p95_ms:.2f} ms",
+                        file=sys.stderr,
+                    )
+                else:
+                    if one not in found.left_out:
+                        found.left_out.append(one)
+                    print(f"not measured: {one}", file=sys.stderr)
+            found.rows.extend(rows)
+            if args.tune:
+                for (device, precision), backend in fastest(rows).items():
+                    path = remember(folder, device, precision, backend)
+                    print(f"{folder}: {backend} for {precision} on {device}, kept in {path}")
+    if not found.rows:
+        print("nothing could be measured", file=sys.stderr)
+        return 1
+    if args.json:
+        print(found.json(), end="")
+    elif not args.tune:
+        print(found.markdown(), end="")
+    if args.output:
+        for path in found.write(Path(args.output)):
+            print(f"written  {path}", file=sys.stderr)
+    return 0
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    benchmark = commands.add(
+        "benchmark",
+        _benchmark,
+        "measure how long networks take on this machine",
+        """
+        ppcls benchmark HarDNet39_ds HRNet_W18_C --output benchmark
+        ppcls benchmark output/digits/inference --backends paddle onnxruntime --batch-sizes 1 32
+        ppcls benchmark output/digits/inference --tune
+        """,
+    )
+    benchmark.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="an exported model, or the name of an architecture, measured with untrained weights",
+    )
+    benchmark.add_argument(
+        "--backends",
+        nargs="+",
+        metavar="NAME",
+        help="as `ppcls backends` lists them (default: all that can run the model here)",
+    )
+    benchmark.add_argument(
+        "--batch-sizes", nargs="+", type=positive, default=[1, 4, 8], metavar="N"
+    )
+    benchmark.add_argument(
+        "--precision", nargs="+", choices=("fp32", "fp16", "bf16"), default=["fp32"]
+    )
+    benchmark.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    benchmark.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
+    )
+    benchmark.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=2.0,
+        metavar="S",
+        help="how long each is measured after a warm-up (default: 2; at least ten runs)",
+    )
+    benchmark.add_argument(
+        "--output",
+        metavar="DIR",
+        help="write benchmark.md, .csv and .json, and latency against FLOPs and parameters as "
+        "pictures",
+    )
+    benchmark.add_argument("--json", action="store_true", help="print a JSON object")
+    benchmark.add_argument(
+        "--tune",
+        action="store_true",
+        help="note the fastest backend in the user's cache: `--backend auto` takes it from then on",
+    )

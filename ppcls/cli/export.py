@@ -1,0 +1,182 @@
+"""`ppcls export`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ppcls.cli.options import Commands, UsageError, add_config_options, config_of
+
+if TYPE_CHECKING:
+    from ppcls.bundle import Parity
+    from ppcls.config import Config
+
+
+def input_size(text: str) -> tuple[int, int]:
+    """Read `SIDE` or `HEIGHTxWIDTH`, in pixels."""
+    sizes = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    height, width = (int(side) for side in (sizes[1], sizes[2] or sizes[1])) if sizes else (0, 0)
+    if not (0 < height <= 16384 and 0 < width <= 16384):
+        raise argparse.ArgumentTypeError(f"expected SIDE or HEIGHTxWIDTH in pixels, not {text}")
+    return height, width
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """Return the configuration that the two forms of the command line describe."""
+    if args.source is None:
+        if args.config is None:
+            raise UsageError("`ppcls export` needs a checkpoint, a configuration or a name")
+        if args.weights is not None:
+            raise UsageError("--weights goes with a source; -c takes -o Global.pretrained_model=…")
+        return config_of(args)
+    if args.config is not None:
+        raise UsageError(f"both {args.source} and -c {args.config} are there; leave out one")
+    from ppcls.config import data_overrides
+    from ppcls.config.from_checkpoint import trained_config
+
+    overrides = [f"Global.save_inference_dir={json.dumps(args.folder)}"] if args.folder else []
+    if args.data:
+        overrides += data_overrides(args.data)
+    overrides += [override for group in args.override for override in group]
+    return trained_config(
+        args.source, overrides, weights=args.weights, allow_random=args.allow_random
+    )
+
+
+def _describe(parity: Parity) -> list[str]:
+    if not parity.verified:
+        return ["unverified: not compared with the model (--no-check)"]
+    what = [f"{parity.images} images of {parity.source}"] if parity.images else []
+    what.append(f"{parity.random_images} random images")
+    lines = [f"the same best class and logits as the model on {' and '.join(what)}:"]
+    for check in parity.checks:
+        found = max(check.max_difference or 0.0, check.max_difference_random)
+        lines.append(
+            f"  {check.file}, run by {check.engine}: largest difference {found:.1e} standard "
+            f"deviations of the logits (allowed {parity.tolerance:.0e})"
+        )
+    return lines
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: what was begun is removed on the way out."""
+    received: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        sys.exit(128 + number)
+
+    earlier = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+        if received:  # where Paddle calls Python, it comes back as another error
+            sys.exit(128 + received[0])
+
+
+def _export(args: argparse.Namespace) -> int:
+    config = _config(args)
+    from ppcls.exporting.export import export
+
+    with _ending_on_sigterm():
+        result = export(
+            config,
+            allow_random=args.allow_random,
+            file_format=args.format,
+            input_size=args.input_size,
+            softmax=args.softmax,
+            features=args.features,
+            uint8_input=args.uint8_input,
+            onnx=args.onnx,
+            check=not args.no_check,
+        )
+    if args.json:
+        record = {"folder": str(result.folder), "parity": result.spec.parity.model_dump()}
+        print(json.dumps(record | {"files": result.spec.files}, indent=2, ensure_ascii=False))
+        return 0
+    print(f"exported to {result.folder}")
+    print("\n".join(_describe(result.spec.parity)))
+    return 0
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    export = commands.add(
+        "export",
+        _export,
+        "make an inference model of trained weights, and prove it equal",
+        """
+        ppcls export output/digits/HarDNet39_ds/best_model output/digits/inference
+        ppcls export DenseNet121 densenet --onnx             published ImageNet weights
+        ppcls export HRNet_W18_C hrnet --weights mine.pdparams \\
+            -o Arch.class_num=10 Infer.PostProcess.class_id_map_file=label_list.txt
+        ppcls export -c output/digits/HarDNet39_ds/config.yaml \\
+            -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model \\
+            -o Global.save_inference_dir=output/digits/inference
+        """,
+    )
+    export.add_argument(
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="a checkpoint of a run, such as output/x/HarDNet68/best_model; a configuration; or "
+        "the name of an architecture",
+    )
+    export.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="where to (default: `inference` beside the checkpoint of a run; otherwise "
+        "Global.save_inference_dir)",
+    )
+    add_config_options(export, weights=True, data=True, required=False)
+    export.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="a file of weights, a URL or the name of a published variant, instead of those that "
+        "SOURCE names",
+    )
+    export.add_argument(
+        "--format",
+        choices=("json", "pdmodel"),
+        default="json",
+        help="of Paddle's graph; pdmodel is the older one, for OpenVINO inside Paddle, Paddle Lite "
+        "and older versions",
+    )
+    export.add_argument(
+        "--onnx", action="store_true", help="write inference.onnx too (pip install 'ppcls[onnx]')"
+    )
+    export.add_argument(
+        "--softmax", action="store_true", help="answer with probabilities instead of logits"
+    )
+    export.add_argument(
+        "--features",
+        action="store_true",
+        help="give the pooled last feature map as a second output",
+    )
+    export.add_argument(
+        "--input-size",
+        type=input_size,
+        metavar="SIDE|HxW",
+        help="take images of another size; the transforms are scaled with it",
+    )
+    export.add_argument(
+        "--uint8-input",
+        action="store_true",
+        help="take pixels, uint8 NHWC, and normalise them in the graph",
+    )
+    export.add_argument(
+        "--no-check",
+        action="store_true",
+        help="do not compare with the model, and mark the bundle as unverified",
+    )
+    export.add_argument("--json", action="store_true", help="print the result as JSON")

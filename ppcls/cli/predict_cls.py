@@ -1,0 +1,122 @@
+"""`deploy/python/predict_cls.py`: the published deployment script, over the same predictor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppcls.cli import run
+from ppcls.cli.options import add_override_option
+from ppcls.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from ppcls.compat.inference_cls import DeployConfig
+    from ppcls.inference.predictor import Predictor
+
+__all__ = ["main", "open_predictor"]
+
+
+def open_predictor(config: DeployConfig) -> Predictor:
+    """Return the predictor that a deployment configuration describes.
+
+    Raises:
+        ConfigError: no model is named, or something that its bundle says is said again.
+        RunError: a GPU is asked for, and there is none.
+        PpclsError: as `Predictor`.
+    """
+    from ppcls.bundle import SPEC_FILE
+    from ppcls.devices import gpu_count
+    from ppcls.inference.predictor import Predictor
+
+    options, after = config.Global, config.PostProcess
+    if options.inference_model_dir is None:
+        raise ConfigError("no model: -o Global.inference_model_dir=FOLDER")
+    folder = Path(options.inference_model_dir)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"Global.inference_model_dir: {folder}: no such folder; `ppcls export` writes one"
+        )
+    if options.use_gpu and not gpu_count():
+        raise RunError(
+            "Global.use_gpu is true, and the installed PaddlePaddle finds no GPU; use "
+            "-o Global.use_gpu=false, or install a paddlepaddle-gpu that fits the driver"
+        )
+    transforms = config.PreProcess.transform_ops if config.PreProcess else None
+    labels = after.class_id_map_file if after else None
+    is_ours = (folder / SPEC_FILE).is_file()
+    if not is_ours and not (transforms and labels):
+        raise ConfigError(
+            f"{folder}: no {SPEC_FILE}, so of another tool: PreProcess.transform_ops and "
+            "PostProcess.class_id_map_file must say how it is used"
+        )
+    if is_ours and (transforms or labels):
+        print(
+            f"not used: transforms and class names of the configuration; {SPEC_FILE} says those "
+            "that the model was evaluated with",
+            file=sys.stderr,
+        )
+        transforms = labels = None
+    return Predictor(
+        folder,
+        topk=after.topk if after else None,
+        labels=labels,
+        transforms=transforms,
+        **options.predictor_options(),
+    )
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from ppcls.compat.inference_cls import load_deploy_config
+    from ppcls.inference.inputs import find_inputs
+
+    config = load_deploy_config(args.config, [o for group in args.override for o in group])
+    if config.Global.infer_imgs is None:
+        raise ConfigError("no images: -o Global.infer_imgs=FILE_OR_FOLDER")
+    inputs = find_inputs([config.Global.infer_imgs])
+    count = failed = 0
+    preprocessing = computing = 0.0
+    with open_predictor(config) as predictor:
+        print(f"backend  {predictor.description}", file=sys.stderr)
+        start = time.perf_counter()
+        for result in predictor.predict([one.path for one in inputs], timing=True):
+            name = Path(result.source).name
+            count += 1
+            if result.error is not None:
+                failed += 1
+                print(f"{name}:\terror: {result.error}")
+                continue
+            if result.timing:
+                preprocessing += result.timing.preprocess_ms
+                computing += result.timing.compute_ms / result.timing.batch_size
+            scores = ", ".join(f"{score:.2f}" for score in result.scores)
+            print(
+                f"{name}:\tclass id(s): {result.class_ids}, score(s): [{scores}], "
+                f"label_name(s): {result.label_names}"
+            )
+        seconds = time.perf_counter() - start
+    if config.Global.enable_benchmark:
+        done = max(1, count - failed)
+        print(
+            f"{count} images in {seconds:.2f} s, {count / seconds:.1f} a second; each "
+            f"{preprocessing / done:.2f} ms of preprocessing and {computing / done:.2f} ms of "
+            f"computing, at the same time, in batches of {config.Global.batch_size}",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script and return its exit status."""
+    parser = argparse.ArgumentParser(
+        description="Predict with an exported model, in the keys that PaddleClas has published.",
+        epilog="example: python deploy/python/predict_cls.py -c deploy/configs/inference_cls.yaml "
+        "-o Global.infer_imgs=photos -o Global.inference_model_dir=output/inference",
+    )
+    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="YAML file")
+    add_override_option(parser)
+    parser.set_defaults(run=_predict)
+    return run(parser, argv)

@@ -1,0 +1,1 @@
+"""Interfaces of PaddleClas, over ppcls."""

@@ -1,0 +1,124 @@
+"""The configuration of `deploy/python/predict_cls.py`, in the published keys; and transform lists.
+
+An exported model says its own transforms and class names: `PreProcess` and
+`PostProcess.class_id_map_file` are for models that another tool has exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from ppcls.config.messages import explain
+from ppcls.config.schema import Topk
+from ppcls.config.yaml_files import find_config, read_config
+from ppcls.data.transforms.pipeline import TransformOp
+from ppcls.errors import ConfigError
+from ppcls.option_types import Count, PathText
+from ppcls.options import Options
+
+__all__ = ["DeployConfig", "load_deploy_config", "read_transforms"]
+
+
+class DeployGlobal(Options):
+    """What to predict with what.
+
+    Attributes:
+        infer_imgs: image, folder, pattern or `.txt` list.
+        inference_model_dir: the exported model.
+        batch_size: images at once.
+        use_gpu: on a GPU.
+        enable_mkldnn: with oneDNN on a CPU; without takes about three times as long.
+        cpu_num_threads: threads of the CPU; None is all cores.
+        use_fp16: in half precision, on a GPU.
+        use_tensorrt: with TensorRT, on a GPU.
+        ir_optim: always: Paddle ignores the other.
+        gpu_mem: MiB of the GPU's memory to take at once; None is Paddle's own choice.
+        enable_benchmark: print how long it took.
+        enable_profile: never: the published tool does not use it either.
+    """
+
+    infer_imgs: PathText | None = None
+    inference_model_dir: PathText | None = None
+    batch_size: Count = 1
+    use_gpu: bool = False
+    enable_mkldnn: bool = True
+    cpu_num_threads: Count | None = None
+    use_fp16: bool = False
+    use_tensorrt: bool = False
+    ir_optim: Literal[True] = True
+    gpu_mem: Count | None = None
+    enable_benchmark: bool = False
+    enable_profile: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _on_what(self) -> DeployGlobal:
+        for key in ("use_fp16", "use_tensorrt"):
+            if getattr(self, key) and not self.use_gpu:
+                raise ValueError(f"{key} is for a GPU, and use_gpu is false")
+        return self
+
+    def predictor_options(self) -> dict[str, Any]:
+        """Return the arguments of `Predictor` that these options come to."""
+        chosen: dict[str, Any] = {
+            "backend": "tensorrt" if self.use_tensorrt else "paddle",
+            "device": "gpu" if self.use_gpu else "cpu",
+            "precision": "fp16" if self.use_fp16 else "fp32",
+            "threads": None if self.use_gpu else self.cpu_num_threads,
+            "batch_size": self.batch_size,
+        }
+        if self.use_gpu and not self.use_tensorrt and self.gpu_mem is not None:
+            chosen["gpu_memory_mb"] = self.gpu_mem
+        if not self.use_gpu and not self.enable_mkldnn:
+            chosen["onednn"] = False
+        return chosen
+
+
+class DeployTransforms(Options):
+    transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
+
+
+class DeployConfig(Options):
+    """The whole of `inference_cls.yaml`."""
+
+    Global: DeployGlobal = DeployGlobal()
+    PreProcess: DeployTransforms | None = None
+    PostProcess: Topk | None = None
+
+
+def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> DeployConfig:
+    """Read a deployment configuration.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a key or value that the schema does not allow; every
+            problem has a line of its own, as in `load_config`.
+    """
+    path = Path(source).expanduser()
+    if not path.is_file():
+        path = find_config(source)
+    data, origins = read_config(path, overrides, DeployConfig)
+    try:
+        return DeployConfig.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, data, origins, str(path), DeployConfig) from None
+
+
+def read_transforms(path: Path) -> list[Any]:
+    """Return the transforms of a YAML file: its `PreProcess.transform_ops`, or `transform_ops`.
+
+    Raises:
+        ConfigError: no such file, not YAML, or not a list of transforms.
+    """
+    data, origins = read_config(path)
+    section = data.get("PreProcess", data)
+    if not isinstance(section, dict) or "transform_ops" not in section:
+        raise ConfigError(f"{path}: expected PreProcess.transform_ops, a list of transforms")
+    found = {"PreProcess": {"transform_ops": section["transform_ops"]}}
+    try:
+        config = DeployConfig.model_validate(found)
+    except ValidationError as error:
+        raise explain(error, found, origins, str(path), DeployConfig) from None
+    return list(config.PreProcess.transform_ops) if config.PreProcess else []

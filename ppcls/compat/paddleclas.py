@@ -1,0 +1,95 @@
+"""The class that `from paddleclas import PaddleClas` has given, over the predictor of ppcls.
+
+Its arguments and the dictionaries that it answers with are those of PaddleClas's Python package.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ppcls.compat.inference_cls import DeployGlobal
+from ppcls.errors import ConfigError, did_you_mean
+from ppcls.inference.predictor import Predictor
+
+__all__ = ["PaddleClas"]
+
+
+class PaddleClas:
+    """Predicts with a published or an exported model.
+
+    Args:
+        model_name: an architecture, as `ppcls list` prints it; its published weights are fetched
+            and exported once.
+        inference_model_dir: an exported model, in its place.
+        topk: number of classes in an answer.
+        class_id_map_file: other class names, `label name` on each line.
+        options: `batch_size use_gpu enable_mkldnn cpu_num_threads use_fp16 use_tensorrt ir_optim
+            gpu_mem`, as in `deploy/configs/inference_cls.yaml`.
+
+    Raises:
+        ConfigError: not exactly one model, an unknown option or a wrong value.
+        PpclsError: as `ppcls.Predictor`.
+    """
+
+    def __init__(
+        self,
+        model_name: str | None = None,
+        inference_model_dir: str | Path | None = None,
+        *,
+        topk: int = 5,
+        class_id_map_file: str | Path | None = None,
+        **options: Any,
+    ):
+        if (model_name is None) == (inference_model_dir is None):
+            raise ConfigError("PaddleClas: give either model_name or inference_model_dir")
+        known = set(DeployGlobal.model_fields) - {"infer_imgs", "inference_model_dir"}
+        for name in options:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise ConfigError(f"PaddleClas: unknown argument {name!r}{hint}")
+        try:
+            chosen = DeployGlobal(**options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"PaddleClas: {where + ': ' if where else ''}{message}") from None
+        model = inference_model_dir if model_name is None else model_name
+        self._batch_size = chosen.batch_size
+        self._predictor = Predictor(
+            model if model is not None else "",
+            pretrained=model_name is not None,
+            topk=topk,
+            labels=class_id_map_file,
+            allow_url=True,
+            **chosen.predictor_options(),
+        )
+
+    def predict(self, input_data: Any, print_pred: bool = False) -> Iterator[list[dict[str, Any]]]:
+        """Yield the answers, one list for each `batch_size` images.
+
+        Args:
+            input_data: a path, URL, folder, or RGB array (H, W, 3); or what else
+                `ppcls.Predictor.predict` takes.
+            print_pred: print each answer, too.
+
+        Returns:
+            Dictionaries with `class_ids scores label_names filename`, scores rounded to five
+            digits; of an image that cannot be read they are empty, and `error` says why.
+        """
+        results = self._predictor.predict(input_data)
+        while batch := list(itertools.islice(results, self._batch_size)):
+            answers = []
+            for result in batch:
+                record = result.to_dict()
+                keys = ["class_ids", "scores", "label_names", "filename"]
+                keys += ["error"] if result.error is not None else []
+                answers.append({key: record[key] for key in keys})
+                if print_pred:
+                    print(answers[-1])
+            yield answers

@@ -1,0 +1,480 @@
+"""The flat dialect of PaddleClas 2.0, typed, and its translation into the sectioned schema.
+
+Its keys are those of that time: `ARCHITECTURE`, `LEARNING_RATE`, `OPTIMIZER`, `TRAIN`, `VALID` and
+scalars beside them. Batch sizes are over all cards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from ppcls.data.datasets import check_pipeline, refuse_random
+from ppcls.data.transforms.mix import MixOp
+from ppcls.data.transforms.pipeline import TransformOp
+from ppcls.errors import did_you_mean
+from ppcls.models.catalogue import list_models
+from ppcls.option_types import Count, Factor, NotNegative, PathText, Rate, Share
+from ppcls.options import Options
+
+__all__ = [
+    "FLAT_SECTIONS",
+    "FLAT_TO_SECTIONED",
+    "FlatConfig",
+    "dotted_names",
+    "flat_names",
+    "indivisible",
+    "is_flat",
+    "sectioned_origins",
+    "translate",
+]
+
+Key = tuple[str | int, ...]
+
+
+class ArchitectureParams(Options):
+    """Arguments of the model's constructor."""
+
+    dropout: Share | None = None
+
+
+_DISTILLS = "_distill_"
+
+
+class Architecture(Options):
+    """Which model; of a distillation `TEACHER_distill_STUDENT`."""
+
+    name: str
+    params: ArchitectureParams = ArchitectureParams()
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        for model in name.split(_DISTILLS, 1):
+            if model not in list_models():
+                raise ValueError(f"no such architecture{did_you_mean(model, list_models())}")
+        return name
+
+
+class PiecewiseParams(Options):
+    """`lr`, times `gamma` at each of the `decay_epochs`."""
+
+    lr: Rate = 0.1
+    decay_epochs: Annotated[list[Count], Field(min_length=1)]
+    gamma: Factor = 0.1
+
+
+class CosineParams(Options):
+    """From `lr` to nothing along half a cosine."""
+
+    lr: Rate = 0.1
+
+
+class CosineWarmupParams(Options):
+    """A linear rise to `lr` for `warmup_epoch` epochs, then half a cosine."""
+
+    lr: Rate = 0.1
+    warmup_epoch: Annotated[int, Field(ge=0)] = 5
+
+
+class LinearParams(Options):
+    """From `lr` to `end_lr` in a straight line over the whole run."""
+
+    lr: Rate = 0.1
+    end_lr: NotNegative = 0.0
+
+
+class PiecewiseRate(Options):
+    """`function: Piecewise`."""
+
+    function: Literal["Piecewise"]
+    params: PiecewiseParams
+
+
+class CosineRate(Options):
+    """`function: Cosine`."""
+
+    function: Literal["Cosine"]
+    params: CosineParams = CosineParams()
+
+
+class CosineWarmupRate(Options):
+    """`function: CosineWarmup`."""
+
+    function: Literal["CosineWarmup"]
+    params: CosineWarmupParams = CosineWarmupParams()
+
+
+class LinearRate(Options):
+    """`function: Linear`."""
+
+    function: Literal["Linear"]
+    params: LinearParams = LinearParams()
+
+
+LearningRate = Annotated[
+    PiecewiseRate | CosineRate | CosineWarmupRate | LinearRate, Field(discriminator="function")
+]
+
+
+class OptimizerParams(Options):
+    """Arguments of the optimizer; which of them it takes is checked by the sectioned schema."""
+
+    momentum: Share | None = None
+    rho: Share | None = None
+    epsilon: Rate | None = None
+    beta1: Share | None = None
+    beta2: Share | None = None
+
+
+class RegularizerOptions(Options):
+    """A penalty on the weights w: `factor * |w|` (L1) or `factor / 2 * w²` (L2)."""
+
+    function: Literal["L1", "L2"]
+    factor: NotNegative
+
+
+class FlatOptimizer(Options):
+    """The optimizer and its weight decay."""
+
+    function: Literal["SGD", "Momentum", "RMSProp", "RmsProp", "Adam", "AdamW"] = "Momentum"
+    params: OptimizerParams = OptimizerParams()
+    regularizer: RegularizerOptions | None = None
+
+
+class Reader(Options):
+    """What TRAIN and VALID have: a list of images, and what is done to each.
+
+    `batch_size` is over all cards.
+    """
+
+    batch_size: Count
+    num_workers: Annotated[int, Field(ge=0)] = 4
+    file_list: PathText
+    data_dir: PathText
+    delimiter: Annotated[str, Field(min_length=1)] = " "
+    shuffle_seed: Annotated[int, Field(ge=0)] = 0
+    transforms: Annotated[list[TransformOp], Field(min_length=1)]
+
+    _pipeline = field_validator("transforms")(check_pipeline)
+
+
+class TrainReader(Reader):
+    """The images to train on.
+
+    `shuffle_seed` is the seed of the whole run, and `mix` happens where `use_mix` is true.
+    """
+
+    mix: list[MixOp] = []
+
+
+class ValidReader(Reader):
+    """The images to evaluate on, every one once: `shuffle_seed` changes nothing."""
+
+    @field_validator("transforms")
+    @classmethod
+    def _draws_nothing(cls, ops: list) -> list:
+        refuse_random(ops, "VALID")
+        return ops
+
+
+def _smoothing(epsilon: float) -> float:
+    if -1 < epsilon < 0:
+        raise ValueError(f"expected a share from 0 to below 1, or -1 for none, not {epsilon:g}")
+    return epsilon
+
+
+class FlatConfig(Options):
+    """A whole configuration in the flat dialect.
+
+    With `use_distillation`, the student learns to answer as the teacher does, whose weights are
+    `pretrained_model` (by default those published); the labels of the training
+    images are not looked at.
+
+    `mode` is there for the reader: the command decides. `last_epoch` is the last finished epoch of
+    `checkpoints`, counted from 0. `label_list` names the classes, for exported models.
+    """
+
+    mode: Literal["train", "valid"] = "train"
+    ARCHITECTURE: Architecture
+    pretrained_model: PathText | None = None
+    load_static_weights: bool = False
+    model_save_dir: PathText = "./output/"
+    checkpoints: PathText | None = None
+    last_epoch: Annotated[int, Field(ge=-1)] = -1
+    classes_num: Count = 1000
+    total_images: Count | None = None
+    save_interval: Count = 1
+    validate_: Annotated[bool, Field(alias="validate")] = True
+    valid_interval: Count = 1
+    epochs: Count = 120
+    topk: Count = 5
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
+    use_mix: bool = False
+    ls_epsilon: Annotated[float, Field(ge=-1, lt=1), AfterValidator(_smoothing)] = 0.0
+    use_distillation: bool = False
+    LEARNING_RATE: LearningRate | None = None
+    OPTIMIZER: FlatOptimizer = FlatOptimizer()
+    TRAIN: TrainReader | None = None
+    VALID: ValidReader | None = None
+    print_interval: Count = 10
+    vdl_dir: PathText | None = None
+    use_gpu: bool | None = None
+    label_list: PathText | None = None
+
+    @field_validator("pretrained_model", "checkpoints", "vdl_dir", mode="before")
+    @classmethod
+    def _empty_is_none(cls, path: Any) -> Any:
+        return None if path == "" else path
+
+    @field_validator("load_static_weights")
+    @classmethod
+    def _dynamic_weights(cls, static: bool) -> bool:
+        if static:
+            raise ValueError(
+                "weights of static graphs (a folder with a file for each parameter) are not read; "
+                "name a .pdparams file in pretrained_model and set load_static_weights: False"
+            )
+        return static
+
+    @model_validator(mode="after")
+    def _mixes_with_something(self) -> FlatConfig:
+        if self.use_mix and self.TRAIN and not self.TRAIN.mix:
+            raise ValueError("use_mix: True needs TRAIN.mix, such as [MixupOperator: {alpha: 0.2}]")
+        if self.use_distillation != (_DISTILLS in self.ARCHITECTURE.name):
+            raise ValueError(
+                "use_distillation: True goes with ARCHITECTURE.name: TEACHER_distill_STUDENT, such "
+                "as HarDNet85_distill_HarDNet39_ds"
+            )
+        if self.last_epoch >= 0 and not self.checkpoints:
+            raise ValueError("last_epoch goes with checkpoints, which is not set")
+        return self
+
+
+FLAT_SECTIONS = ("ARCHITECTURE", "LEARNING_RATE", "OPTIMIZER", "TRAIN", "VALID")
+"""A file with one of these is in the flat dialect."""
+
+
+def is_flat(data: Mapping[str, Any]) -> bool:
+    """Whether a file is in the flat dialect: it has one of that dialect's own sections."""
+    return any(name in data for name in FLAT_SECTIONS)
+
+
+_READER = {
+    "file_list": ("dataset", "cls_label_path"),
+    "data_dir": ("dataset", "image_root"),
+    "delimiter": ("dataset", "delimiter"),
+    "transforms": ("dataset", "transform_ops"),
+    "mix": ("dataset", "batch_transform_ops"),
+    "batch_size": ("sampler", "batch_size"),
+    "num_workers": ("loader", "num_workers"),
+}
+
+FLAT_TO_SECTIONED: dict[Key, Key] = {
+    ("ARCHITECTURE", "name"): ("Arch", "name"),
+    ("ARCHITECTURE", "params", "dropout"): ("Arch", "dropout"),
+    ("classes_num",): ("Arch", "class_num"),
+    ("use_gpu",): ("Global", "device"),
+    ("TRAIN", "shuffle_seed"): ("Global", "seed"),
+    ("model_save_dir",): ("Global", "output_dir"),
+    ("checkpoints",): ("Global", "checkpoints"),
+    ("last_epoch",): ("Global", "last_epoch"),
+    ("pretrained_model",): ("Global", "pretrained_model"),
+    ("epochs",): ("Global", "epochs"),
+    ("validate",): ("Global", "eval_during_train"),
+    ("valid_interval",): ("Global", "eval_interval"),
+    ("save_interval",): ("Global", "save_interval"),
+    ("print_interval",): ("Global", "print_batch_step"),
+    ("vdl_dir",): ("Global", "vdl_dir"),
+    ("image_shape",): ("Global", "image_shape"),
+    ("total_images",): ("Global", "total_images"),
+    ("topk",): ("Metric", "Eval"),
+    ("ls_epsilon",): ("Loss", "Train"),
+    ("LEARNING_RATE",): ("Optimizer", "lr"),
+    ("LEARNING_RATE", "function"): ("Optimizer", "lr", "name"),
+    ("LEARNING_RATE", "params", "lr"): ("Optimizer", "lr", "learning_rate"),
+    ("LEARNING_RATE", "params", "decay_epochs"): ("Optimizer", "lr", "decay_epochs"),
+    ("LEARNING_RATE", "params", "warmup_epoch"): ("Optimizer", "lr", "warmup_epoch"),
+    ("LEARNING_RATE", "params", "end_lr"): ("Optimizer", "lr", "end_lr"),
+    ("OPTIMIZER",): ("Optimizer",),
+    ("OPTIMIZER", "function"): ("Optimizer", "name"),
+    **{("OPTIMIZER", "params", name): ("Optimizer", name) for name in OptimizerParams.model_fields},
+    ("OPTIMIZER", "regularizer"): ("Optimizer", "regularizer"),
+    ("OPTIMIZER", "regularizer", "function"): ("Optimizer", "regularizer", "name"),
+    ("OPTIMIZER", "regularizer", "factor"): ("Optimizer", "regularizer", "coeff"),
+    ("label_list",): ("Infer", "PostProcess", "class_id_map_file"),
+    ("TRAIN",): ("DataLoader", "Train"),
+    ("VALID",): ("DataLoader", "Eval"),
+    **{
+        (reader, name): ("DataLoader", section, *place)
+        for reader, section in (("TRAIN", "Train"), ("VALID", "Eval"))
+        for name, place in _READER.items()
+    },
+}
+"""Where a key of the flat dialect lives in the sectioned one."""
+
+
+def dotted_names() -> dict[str, str]:
+    """Return the names of sectioned keys by those of the flat ones."""
+    return {".".join(map(str, k)): ".".join(map(str, v)) for k, v in FLAT_TO_SECTIONED.items()}
+
+
+def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
+    """Return where the values of a translation came from, given where the flat ones did."""
+    found: dict[Key, str] = {}
+    for key, at in origins.items():
+        for end in range(len(key), 0, -1):
+            if key[:end] in FLAT_TO_SECTIONED:
+                found[FLAT_TO_SECTIONED[key[:end]] + key[end:]] = at
+                break
+    return found
+
+
+_DEVICES = {"Global.device is gpu": "use_gpu is True", "Global.device=cpu": "use_gpu=False"}
+
+
+def flat_names(message: str) -> str:
+    """Replace the names of sectioned keys in a message by those of the flat dialect."""
+    names = {sectioned: flat for flat, sectioned in dotted_names().items()}
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = "|".join(re.escape(name) for name in longest_first)
+    for was, becomes in _DEVICES.items():
+        message = message.replace(was, becomes)
+    return re.sub(rf"(?<![\w.])({pattern})(?!\w)", lambda match: names[match[0]], message)
+
+
+def _learning_rate(rate: Any) -> dict[str, Any]:
+    params = rate.params
+    common = {"learning_rate": params.lr}
+    if isinstance(rate, PiecewiseRate):
+        values = [params.lr * params.gamma**i for i in range(len(params.decay_epochs) + 1)]
+        return {"name": "Piecewise", "decay_epochs": params.decay_epochs, "values": values}
+    if isinstance(rate, CosineWarmupRate):
+        return {"name": "Cosine", "warmup_epoch": params.warmup_epoch} | common
+    if isinstance(rate, LinearRate):
+        return {"name": "Linear", "end_lr": params.end_lr} | common
+    return {"name": "Cosine"} | common
+
+
+def _optimizer(flat: FlatConfig) -> dict[str, Any] | None:
+    if flat.LEARNING_RATE is None:
+        return None
+    options = flat.OPTIMIZER
+    section: dict[str, Any] = {
+        # The tables of that time spell it in one way and the code in another.
+        "name": "RMSProp" if options.function == "RmsProp" else options.function,
+        "lr": _learning_rate(flat.LEARNING_RATE),
+        **options.params.model_dump(exclude_none=True),
+    }
+    if options.regularizer:
+        section["regularizer"] = {
+            "name": options.regularizer.function,
+            "coeff": options.regularizer.factor,
+        }
+    return section
+
+
+def _loader(reader: Reader, mix: list[Any], processes: int, training: bool) -> dict[str, Any]:
+    return {
+        "dataset": {
+            "image_root": reader.data_dir,
+            "cls_label_path": reader.file_list,
+            "delimiter": reader.delimiter,
+            "transform_ops": [op.model_dump(exclude_unset=True) for op in reader.transforms],
+            "batch_transform_ops": [op.model_dump(exclude_unset=True) for op in mix],
+        },
+        "sampler": {
+            "batch_size": reader.batch_size // processes,
+            "shuffle": training,
+            "drop_last": training,
+        },
+        "loader": {"num_workers": reader.num_workers},
+    }
+
+
+def _distillation(flat: FlatConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the sections Arch and Loss of a distillation."""
+    teacher, student = flat.ARCHITECTURE.name.split(_DISTILLS, 1)
+    arch = {
+        "name": "DistillationModel",
+        "class_num": flat.classes_num,
+        "models": [
+            {"Teacher": {"name": teacher, "pretrained": flat.pretrained_model or True}},
+            {"Student": {"name": student}},
+        ],
+        "freeze_params_list": [True, False],
+        "infer_model_name": "Student",
+    }
+    pair = {"weight": 1.0, "model_name_pairs": [["Student", "Teacher"]]}
+    return arch, {"Train": [{"DistillationDMLLoss": pair}], "Eval": [{"CELoss": {"weight": 1.0}}]}
+
+
+def indivisible(flat: FlatConfig, processes: int) -> Iterator[tuple[Key, str]]:
+    """Yield the batch sizes, over all cards, that cannot be shared evenly, and what to do."""
+    for name, reader in (("TRAIN", flat.TRAIN), ("VALID", flat.VALID)):
+        if reader and reader.batch_size % processes:
+            lower = reader.batch_size // processes * processes
+            near = f"{lower} or {lower + processes}" if lower else f"{processes}"
+            yield (
+                (name, "batch_size"),
+                f"{reader.batch_size} images over all cards cannot be shared evenly by {processes} "
+                f"processes; use {near}",
+            )
+
+
+def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
+    """Return the sections that mean what a flat configuration means.
+
+    Args:
+        flat: a checked configuration in the flat dialect.
+        processes: how many share a batch; each of the batch sizes must be a multiple.
+    """
+    mix = flat.TRAIN.mix if flat.TRAIN and flat.use_mix else []
+    topk = {"TopkAcc": {"topk": sorted({1, flat.topk})}}
+    loss = {"CELoss": {"weight": 1.0, "epsilon": max(0.0, flat.ls_epsilon)}}
+    data: dict[str, Any] = {
+        "Global": {
+            "device": {None: "auto", True: "gpu", False: "cpu"}[flat.use_gpu],
+            "seed": flat.TRAIN.shuffle_seed if flat.TRAIN else 0,
+            "output_dir": flat.model_save_dir,
+            "checkpoints": flat.checkpoints,
+            "last_epoch": flat.last_epoch if flat.last_epoch >= 0 else None,
+            "pretrained_model": flat.pretrained_model,
+            "epochs": flat.epochs,
+            "eval_during_train": flat.validate_,
+            "eval_interval": flat.valid_interval,
+            "save_interval": flat.save_interval,
+            "print_batch_step": flat.print_interval,
+            "use_visualdl": flat.vdl_dir is not None,
+            "vdl_dir": flat.vdl_dir,
+            "image_shape": flat.image_shape,
+            "total_images": flat.total_images,
+            "log_format": "flat",
+            "checkpoint_layout": "flat",
+        },
+        "Arch": {"name": flat.ARCHITECTURE.name, "class_num": flat.classes_num},
+        "Loss": {"Train": [loss], "Eval": [{"CELoss": {"weight": 1.0}}]},
+        # Mixed images have no one class that an answer could hit.
+        "Metric": {"Train": [] if mix else [topk], "Eval": [topk]},
+        "DataLoader": {},
+    }
+    if flat.use_distillation:
+        data["Global"]["pretrained_model"] = None
+        data["Arch"], data["Loss"] = _distillation(flat)
+    elif flat.ARCHITECTURE.params.dropout is not None:
+        data["Arch"]["dropout"] = flat.ARCHITECTURE.params.dropout
+    optimizer = _optimizer(flat)
+    if optimizer:
+        data["Optimizer"] = optimizer
+    if flat.TRAIN:
+        data["DataLoader"]["Train"] = _loader(flat.TRAIN, mix, processes, training=True)
+    if flat.VALID:
+        data["DataLoader"]["Eval"] = _loader(flat.VALID, [], processes, training=False)
+        data["Infer"] = {
+            "transforms": [op.model_dump(exclude_unset=True) for op in flat.VALID.transforms],
+            "PostProcess": {"topk": flat.topk, "class_id_map_file": flat.label_list},
+        }
+    return data

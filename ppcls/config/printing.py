@@ -1,0 +1,111 @@
+"""A configuration printed: as YAML with where each value came from, and two compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.json_schema import models_json_schema
+
+from ppcls.config.load import resolve
+from ppcls.config.paddleclas20 import FLAT_SECTIONS, FlatConfig
+from ppcls.config.schema import Config
+from ppcls.config.yaml_files import Key, holds
+
+__all__ = ["diff_configs", "json_schema", "show_config"]
+
+
+def _scalar(value: Any) -> str:
+    text = yaml.safe_dump(
+        value, default_flow_style=True, width=float("inf"), allow_unicode=True
+    ).rstrip()
+    return text.removesuffix("\n...").removesuffix("...").rstrip()
+
+
+def _is_leaf(value: Any) -> bool:
+    if isinstance(value, list):
+        return not any(isinstance(entry, (dict, list)) for entry in value)
+    return not isinstance(value, dict) or not value
+
+
+def _lines(
+    value: Any, key: Key, origin: Callable[[Key], str], indent: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the YAML lines of a value, and where each came from ("" where that says nothing)."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for part, inner in items:
+        lead = f"{indent}- " if isinstance(value, list) else f"{indent}{part}:"
+        place = (*key, part)
+        if _is_leaf(inner):
+            gap = "" if isinstance(value, list) else " "
+            yield f"{lead}{gap}{_scalar(inner)}", origin(place)
+        elif isinstance(value, list):
+            inside = list(_lines(inner, place, origin, indent + "  "))
+            (first, at), *others = inside
+            yield lead + first[len(indent) + 2 :], at
+            yield from others
+        else:
+            yield lead, ""
+            yield from _lines(inner, place, origin, indent + "  ")
+
+
+def show_config(source: str | Path, overrides: list[str], folder: str | Path | None = None) -> str:
+    """Return a resolved configuration as YAML; a comment says where each value came from.
+
+    Arguments and errors are those of `load_config`; `folder` is its `data`.
+    """
+    config, data, origins = resolve(source, overrides, folder)
+
+    def origin(key: Key) -> str:
+        places = [key[:n] for n in range(len(key), 0, -1) if key[:n] in origins]
+        return origins[places[0]] if places and holds(data, key) else "default"
+
+    lines = list(_lines(config.model_dump(exclude_none=True), (), origin, ""))
+    here = f"{Path.cwd()}/"
+    width = min(60, max(len(text) for text, _ in lines))
+    return "\n".join(
+        f"{text:{width}}  # {at.replace(here, '')}" if at else text for text, at in lines
+    )
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if _is_leaf(value):
+        yield key, _scalar(value)
+        return
+    for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _flat(inner, f"{key}.{part}" if key else str(part))
+
+
+def diff_configs(first: Config, second: Config) -> list[str]:
+    """Return a line for each value that differs: `key: first -> second`; `-` is no value."""
+    ours, theirs = (dict(_flat(c.model_dump(exclude_none=True))) for c in (first, second))
+    keys = [*ours, *(key for key in theirs if key not in ours)]
+    return [
+        f"{key}: {ours.get(key, '-')} -> {theirs.get(key, '-')}"
+        for key in keys
+        if ours.get(key) != theirs.get(key)
+    ]
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of both dialects, for editors."""
+    refs, shared = models_json_schema([(Config, "validation"), (FlatConfig, "validation")])
+    definitions = shared["$defs"]
+    for model in (Config, FlatConfig):
+        schema = definitions[model.__name__]
+        # A file may leave to its bases what it does not say itself.
+        schema["properties"]["_base_"] = {"type": ["string", "array"], "items": {"type": "string"}}
+        del schema["required"]
+    return json.dumps(
+        {
+            "title": "ppcls configuration",
+            "if": {"anyOf": [{"required": [name]} for name in FLAT_SECTIONS]},
+            "then": refs[FlatConfig, "validation"],
+            "else": refs[Config, "validation"],
+            "$defs": definitions,
+        },
+        indent=2,
+    )

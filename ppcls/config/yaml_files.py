@@ -1,0 +1,292 @@
+"""YAML files, what they inherit, and `-o` overrides: plain data, and where each value came from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import ppcls
+from ppcls.config.schema_keys import default_list
+from ppcls.errors import ConfigError, did_you_mean
+from ppcls.options import Options
+
+__all__ = ["Key", "apply_overrides", "find_config", "holds", "read_config"]
+
+Key = tuple[str | int, ...]
+"""A place in a configuration: names of keys and indices of lists."""
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Plain data only, with YAML 1.2's numbers and booleans: `1e-4` is a number, `no` a string."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, r) for tag, r in resolvers if not tag.endswith((":float", ":bool"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+.0123456789"),
+)
+
+
+def _unshared(data: Any) -> Any:
+    """Copy plain data so that what an alias repeats can be changed in one place alone."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_unshared(value) for value in data]
+    return data
+
+
+def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]]:
+    """Return the data of a YAML text, and where each of its keys is.
+
+    Args:
+        text: the YAML.
+        at: turns a line number into the words that locate it for the user.
+
+    Raises:
+        ConfigError: not YAML, or a key is there twice in one map.
+    """
+    origins: dict[Key, str] = {}
+
+    def note_origins(node: yaml.Node, key: Key) -> None:
+        if isinstance(node, yaml.MappingNode):
+            names = set()
+            for name, value in node.value:
+                where = at(name.start_mark.line + 1)
+                if name.value in names and name.value != "<<":
+                    raise ConfigError(f"{where}: the key {name.value!r} is there twice")
+                names.add(name.value)
+                origins[(*key, name.value)] = where
+                note_origins(value, (*key, name.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for i, value in enumerate(node.value):
+                origins[(*key, i)] = at(value.start_mark.line + 1)
+                note_origins(value, (*key, i))
+
+    try:
+        loader = _YamlLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, origins
+        data = _unshared(loader.construct_document(node))
+        note_origins(node, ())
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{at(line)}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{at(1)}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{at(1)}: nested too deeply, or an alias contains itself") from None
+    return data, origins
+
+
+def _shipped() -> dict[str, Path]:
+    """Return the configurations that ppcls ships, by their path without suffix."""
+    package = Path(ppcls.__file__).parent
+    # An installed package carries them inside; a checkout has them beside the package.
+    root = next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
+    return {
+        file.relative_to(root).with_suffix("").as_posix(): file
+        for file in sorted(root.rglob("*.yaml"))
+        if "_base_" not in file.parts
+    }
+
+
+def find_config(source: str | Path) -> Path:
+    """Return the file that `-c` names: a path, or a path under the configs that ppcls ships.
+
+    Raises:
+        ConfigError: there is no such file; the message has the closest name.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    try:
+        return _find_shipped(source)
+    except ConfigError:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder; expected a YAML file") from None
+        raise
+
+
+def _find_shipped(source: str | Path) -> Path:
+    # The published commands say ppcls/configs/… and ./configs/…, seen from a repository's root.
+    name = re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
+    shipped = _shipped()
+    if name in shipped:
+        return shipped[name]
+    # A bare name is that of an ImageNet recipe.
+    for full, file in shipped.items():
+        if full.startswith("ImageNet/") and full.rpartition("/")[2] == name:
+            return file
+    known = [*shipped, *(full.rpartition("/")[2] for full in shipped)]
+    folded = [full for full in shipped if full.rpartition("/")[2] == name]
+    hint = (
+        did_you_mean(folded[0] if folded else name, known)
+        or "; shipped ones are in configs/, such as HarDNet68"
+    )
+    raise ConfigError(f"no such config file: {source}{hint}")
+
+
+def _read_file(
+    path: Path, children: tuple[Path, ...] = ()
+) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return the data of a file on top of what its `_base_` files hold, and where each is from.
+
+    Maps are merged key by key; anything else, lists too, is replaced. `_delete_: true` in a map
+    replaces the inherited one.
+    """
+    if path.resolve() in children:
+        raise ConfigError(f"{children[-1]}: _base_ comes back to {path}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: the config file is not UTF-8 (byte {error.start})") from None
+    data, origins = _parse_yaml(text, lambda line: f"{path}:{line}")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected sections such as Global and Arch, found {data!r:.60}")
+    bases = data.pop("_base_", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(
+            f"{origins[('_base_',)]}: _base_: expected a path or name, or a list of them"
+        )
+    merged: dict[str, Any] = {}
+    merged_origins: dict[Key, str] = {}
+    for base in bases:
+        beside = Path(os.path.normpath(path.parent / base))
+        try:
+            found = beside if beside.is_file() else _find_shipped(base)
+        except ConfigError as error:
+            where = origins[("_base_",)]
+            raise ConfigError(f"{where}: _base_: {error} (and no file {beside})") from None
+        inherited, inherited_origins = _read_file(found, (*children, path.resolve()))
+        merged = _merge(merged, inherited)
+        merged_origins |= inherited_origins
+    merged = _merge(merged, data)
+    merged_origins |= origins
+    return merged, {key: at for key, at in merged_origins.items() if holds(merged, key)}
+
+
+def _merge(base: Any, data: Any) -> Any:
+    if not isinstance(data, dict):
+        return data
+    base = base if isinstance(base, dict) and not data.get("_delete_") else {}
+    own = {key: _merge(base.get(key), value) for key, value in data.items() if key != "_delete_"}
+    return base | own
+
+
+def holds(data: Any, key: Key) -> bool:
+    """Whether plain data has something at a place."""
+    for part in key:
+        inside = isinstance(data, dict) and part in data
+        if not inside and not (
+            isinstance(data, list) and isinstance(part, int) and part < len(data)
+        ):
+            return False
+        data = data[part]
+    return True
+
+
+def _apply_override(data: dict[str, Any], override: str, root: type[Options] | None) -> Key:
+    """Set what `a.b.0.c=value` names, or append to what `a.b+=value` names, and return its key.
+
+    Maps on the way are made, and lists that are defaults of the schema `root` are written out.
+    """
+    name, found, text = override.partition("=")
+    append = name.endswith("+")
+    parts = name.removesuffix("+").strip().split(".")
+    if not found or not all(parts):
+        raise ConfigError(f"-o {override}: expected KEY=VALUE, such as Global.epochs=10")
+    value, _ = _parse_yaml(text, lambda line: f"-o {override}")
+    target: Any = data
+    key: Key = ()
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        if isinstance(target, list) and not target:
+            name = ".".join(map(str, key))
+            raise ConfigError(f"-o {override}: {name} is an empty list; -o {name}+=VALUE appends")
+        if isinstance(target, list):
+            if not part.isdecimal() or int(part) >= len(target):
+                raise ConfigError(
+                    f"-o {override}: {'.'.join(map(str, key))} is a list of {len(target)}; "
+                    f"expected an index from 0 to {len(target) - 1}, not {part!r}"
+                )
+            index: str | int = int(part)
+        elif isinstance(target, dict):
+            index = part
+            if target.get(part) is None and (append or not last):
+                default = default_list((*key, part), root) if root else None
+                if default is not None:
+                    target[part] = [] if part in target else default
+                elif not last:
+                    target[part] = {}
+        else:
+            raise ConfigError(
+                f"-o {override}: {'.'.join(map(str, key))} is {target!r}, which has no keys"
+            )
+        key = (*key, index)
+        if last and append:
+            entries = target.get(part) if isinstance(target, dict) else target[index]
+            if not isinstance(entries, list):
+                raise ConfigError(f"-o {override}: {'.'.join(parts)} is {entries!r}, not a list")
+            entries.append(value)
+            key = (*key, len(entries) - 1)
+        elif last:
+            target[index] = value
+        else:
+            target = target[index]
+    return key
+
+
+def read_config(
+    path: Path, overrides: Sequence[str] = (), root: type[Options] | None = None
+) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return the data of a configuration file with overrides, and where each value came from.
+
+    Args:
+        path: a YAML file; `_base_` names what it builds on: files, relative to it, or shipped ones.
+        overrides: `a.b.0.c=value` sets a value, `a.list+=value` appends to a list.
+        root: the schema, whose defaults the overrides may reach into.
+
+    Raises:
+        ConfigError: a file is missing or not YAML, or an override names no place.
+    """
+    return apply_overrides(*_read_file(path), overrides, root)
+
+
+def apply_overrides(
+    data: dict[str, Any],
+    origins: dict[Key, str],
+    overrides: Sequence[str],
+    root: type[Options] | None = None,
+) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return what `read_config` does of a file that is read already, whose data changes.
+
+    Raises:
+        ConfigError: an override names no place.
+    """
+    for override in overrides:
+        key = _apply_override(data, override, root)
+        origins = {k: v for k, v in origins.items() if k[: len(key)] != key}
+        origins[key] = f"-o {override}"
+        for end in range(1, len(key)):
+            origins.setdefault(key[:end], f"-o {override}")
+    return data, origins

@@ -1,0 +1,1 @@
+"""Image transforms: options and code together."""

@@ -1,0 +1,196 @@
+"""Augmentations that hide parts of an image.
+
+They may stand before `NormalizeImage`, on uint8 pixels, or after it, on float32 ones: a fill of 0
+is black before it and the mean colour after it, as published lists have it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field, model_validator
+
+from ppcls.data.transforms.base import Colour, Pixels, Probability, Transform
+from ppcls.errors import ConfigError
+from ppcls.options import Fraction
+
+__all__ = ["Cutout", "GridMask", "HideAndSeek", "RandomErasing"]
+
+
+class RandomErasing(Transform):
+    """Fill a random rectangle, with the probability `EPSILON`.
+
+    Its area is a share between `sl` and `sh` of the image's, its height divided by its width
+    between `r1` and `1 / r1`, drawn evenly, or evenly in the logarithm (`use_log_aspect`). Of
+    `attempt` draws the first that fits is taken. The fill is `mean` (`const`), in the units of the
+    image where it stands; or drawn from the standard normal distribution, one colour (`rand`) or
+    each pixel (`pixel`), which has a meaning only after `NormalizeImage`.
+    https://arxiv.org/abs/1708.04896
+    """
+
+    random: ClassVar[bool] = True
+    after_normalize: ClassVar[bool] = True
+
+    EPSILON: Probability = 0.5
+    sl: Probability = 0.02
+    sh: Probability = 0.4
+    r1: Annotated[Fraction, Field(gt=0, le=1)] = 0.3
+    mean: Annotated[list[float], Field(min_length=3, max_length=3)] = [0.0, 0.0, 0.0]
+    attempt: Annotated[int, Field(gt=0, le=1000)] = 100
+    use_log_aspect: bool = False
+    mode: Literal["const", "rand", "pixel"] = "const"
+
+    @model_validator(mode="after")
+    def _fits(self) -> RandomErasing:
+        if self.sl > self.sh:
+            raise ValueError(f"sl ({self.sl:g}) is above sh ({self.sh:g})")
+        if self.mode != "const" and any(self.mean):
+            raise ValueError(f"mean is the fill of mode const; mode is {self.mode}")
+        return self
+
+    def check_place(self, normalized: bool) -> None:
+        """Raise a ConfigError for a fill in normalised units on pixels, or the other way round."""
+        if normalized:
+            return
+        if self.mode != "const":
+            raise ConfigError(
+                f"transform_ops: RandomErasing with mode: {self.mode} fills with normalised "
+                "numbers; put it after NormalizeImage"
+            )
+        if not all(0 <= value <= 255 for value in self.mean):
+            raise ConfigError(
+                f"transform_ops: RandomErasing.mean {self.mean} is not a colour of 0 to 255; "
+                "in normalised numbers, it belongs after NormalizeImage"
+            )
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image (H, W, 3), uint8 or float32, with or without a hole."""
+        if rng.random() >= self.EPSILON:
+            return image
+        height, width = image.shape[:2]
+        for _ in range(self.attempt):
+            area = rng.uniform(self.sl, self.sh) * height * width
+            if self.use_log_aspect:
+                aspect = math.exp(rng.uniform(math.log(self.r1), -math.log(self.r1)))
+            else:
+                aspect = rng.uniform(self.r1, 1 / self.r1)
+            h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < h < height and 0 < w < width:
+                top = rng.integers(0, height - h, endpoint=True)
+                left = rng.integers(0, width - w, endpoint=True)
+                image = image.copy()
+                image[top : top + h, left : left + w] = self._fill(h, w, image.dtype, rng)
+                break
+        return image
+
+    def _fill(self, h: int, w: int, dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
+        if self.mode == "pixel":
+            return rng.standard_normal((h, w, 3), np.float32)
+        if self.mode == "rand":
+            return rng.standard_normal(3, np.float32)
+        mean = np.asarray(self.mean)
+        return mean if dtype == np.float32 else np.rint(mean)
+
+
+class Cutout(Transform):
+    """Fill `n_holes` squares with sides of `length` pixels; they may reach over the edge.
+
+    `fill_value` is a colour, or null (or `none`) for a random one in each hole.
+    https://arxiv.org/abs/1708.04552
+    """
+
+    random: ClassVar[bool] = True
+    after_normalize: ClassVar[bool] = True
+
+    n_holes: Annotated[int, Field(gt=0)] = 1
+    length: Pixels = 112
+    fill_value: Colour | Literal["none"] | None = [0, 0, 0]
+
+    def check_place(self, normalized: bool) -> None:
+        """Raise a ConfigError for colours on normalised numbers."""
+        if normalized and self.fill_value != [0, 0, 0]:
+            raise ConfigError(
+                "transform_ops: Cutout.fill_value is a colour of 0 to 255; put Cutout before "
+                "NormalizeImage, or leave fill_value at 0 for the mean colour"
+            )
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image (H, W, 3), uint8 or float32, with holes."""
+        image = image.copy()
+        height, width = image.shape[:2]
+        half = self.length // 2
+        for _ in range(self.n_holes):
+            y, x = int(rng.integers(height)), int(rng.integers(width))
+            colour = self.fill_value if isinstance(self.fill_value, list) else None
+            if colour is None:
+                colour = rng.integers(0, 256, 3).tolist()
+            image[max(0, y - half) : y + half, max(0, x - half) : x + half] = colour
+        return image
+
+
+class GridMask(Transform):
+    """Hide a grid, with the probability `prob`.
+
+    The grid's period is drawn from `d1` to below `d2` pixels, its phase at random, its angle from 0
+    to below `rotate` degrees. Of each period a share of `ratio` is band; mode 0 hides the bands
+    (squares of `1 - ratio` of a period stay), mode 1 hides the squares and leaves the bands.
+    https://arxiv.org/abs/2001.04086
+    """
+
+    random: ClassVar[bool] = True
+    after_normalize: ClassVar[bool] = True
+
+    d1: Pixels = 96
+    d2: Pixels = 224
+    rotate: Annotated[int, Field(gt=0, le=360)] = 1
+    ratio: Annotated[Fraction, Field(gt=0, lt=1)] = 0.5
+    mode: Literal[0, 1] = 0
+    prob: Probability = 1.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GridMask:
+        if self.d1 >= self.d2:
+            raise ValueError(f"d1 ({self.d1}) must be below d2 ({self.d2})")
+        return self
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image (H, W, 3), uint8 or float32, behind the grid or not."""
+        if rng.random() >= self.prob:
+            return image
+        height, width = image.shape[:2]
+        period = int(rng.integers(self.d1, self.d2))
+        band = int(period * self.ratio + 0.5)
+        # Half as large again as the image, so that turning it uncovers no corner.
+        rows, columns = (
+            (np.arange(int(1.5 * side)) - rng.integers(period)) % period >= band
+            for side in (height, width)
+        )
+        mask = np.outer(rows, columns).astype(np.uint8)
+        if self.rotate > 1:
+            mask = np.asarray(Image.fromarray(mask).rotate(int(rng.integers(self.rotate))))
+        top, left = (mask.shape[0] - height) // 2, (mask.shape[1] - width) // 2
+        mask = mask[top : top + height, left : left + width, None]
+        return image * (1 - mask if self.mode else mask)
+
+
+class HideAndSeek(Transform):
+    """Divide the image into squares of 16, 32, 44 or 56 pixels and hide each with a chance of half.
+
+    One image in five stays whole. https://arxiv.org/abs/1811.02545
+    """
+
+    random: ClassVar[bool] = True
+    after_normalize: ClassVar[bool] = True
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image (H, W, 3), uint8 or float32, with or without hidden squares."""
+        side = int(rng.choice((0, 16, 32, 44, 56)))
+        if not side:
+            return image
+        height, width = image.shape[:2]
+        shown = rng.random((-(-height // side), -(-width // side))) >= 0.5
+        shown = shown.repeat(side, axis=0).repeat(side, axis=1)
+        return image * shown[:height, :width, None]

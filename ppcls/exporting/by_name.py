@@ -1,0 +1,110 @@
+"""Architectures by name: exported once, into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+from filelock import FileLock
+
+from ppcls.bundle import SPEC_FILE, read_bundle
+from ppcls.errors import (
+    BundleError,
+    ConfigError,
+    MissingDependencyError,
+    WeightsError,
+    did_you_mean,
+)
+from ppcls.files import cache_home, sha256
+from ppcls.models.catalogue import list_models
+
+__all__ = ["export_untrained", "exported"]
+
+
+def exported(name: str, pretrained: bool | str | Path = False) -> Path:
+    """Return the bundle of an architecture in the cache, exporting it first where it is not there.
+
+    The ONNX file is written, too, where the package that does so is installed.
+
+    Args:
+        name: as `ppcls list` prints it.
+        pretrained: True for the published weights, or a path or URL.
+
+    Raises:
+        ConfigError: no such architecture, or no weights are named.
+        WeightsError: the weights cannot be read, fetched, or do not fit.
+    """
+    if name not in list_models():
+        hint = did_you_mean(name, list_models())
+        raise ConfigError(f"{name}: no such folder, and no architecture of that name{hint}")
+    if not pretrained:
+        raise ConfigError(
+            f"{name}: say which weights: pretrained=True (--pretrained) for the published ones, "
+            "or pretrained=PATH (--weights PATH)"
+        )
+    # Here: who predicts with a bundle needs neither Paddle nor the code of training.
+    from ppcls.config import load_config
+    from ppcls.exporting.export import export
+    from ppcls.models.catalogue import model_card
+    from ppcls.models.weights import locate_weights
+
+    weights = locate_weights(
+        model_card(name), pretrained if pretrained is True else str(pretrained)
+    )
+    onnx = _has_onnx()
+    made_of = (sha256(weights), metadata.version("ppcls"), f"onnx={onnx}")
+    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
+    folder = cache_home() / "exported" / f"{name}-{key}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / SPEC_FILE).is_file():
+            try:
+                read_bundle(folder)
+                return folder
+            except BundleError:
+                pass  # of an older version, or damaged: what is in the cache can be made again
+        overrides = [
+            f"Global.pretrained_model={weights}",
+            f"Global.save_inference_dir={folder}",
+            "Global.device=cpu",
+            "DataLoader={}",
+        ]
+        try:
+            export(load_config(name, overrides), onnx=onnx)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{error}; `ppcls export {name} DIR --weights {weights} -o Arch.class_num=N "
+                "Infer.PostProcess.class_id_map_file=FILE` takes such settings, with the list of "
+                "your class names (or null)"
+            ) from None
+    return folder
+
+
+def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
+    """Export an architecture with untrained weights, to measure how long it takes.
+
+    Args:
+        name: as `ppcls list` prints it.
+        folder: where to.
+        onnx: whether to write the ONNX file too, where the package that does so is installed.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    from ppcls.config import load_config
+    from ppcls.exporting.export import export
+
+    overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu", "DataLoader={}"]
+    config = load_config(name, overrides)
+    return export(config, allow_random=True, onnx=onnx and _has_onnx(), check=False).folder
+
+
+def _has_onnx() -> bool:
+    from ppcls.exporting.onnx import require_onnx
+
+    try:
+        require_onnx()
+    except MissingDependencyError:
+        return False
+    return True

@@ -1,0 +1,282 @@
+"""From a trained model to a bundle: graphs, weights, transforms, class names, proof."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import paddle
+from filelock import FileLock, Timeout
+
+import ppcls
+from ppcls.bundle import (
+    GRAPH_FILE,
+    OLDER_GRAPH_FILE,
+    ONNX_FILE,
+    SPEC_FILE,
+    WEIGHTS_FILE,
+    BundleSpec,
+    image_ops_of,
+    read_bundle,
+    write_bundle,
+)
+from ppcls.config import Config, dump_config
+from ppcls.config.class_names import trained_label_names
+from ppcls.config.deployed import deployed_config, refuse_several_labels
+from ppcls.data.datasets import refuse_among_images
+from ppcls.data.lists import Sample
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.errors import ConfigError, RunError
+from ppcls.exporting.graph import INPUT_NAME, GraphFormat, GraphOptions, write_graph
+from ppcls.exporting.images import random_images, resized
+from ppcls.exporting.onnx import OPSET, require_onnx, write_onnx
+from ppcls.exporting.proof import Proof
+from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
+from ppcls.inference.backends.paddle import PaddleBackend
+from ppcls.models.catalogue import model_card
+from ppcls.training.setup import load_trained_model, require, select_device
+
+__all__ = ["ExportResult", "export"]
+
+_GRAPH_FILES = {"json": GRAPH_FILE, "pdmodel": OLDER_GRAPH_FILE}
+_FILES = {*_GRAPH_FILES.values(), WEIGHTS_FILE, ONNX_FILE}
+_WORK = ".export-"
+_LOCK = "lock"
+# What the networks bring down to one pixel. Of less, some answer with no number, or never.
+_LEAST_SIDE = 32
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """Where the exported model is, and what its `inference.yml` says."""
+
+    folder: Path
+    spec: BundleSpec
+
+
+def export(
+    config: Config,
+    *,
+    allow_random: bool = False,
+    file_format: GraphFormat = "json",
+    input_size: int | tuple[int, int] | None = None,
+    softmax: bool = False,
+    features: bool = False,
+    uint8_input: bool = False,
+    onnx: bool = False,
+    check: bool = True,
+) -> ExportResult:
+    """Export the weights that a configuration names to `Global.save_inference_dir`.
+
+    The graph takes any batch size, of images with `Global.image_shape`. The bundle is written only
+    after every graph in it has given the model's own logits: on images of `DataLoader.Eval` where
+    there are some, and on random ones. An earlier export there is replaced.
+
+    Args:
+        config: names the model, its weights, transforms and class names.
+        allow_random: go on with untrained weights where none are named.
+        file_format: of Paddle's graph; `pdmodel` is the older one, which OpenVINO inside Paddle,
+            Paddle Lite and older versions read.
+        input_size: side, or (height, width), of the images to take instead; the transforms are
+            scaled with it.
+        softmax: answer with probabilities instead of logits.
+        features: give the pooled last feature map, (N, C), as a second output.
+        uint8_input: take pixels, uint8 (N, H, W, 3), and normalise them in the graph.
+        onnx: write `inference.onnx` too.
+        check: False to leave out the comparison, and mark the bundle as unverified.
+
+    Raises:
+        ConfigError: no weights are named (`allow_random` does without), no `Infer` section, its
+            transforms are not those of the evaluation, `Global.image_shape` is not what they give,
+            the model cannot take images of that size, or the folder is one of images.
+        WeightsError: the weights cannot be read or are made for another model.
+        DataError: the class names do not fit the model, or an image cannot be read.
+        MissingDependencyError: the extra `onnx` is not installed, and asked for.
+        RunError: a graph disagrees with the model, cannot be made, or the folder cannot be
+            written. What was there before stays as it was.
+    """
+    if file_format not in get_args(GraphFormat):
+        raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
+    if onnx:
+        require_onnx()
+    refuse_several_labels(config, "ppcls export")
+    config = _at_size(deployed_config(config), input_size)
+    infer = require(config.Infer, "Infer", "ppcls export")
+    select_device(config.Global.device)
+    labels = trained_label_names(config)
+    pipeline = Pipeline(infer.transforms)
+    folder = Path(config.Global.save_inference_dir)
+    samples: list[Sample] = []
+    if config.DataLoader.Eval:
+        dataset = config.DataLoader.Eval.dataset
+        _check_same(pipeline, Pipeline(dataset.transform_ops))
+        if Path(dataset.source).exists():
+            samples, _ = dataset.scan(config.Arch.class_num)
+    refuse_among_images(folder, config.DataLoader, samples)
+    noise = random_images(config, pipeline)
+    model = load_trained_model(config, "ppcls export", allow_random)
+    channels, height, width = config.Global.image_shape
+    affine = [values.tolist() for values in pipeline.affine]
+    options = GraphOptions(
+        (channels, height, width),
+        softmax,
+        features,
+        affine=(affine[0], affine[1]) if uint8_input else None,
+    )
+    proof = Proof(config, model, pipeline, noise, options) if check else None
+
+    with _work_folder(folder) as work:
+        write_graph(model, options, work, file_format)
+        files = [_GRAPH_FILES[file_format], WEIGHTS_FILE]
+        versions = {"ppcls": ppcls.__version__, "paddle": paddle.__version__}
+        checks = []
+        if proof:
+            backend = PaddleBackend(work, device=config.Global.device)
+            engine = f"Paddle Inference {paddle.__version__}"
+            checks.append(proof.check(backend, files[0], engine))
+        if onnx:
+            source = work
+            if file_format != "json":
+                source = work / "newer"
+                source.mkdir()
+                write_graph(model, options, source, "json")
+            write_onnx(source, work / ONNX_FILE)
+            files.append(ONNX_FILE)
+            versions |= {"paddle2onnx": version("paddle2onnx"), "onnx_opset": str(OPSET)}
+            if proof:
+                runtime = f"ONNX Runtime {OnnxRuntimeBackend.capability().version}"
+                checks.append(proof.check(OnnxRuntimeBackend(work), ONNX_FILE, runtime))
+        spec = {
+            "Global": {"model_name": config.Arch.name},
+            "card": model_card(config.Arch.name).to_dict(),
+            "config_sha256": hashlib.sha256(dump_config(config).encode()).hexdigest(),
+            "Input": _input_spec(config, pipeline, uint8_input),
+            "Output": {
+                "classes": config.Arch.class_num,
+                "softmax": softmax,
+                "features": features,
+            },
+            "PreProcess": {
+                "transform_ops": image_ops_of(infer.transforms, normalized=not uint8_input)
+            },
+            "PostProcess": {
+                "Topk": {"topk": min(infer.PostProcess.topk, len(labels)), "label_list": labels}
+            },
+            "parity": proof.record(checks) if proof else {"verified": False},
+            "versions": versions,
+        }
+        write_bundle(work, spec, files)
+        _put_in_place(work, folder, files)
+    return ExportResult(folder, read_bundle(folder))
+
+
+def _at_size(config: Config, size: int | tuple[int, int] | None) -> Config:
+    """Return the configuration with its images and transforms at another size."""
+    if size is None:
+        return config
+    new = (size, size) if isinstance(size, int) else size
+    channels, *old = config.Global.image_shape
+    if len(new) != 2 or min(new) < _LEAST_SIDE:
+        raise ConfigError(
+            f"the input size is a side or (height, width) of at least {_LEAST_SIDE} pixels, "
+            f"not {size}"
+        )
+
+    def at_size(ops: Any) -> list[Any]:
+        return resized(ops, (old[0], old[1]), new)
+
+    update: dict[str, Any] = {
+        "Global": config.Global.model_copy(update={"image_shape": [channels, *new]})
+    }
+    if config.Infer:
+        transforms = at_size(config.Infer.transforms)
+        update["Infer"] = config.Infer.model_copy(update={"transforms": transforms})
+    if data := config.DataLoader.Eval:
+        ops = at_size(data.dataset.transform_ops)
+        dataset = data.dataset.model_copy(update={"transform_ops": ops})
+        data = data.model_copy(update={"dataset": dataset})
+        update["DataLoader"] = config.DataLoader.model_copy(update={"Eval": data})
+    return config.model_copy(update=update)
+
+
+def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
+    """Refuse to export other transforms than the model was evaluated with."""
+    if not exported.gives_same(evaluated):
+        raise ConfigError(
+            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
+            "must be what was evaluated; make them the same"
+        )
+
+
+def _input_spec(config: Config, pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:
+    channels, height, width = config.Global.image_shape
+    shape, dtype, layout = [-1, channels, height, width], "float32", "NCHW"
+    low, high = pipeline.affine.bias, pipeline.affine.scale * 255 + pipeline.affine.bias
+    values = [float(low.min()), float(high.max())]
+    if uint8_input:
+        shape, dtype, layout, values = [-1, height, width, channels], "uint8", "NHWC", [0.0, 255.0]
+    return {
+        "name": INPUT_NAME,
+        "shape": shape,
+        "dtype": dtype,
+        "layout": layout,
+        "range": values,
+        "decode": pipeline.image_ops[0],
+    }
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder inside the bundle to write to; what a killed export left there goes.
+
+    Raises:
+        RunError: the file system refuses, or the folder holds a graph that is not ours.
+    """
+    foreign = [name for name in sorted(_FILES) if (folder / name).exists()]
+    if foreign and not (folder / SPEC_FILE).exists():
+        raise RunError(f"{folder / foreign[0]}: there already, and no export of ppcls")
+    work, existed = None, folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_WORK}*"):
+            _remove_if_left(left)
+        # Beside the final place, so that renaming moves nothing across file systems.
+        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=folder))
+        with FileLock(work / _LOCK):
+            yield work
+    except OSError as error:
+        raise RunError(f"{folder}: cannot write: {error.strerror or error}") from None
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+        if not existed:
+            with suppress(OSError):  # what was exported is in it, or it was never made
+                folder.rmdir()
+
+
+def _remove_if_left(work: Path) -> None:
+    """Remove the folder of an export that no longer runs: nobody holds its lock."""
+    try:
+        with FileLock(work / _LOCK, timeout=0):
+            shutil.rmtree(work, ignore_errors=True)
+    except Timeout:
+        pass
+
+
+def _put_in_place(work: Path, folder: Path, files: list[str]) -> None:
+    """Move a finished bundle to its place, and remove what the earlier one had and this has not.
+
+    `inference.yml` goes last: until then the bundle there is an old one that is whole or, for an
+    instant, one whose checksums say that it is not.
+    """
+    for name in (*files, SPEC_FILE):
+        (work / name).replace(folder / name)
+    for name in _FILES - set(files):
+        (folder / name).unlink(missing_ok=True)

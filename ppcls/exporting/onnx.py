@@ -1,0 +1,79 @@
+"""From Paddle's graph to an ONNX file, by paddle2onnx. Needs the extra `onnx`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ppcls.bundle import GRAPH_FILE, WEIGHTS_FILE
+from ppcls.errors import MissingDependencyError
+from ppcls.exporting.graph import run_child
+
+__all__ = ["OPSET", "require_onnx", "write_onnx"]
+
+OPSET = 17
+
+
+def require_onnx() -> None:
+    """Raise `MissingDependencyError` where what writes, or what checks, ONNX files is absent."""
+    missing = [name for name in ("paddle2onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"--onnx needs {' and '.join(missing)}: pip install 'ppcls[onnx]'"
+        )
+
+
+def write_onnx(source: Path, target: Path) -> None:
+    """Convert the `inference.json` and its weights of a folder to an ONNX file of opset 17.
+
+    The conversion runs in a process of its own: paddle2onnx prints, and where it fails it ends
+    the process.
+
+    Raises:
+        RunError: paddle2onnx cannot convert the graph.
+    """
+    run_child(
+        "ppcls.exporting.onnx",
+        [str(source / GRAPH_FILE), str(source / WEIGHTS_FILE), str(target)],
+        what="paddle2onnx cannot convert the graph to ONNX, so nothing is exported",
+    )
+
+
+def _drop_unread(graph: Any) -> None:
+    """Remove constants and weights that nothing reads: ONNX Runtime warns about each."""
+    read = {name for node in graph.node for name in node.input}
+    read.update(output.name for output in graph.output)
+    nodes = [n for n in graph.node if n.op_type != "Constant" or not read.isdisjoint(n.output)]
+    weights = [weight for weight in graph.initializer if weight.name in read]
+    for field, kept in ((graph.node, nodes), (graph.initializer, weights)):
+        del field[:]
+        field.extend(kept)
+
+
+def _main() -> None:
+    import onnx
+    import paddle2onnx
+
+    graph, weights, target = sys.argv[1:]
+    paddle2onnx.export(
+        graph,
+        weights,
+        save_file=target,
+        opset_version=OPSET,
+        auto_upgrade_opset=False,
+        # Its own choice, polygraphy, installs packages from the network while it runs; what it
+        # would fold, every runtime folds when it loads the file.
+        optimize_tool="none",
+    )
+    model = onnx.load(target)
+    _drop_unread(model.graph)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.checker.check_model(model)
+    onnx.save(model, target)
+
+
+if __name__ == "__main__":
+    _main()

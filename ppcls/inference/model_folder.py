@@ -1,0 +1,151 @@
+"""Which model is meant, and what is known of it: from its bundle, or from who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE, SPEC_FILE, read_bundle
+from ppcls.data.lists import read_label_names
+from ppcls.data.transforms.pipeline import (
+    CropImage,
+    DecodeImage,
+    NormalizeImage,
+    Pipeline,
+    ResizeImage,
+    TransformOp,
+)
+from ppcls.errors import BundleError, ConfigError, DataError
+
+__all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "find_model", "read_facts"]
+
+IMAGENET_TRANSFORMS = (
+    DecodeImage(),
+    ResizeImage(resize_short=256),
+    CropImage(size=224),
+    NormalizeImage(),
+)
+_TRANSFORMS = TypeAdapter(list[TransformOp])
+
+
+class ModelFacts(NamedTuple):
+    """What is needed to use a model.
+
+    Attributes:
+        pipeline: evaluation transforms.
+        to_input: makes transformed images, uint8 (N, H, W, 3), what the network takes.
+        labels: class names, one for each output.
+        topk: number of classes in an answer.
+        gives_scores: whether the network ends with a softmax.
+        has_features: whether it has a second output, of features.
+    """
+
+    pipeline: Pipeline
+    to_input: Callable[[np.ndarray], np.ndarray]
+    labels: list[str]
+    topk: int
+    gives_scores: bool
+    has_features: bool
+
+
+def find_model(model: str | Path, pretrained: bool | str | Path = False) -> Path:
+    """Return the folder of an exported model, exporting an architecture first where one is named.
+
+    Raises:
+        ConfigError: no such folder and no such architecture, or one without weights.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        from ppcls.exporting.by_name import exported
+
+        return exported(str(model), pretrained)
+    if pretrained is not False:
+        raise ConfigError(f"{folder} is an exported model, which has its weights: no pretrained")
+    return folder
+
+
+def read_facts(
+    folder: Path,
+    labels: str | Path | Sequence[str] | None = None,
+    transforms: str | Sequence[Any] | None = None,
+    softmax: bool | None = None,
+) -> ModelFacts:
+    """Return what is known of an exported model.
+
+    Args:
+        folder: where it is.
+        labels: class names or the file of them; None for those of the bundle.
+        transforms, softmax: as in `Predictor`, for a model of another tool.
+
+    Raises:
+        BundleError: the bundle is incomplete or changed; or the model is of another tool, and it is
+            not said how to use it.
+        ConfigError: transforms or softmax are given for a bundle, which says its own.
+        DataError: the labels cannot be read, or are not as many as the classes.
+    """
+    names = None
+    if labels is not None:
+        names = read_label_names(labels) if isinstance(labels, (str, Path)) else list(labels)
+    if not (folder / SPEC_FILE).is_file():
+        return _foreign(folder, names, transforms, softmax)
+    spec = read_bundle(folder)
+    if transforms is not None or softmax is not None:
+        what = "transforms (--transforms) is for models without one"
+        if transforms is None:
+            what = (
+                "softmax (--logits) is for models without one; predict_logits in Python answers "
+                "with logits"
+            )
+        raise ConfigError(f"{folder}: its {SPEC_FILE} says how the model was evaluated; {what}")
+    if names is not None and len(names) != spec.Output.classes:
+        raise DataError(f"{len(names)} class names for a model with {spec.Output.classes} classes")
+    top = spec.PostProcess.Topk
+    return ModelFacts(
+        spec.pipeline(),
+        spec.preparation(),
+        names or top.label_list,
+        top.topk,
+        spec.Output.softmax,
+        bool(spec.Output.features),
+    )
+
+
+def _foreign(
+    folder: Path,
+    labels: list[str] | None,
+    transforms: str | Sequence[Any] | None,
+    softmax: bool | None,
+) -> ModelFacts:
+    if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
+        raise BundleError(
+            f"{folder}: not an exported model: no {SPEC_FILE} there; `ppcls export` makes one"
+        )
+    if labels is None or transforms is None:
+        raise BundleError(
+            f"{folder}: an exported model without {SPEC_FILE}, so of another tool: say its class "
+            "names and transforms, labels=FILE (--labels) and transforms='imagenet' (--transforms "
+            "imagenet: short side to 256, centre crop of 224, ImageNet's mean and deviation) or a "
+            "list of transforms (--transforms FILE.yaml)"
+        )
+    if isinstance(transforms, str):
+        if transforms != "imagenet":
+            raise ConfigError(f"transforms are a list or 'imagenet', not {transforms!r}")
+        ops: list[Any] = list(IMAGENET_TRANSFORMS)
+    else:
+        try:
+            ops = _TRANSFORMS.validate_python(list(transforms))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"transforms.{where}: {first['msg']}") from None
+        if not ops or not isinstance(ops[0], DecodeImage):
+            ops = [DecodeImage(), *ops]
+    if any(op.random for op in ops):
+        raise ConfigError("transforms: random ones are for training; an answer must not be")
+    pipeline = Pipeline(ops)
+    gives_scores = softmax is None or softmax
+    return ModelFacts(pipeline, pipeline.normalize, labels, 5, gives_scores, has_features=False)

@@ -1,0 +1,1 @@
+"""Losses: options and code together."""

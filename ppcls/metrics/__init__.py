@@ -1,0 +1,1 @@
+"""Metrics: counting answers, and the tables made of them."""

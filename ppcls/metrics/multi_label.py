@@ -1,0 +1,151 @@
+"""What an evaluation of images with several labels finds: decisions, ranking, each label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ppcls.metrics.answers import LabelSets
+from ppcls.metrics.options import AccuracyScore, HammingDistance, LabelSetMetric, MultiLabelMAP
+
+__all__ = [
+    "LabelRow",
+    "average_precision",
+    "decision_threshold",
+    "label_rows",
+    "label_set_means",
+    "micro_means",
+    "precision_recall_curve",
+]
+
+
+def decision_threshold(metrics: Sequence[object]) -> float:
+    """Return the threshold of the first metric that has one, or 0.5."""
+    return next((m.threshold for m in metrics if hasattr(m, "threshold")), 0.5)
+
+
+def precision_recall_curve(
+    labels: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return precision, recall and threshold (all (K,)) for each of the K different scores.
+
+    They are in the order of falling thresholds: what scores at least the threshold has the label.
+
+    Args:
+        labels: bool (N,), at least one of them true.
+        scores: float32 (N,).
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, thresholds = labels[order], scores[order]
+    # Equal scores are decided together.
+    last = np.append(np.flatnonzero(np.diff(thresholds)), len(thresholds) - 1)
+    true_positives = np.cumsum(ranked)[last]
+    return true_positives / (last + 1), true_positives / ranked.sum(), thresholds[last]
+
+
+def average_precision(
+    labels: np.ndarray, scores: np.ndarray, map_type: str = "integral"
+) -> float | None:
+    """Return the average precision of one label; None where no image has it.
+
+    Args:
+        labels: bool (N,), which images have it.
+        scores: float32 (N,).
+        map_type: `integral` (steps of the precision-recall curve) or `11point` (PASCAL VOC 2007).
+    """
+    if not labels.any():
+        return None
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    if map_type == "integral":
+        return float(np.sum(np.diff(recall, prepend=0) * precision))
+    points = [precision[recall >= r].max() for r in np.linspace(0, 1, 11) - 1e-9]
+    return float(np.mean(points))
+
+
+def _right(found: LabelSets, threshold: float) -> np.ndarray:
+    """Return which decisions are right, bool (N, C); none of an image that could not be read."""
+    return ((found.scores > threshold) == found.labels) & found.read[:, None]
+
+
+def _value(metric: LabelSetMetric, found: LabelSets) -> float:
+    if isinstance(metric, MultiLabelMAP):
+        columns = zip(found.labels.T, found.scores.T, strict=True)
+        values = [average_precision(*column, metric.map_type) for column in columns]
+        present = [value for value in values if value is not None]
+        return math.fsum(present) / len(present) if present else math.nan
+    assert isinstance(metric, (AccuracyScore, HammingDistance))
+    right = _right(found, metric.threshold)
+    if isinstance(metric, HammingDistance):
+        return 1 - float(right.mean())
+    return float((right.all(1) if metric.base == "sample" else right).mean())
+
+
+def label_set_means(found: LabelSets, metrics: Sequence[LabelSetMetric]) -> dict[str, float]:
+    """Return the metrics by their keys."""
+    return {metric.key: _value(metric, found) for metric in metrics}
+
+
+class LabelRow(NamedTuple):
+    """One label: how many images have it and how many were given it, and how well.
+
+    What is undefined is None, as in `ClassRow`. `best_threshold` gives the highest F1, `best_f1`.
+    """
+
+    label: int
+    name: str
+    support: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    average_precision: float | None
+    best_threshold: float | None
+    best_f1: float | None
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def label_rows(found: LabelSets, names: Sequence[str], threshold: float) -> list[LabelRow]:
+    """Return one row for each label, in their order."""
+    rows = []
+    for label, name in enumerate(names):
+        labels, scores = found.labels[:, label], found.scores[:, label]
+        given = scores > threshold
+        support, taken, right = int(labels.sum()), int(given.sum()), int((labels & given).sum())
+        best_threshold = best_f1 = None
+        if support:
+            precision, recall, thresholds = precision_recall_curve(labels, scores)
+            f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+            best = int(f1.argmax())
+            best_threshold, best_f1 = float(thresholds[best]), float(f1[best])
+        rows.append(
+            LabelRow(
+                label,
+                name,
+                support,
+                taken,
+                _ratio(right, taken),
+                _ratio(right, support),
+                _ratio(2 * right, support + taken),
+                average_precision(labels, scores),
+                best_threshold,
+                best_f1,
+            )
+        )
+    return rows
+
+
+def micro_means(found: LabelSets, threshold: float) -> dict[str, float]:
+    """Return `precision`, `recall` and `f1` of all decisions together; 0 where undefined."""
+    given = found.scores > threshold
+    right, taken, support = (given & found.labels).sum(), given.sum(), found.labels.sum()
+    return {
+        "precision": float(right / max(taken, 1)),
+        "recall": float(right / max(support, 1)),
+        "f1": float(2 * right / max(taken + support, 1)),
+    }

@@ -1,0 +1,137 @@
+"""What an evaluation of images with one class each finds: each class, confusion, calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ppcls.metrics.answers import Answers
+    from ppcls.metrics.multi_label import LabelRow
+
+__all__ = [
+    "Calibration",
+    "ClassRow",
+    "Confusion",
+    "calibrate",
+    "class_rows",
+    "confused_pairs",
+    "confusion_matrix",
+    "macro_means",
+]
+
+
+class ClassRow(NamedTuple):
+    """One class: how many images are of it and how many were taken for it, and how well.
+
+    `precision` is None where nothing was taken for the class, `recall` where no image is of it, and
+    `f1` where both hold.
+    """
+
+    label: int
+    name: str
+    support: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images of `label` that were taken for `predicted`, and their share of those of `label`."""
+
+    label: int
+    predicted: int
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far confidence is from accuracy, in bins of equal width (arrays of one entry a bin).
+
+    Attributes:
+        edges: float64 (bins + 1,); a bin has its upper edge and not its lower one.
+        count: int64, images in a bin.
+        confidence: float64, their mean confidence; NaN in an empty bin.
+        accuracy: float64, the share of them that is right; NaN in an empty bin.
+        error: the expected calibration error, the mean over images of |accuracy - confidence| of
+            their bin (https://arxiv.org/abs/1706.04599).
+    """
+
+    edges: np.ndarray
+    count: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    error: float
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def class_rows(answers: Answers, names: Sequence[str]) -> list[ClassRow]:
+    """Return one row for each class, in their order."""
+    classes = len(names)
+    support = np.bincount(answers.label, minlength=classes).tolist()
+    taken = np.bincount(answers.predicted[answers.read], minlength=classes).tolist()
+    right = np.bincount(answers.label[~answers.wrong], minlength=classes).tolist()
+    return [
+        ClassRow(
+            label,
+            name,
+            support[label],
+            taken[label],
+            _ratio(right[label], taken[label]),
+            _ratio(right[label], support[label]),
+            _ratio(2 * right[label], support[label] + taken[label]),
+        )
+        for label, name in enumerate(names)
+    ]
+
+
+def macro_means(rows: Sequence[ClassRow | LabelRow]) -> dict[str, float]:
+    """Return the means of `precision`, `recall` and `f1` over the classes that have images.
+
+    A class that nothing was taken for counts with precision 0.
+    """
+    present = [row for row in rows if row.support]
+    return {
+        key: math.fsum(getattr(row, key) or 0.0 for row in present) / len(present)
+        for key in ("precision", "recall", "f1")
+    }
+
+
+def confusion_matrix(answers: Answers, class_num: int) -> np.ndarray:
+    """Return the counts int64 (class_num, class_num): a row a true class, a column an answer."""
+    cells = (answers.label * class_num + answers.predicted)[answers.read]
+    return np.bincount(cells, minlength=class_num**2).reshape(class_num, class_num)
+
+
+def confused_pairs(answers: Answers) -> list[Confusion]:
+    """Return what was taken for what, the most frequent first."""
+    support = np.bincount(answers.label)
+    wrong = np.stack([answers.label, answers.predicted], 1)[answers.wrong & answers.read]
+    pairs, counts = np.unique(wrong, axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [
+        Confusion(int(a), int(b), int(n), int(n) / int(support[a]))
+        for (a, b), n in zip(pairs[order], counts[order], strict=True)
+    ]
+
+
+def calibrate(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Calibration:
+    """Compare the confidence of answers, float32 (N,), with whether they are right, bool (N,)."""
+    edges = np.linspace(0, 1, bins + 1)
+    at = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    count = np.bincount(at, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(at, confidence, minlength=bins) / count
+        accuracy = np.bincount(at, right, minlength=bins) / count
+    gaps = np.nan_to_num(np.abs(accuracy - mean))
+    return Calibration(edges, count, mean, accuracy, float((gaps * count).sum() / count.sum()))

@@ -1,0 +1,196 @@
+"""The model card's fields, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ppcls.errors import WeightsError
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "LATENCY_BATCHES",
+    "Checkpoint",
+    "Latency",
+    "ModelCard",
+    "Published",
+    "published_weights",
+]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Latency = tuple[float, float, float]
+"""Milliseconds for a batch of each of `LATENCY_BATCHES` images."""
+
+LATENCY_BATCHES = (1, 4, 8)
+
+_WEIGHTS_URL = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What the published page of the weights states; None where it has no figure.
+
+    Attributes:
+        top1, top5: accuracy on the validation images of ImageNet-1k, 0 to 1.
+        reference_top1, reference_top5: the same as the paper gives them.
+        flops_g: billions of operations for one image, counted in one of two ways: a
+            multiply-accumulate is one operation or two. `ModelCard.disagreements` says which.
+        params_m: millions of parameters.
+        v100_fp32, t4_fp16, t4_fp32: latency with TensorRT on an NVIDIA V100 or T4.
+    """
+
+    top1: float
+    top5: float
+    reference_top1: float | None = None
+    reference_top5: float | None = None
+    flops_g: float
+    params_m: float
+    v100_fp32: Latency | None = None
+    t4_fp16: Latency | None = None
+    t4_fp32: Latency | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A published file of weights.
+
+    Attributes:
+        variant: how the weights were made: "ssld" for distilled ones, "" for the plain ones.
+        url: where the `.pdparams` file is.
+        published: the figures published with these weights.
+        licence: SPDX identifier of the licence of the weights.
+    """
+
+    variant: str
+    url: str
+    published: Published
+    licence: str = "Apache-2.0"
+
+    @property
+    def label(self) -> str:
+        """What tables call it: its variant, or "published" for the plain weights."""
+        return self.variant or "published"
+
+    @property
+    def top1(self) -> float:
+        """Published top-1 accuracy, 0 to 1."""
+        return self.published.top1
+
+    @property
+    def top5(self) -> float:
+        """Published top-5 accuracy, 0 to 1."""
+        return self.published.top5
+
+
+def published_weights(
+    name: str, published: Published, *, variant: str = "", folder: str = ""
+) -> Checkpoint:
+    """Return the checkpoint that PaddleClas publishes under its usual file name."""
+    file = "_".join(part for part in (name, variant, "pretrained.pdparams") if part)
+    return Checkpoint(variant=variant, url=_WEIGHTS_URL + folder + file, published=published)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """Facts of one architecture.
+
+    Attributes:
+        name: the name that `create_model` takes.
+        family: the group it belongs to.
+        paper: title of the paper; empty where there is none, or it is not known.
+        arxiv: arXiv id of the paper; empty likewise.
+        params: trainable parameters, measured (1000 classes); None where nobody has counted.
+        macs: multiply-accumulates of the convolutions and linear layers for one image of
+            `input_size`, measured; None where nobody has counted.
+        checkpoints: the published weights, the plain ones first; empty where there are none.
+        input_size: side in pixels of the square image of evaluation.
+        resize_short: the short side is resized to this many pixels before the centre crop.
+        interpolation: how it is resized.
+        mean, std: per-channel (RGB) normalisation of an image scaled to [0, 1].
+        dropout: default drop probability of the head; None where the architecture has none.
+        notes: whatever else a user should know, in sentences.
+    """
+
+    name: str
+    family: str
+    paper: str = ""
+    arxiv: str = ""
+    params: int | None = None
+    macs: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    input_size: int = 224
+    resize_short: int = 256
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    dropout: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def published(self) -> Published | None:
+        """The figures of the plain published weights; None where there are no such weights."""
+        return next((c.published for c in self.checkpoints if not c.variant), None)
+
+    def checkpoint(self, variant: str = "") -> Checkpoint:
+        """Return the published weights of a variant; "" is the plain one.
+
+        Raises:
+            WeightsError: there are no such weights; the message says which there are.
+        """
+        for checkpoint in self.checkpoints:
+            if checkpoint.variant == variant:
+                return checkpoint
+        if not self.checkpoints:
+            raise WeightsError(
+                f"there are no published weights for {self.name}; "
+                "`ppcls list` shows which architectures have some"
+            )
+        wanted = repr(variant) if variant else "plain published"
+        have = ", ".join(c.label for c in self.checkpoints)
+        raise WeightsError(f"there are no {wanted} weights for {self.name}; it has: {have}")
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence for each published count that is not the measured one.
+
+        Published FLOPs that count a multiply-accumulate as two operations are among them.
+        Otherwise, figures agree where they differ by no more than 1% or one unit of the last
+        published digit.
+        """
+        if self.macs is None or self.params is None:
+            return []
+        # Variants are the same network: what their pages have in common is said once.
+        pages = {(c.published.flops_g, c.published.params_m): None for c in self.checkpoints}
+        found = []
+        for flops_g, params_m in pages:
+            # Which convention a page follows shows in what it states: the nearer one by ratio.
+            operations = 2 if flops_g > math.sqrt(2) * self.macs / 1e9 else 1
+            off = _off(flops_g, operations * self.macs / 1e9)
+            if operations == 2 or off:
+                found.append(
+                    f"The published {flops_g:g} GFLOPs count a multiply-accumulate as "
+                    f"{'two operations' if operations == 2 else 'one operation'}; "
+                    f"measured that way: {operations * self.macs / 1e9:.2f}{off}."
+                )
+            if off := _off(params_m, self.params / 1e6):
+                found.append(
+                    f"The published count of parameters is {params_m:g} M; "
+                    f"measured: {self.params / 1e6:.2f} M{off}."
+                )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of the card, and its disagreements, as plain data for JSON."""
+        return asdict(self) | {"disagreements": self.disagreements()}
+
+
+def _off(published: float, measured: float) -> str:
+    last_digit = 10.0 ** -len(str(published).partition(".")[2])
+    difference = published - measured
+    if abs(difference) <= max(0.01 * measured, last_digit):
+        return ""
+    more_or_less = "higher" if difference > 0 else "lower"
+    return f" (the published figure is {abs(difference) / measured:.1%} {more_or_less})"

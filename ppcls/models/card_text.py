@@ -1,0 +1,103 @@
+"""Cards as text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from ppcls.models.card import LATENCY_BATCHES, Checkpoint, Latency, ModelCard, Published
+
+__all__ = ["describe", "table"]
+
+_LATENCIES = (
+    ("v100_fp32", "V100, FP32"),
+    ("t4_fp16", "T4, FP16"),
+    ("t4_fp32", "T4, FP32"),
+)
+
+
+def table(cards: Iterable[ModelCard]) -> str:
+    """Return a header and one line a card: measured size, published accuracy, checkpoints.
+
+    The accuracies are those of the plain published weights.
+    """
+    lines = [
+        f"{'name':18}{'params':>9}{'MACs':>9}{'input':>7}{'top-1':>8}{'top-5':>8}  checkpoints"
+    ]
+    for card in cards:
+        page = card.published
+        top1, top5 = (page.top1, page.top5) if page else (None, None)
+        lines.append(
+            f"{card.name:18}{card.params / 1e6:8.2f}M{card.macs / 1e9:8.2f}G{card.input_size:7}"
+            f"{_share(top1):>8}{_share(top5):>8}  "
+            + (", ".join(c.label for c in card.checkpoints) or "-")
+        )
+    return "\n".join(lines)
+
+
+def describe(card: ModelCard) -> str:
+    """Return all that the card says, to be read by people."""
+    return "\n".join([card.name, *_facts(card), *_checkpoints(card), *_remarks(card)])
+
+
+def _facts(card: ModelCard) -> Iterator[str]:
+    channels = (" ".join(f"{v:g}" for v in values) for values in (card.mean, card.std))
+    side = card.input_size
+    yield f"  family         {card.family}"
+    yield f"  paper          {card.paper}"
+    yield f"                 https://arxiv.org/abs/{card.arxiv}"
+    yield f"  measured       {card.params:,} parameters"
+    yield f"                 {card.macs:,} multiply-accumulates for {side}x{side} pixels"
+    yield (
+        f"  evaluation     short side to {card.resize_short} ({card.interpolation}), centre crop "
+        f"of {side}"
+    )
+    yield "                 RGB / 255, mean {}, std {}".format(*channels)
+    if card.dropout is not None:
+        yield f"  dropout        {card.dropout:g}"
+
+
+def _checkpoints(card: ModelCard) -> Iterator[str]:
+    if not card.checkpoints:
+        yield "  checkpoints    none published"
+    for checkpoint in card.checkpoints:
+        yield ""
+        yield from _checkpoint(checkpoint)
+
+
+def _checkpoint(checkpoint: Checkpoint) -> Iterator[str]:
+    page = checkpoint.published
+    yield f"checkpoint {checkpoint.label}, {checkpoint.licence}"
+    yield f"  url            {checkpoint.url}"
+    yield f"  accuracy       top-1 {_share(page.top1)}, top-5 {_share(page.top5)}"
+    if page.reference_top1 is not None or page.reference_top5 is not None:
+        yield (
+            f"  in the paper   top-1 {_share(page.reference_top1)}, "
+            f"top-5 {_share(page.reference_top5)}"
+        )
+    yield f"  as published   {page.params_m:g} M parameters, {page.flops_g:g} GFLOPs"
+    rows = list(_latencies(page))
+    if rows:
+        columns = "".join(f"{batch:>9}" for batch in LATENCY_BATCHES)
+        yield f"  latency in ms, TensorRT{'batch':>8}{columns}"
+        yield from rows
+
+
+def _latencies(page: Published) -> Iterator[str]:
+    for field, device in _LATENCIES:
+        values: Latency | None = getattr(page, field)
+        if values is not None:
+            yield f"    {device:29}" + "".join(f"{value:9.2f}" for value in values)
+
+
+def _remarks(card: ModelCard) -> Iterator[str]:
+    remarks = [*card.disagreements(), *card.notes]
+    if remarks:
+        yield ""
+        yield "notes"
+    for remark in remarks:
+        yield textwrap.fill(remark, 100, initial_indent="  ", subsequent_indent="    ")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""DPN: dual path networks."""

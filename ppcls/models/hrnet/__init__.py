@@ -1,0 +1,1 @@
+"""HRNet, without and with squeeze-and-excitation."""

@@ -1,0 +1,133 @@
+"""The table of builders: filled by `register_architecture`, read by `create_model`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, overload
+
+from ppcls.errors import ConfigError, refuse_unknown
+from ppcls.models.base import ImageClassifier
+from ppcls.models.card import ModelCard
+from ppcls.models.catalogue import add_card, family_module, model_card
+from ppcls.models.weights import load_weights, locate_weights
+
+__all__ = ["create_model", "register_architecture"]
+
+Builder = Callable[..., ImageClassifier]
+"""What builds a network from `class_num`, `in_channels` and perhaps `dropout`."""
+
+_BUILDERS: dict[str, Builder] = {}
+_OPTIONS = ("pretrained", "class_num", "in_channels", "dropout", "features_only")
+
+
+@overload
+def register_architecture(
+    build: Builder, *, name: str | None = None, card: ModelCard | None = None
+) -> Builder: ...
+@overload
+def register_architecture(
+    *, name: str | None = None, card: ModelCard | None = None
+) -> Callable[[Builder], Builder]: ...
+def register_architecture(
+    build: Builder | None = None, *, name: str | None = None, card: ModelCard | None = None
+) -> Builder | Callable[[Builder], Builder]:
+    """Make `create_model`, and with it every configuration, know an architecture.
+
+    Use it as a decorator, `@register_architecture` or `@register_architecture(card=…)`, on what
+    builds the network: a function or class that takes `class_num` and `in_channels` (and
+    `dropout`, if the card has one) and returns an `ImageClassifier`.
+
+    Args:
+        build: what builds it.
+        name: what it is called; the card's name, or that of the function, if None.
+        card: its facts. The families of ppcls have theirs in `cards.py`; an architecture from
+            elsewhere gets a card with its name alone if None.
+
+    Raises:
+        ConfigError: another architecture has that name, or the card has another one.
+    """
+    if build is None:
+        return partial(register_architecture, name=name, card=card)
+    name = name or (card.name if card else build.__name__)
+    if card and card.name != name:
+        raise ConfigError(f"register_architecture: the card of {name!r} is that of {card.name!r}")
+    earlier = _BUILDERS.get(name)
+    if earlier is None and family_module(name) not in (None, build.__module__):
+        raise ConfigError(f"register_architecture: ppcls has an architecture {name!r} already")
+    if earlier and _place(earlier) != _place(build):
+        raise ConfigError(f"register_architecture: {name!r} is {'.'.join(_place(earlier))} already")
+    _BUILDERS[name] = build
+    if family_module(name) is None:
+        add_card(card or ModelCard(name=name, family=name))
+    return build
+
+
+def _place(build: Builder) -> tuple[str, str]:
+    function: Any = build.func if isinstance(build, partial) else build
+    return function.__module__, function.__qualname__
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool | str | Path = False,
+    class_num: int = 1000,
+    in_channels: int = 3,
+    dropout: float | None = None,
+    features_only: bool = False,
+    **unknown: Any,
+) -> ImageClassifier:
+    """Build an architecture.
+
+    Args:
+        name: a name that `list_models` returns.
+        pretrained: False for the fresh initialisation, True for the published weights, the name
+            of a variant of them (`ssld`), a path, or a URL. With another `class_num` or
+            `in_channels` than the weights have, the head starts afresh and the stem is adapted,
+            each with a warning.
+        class_num: number of classes, the second dimension of the logits.
+        in_channels: channels of the input image.
+        dropout: drop probability of the head, for the architectures that have one; None is the
+            paper's.
+        features_only: the model is a backbone: it answers with its feature maps by stage instead
+            of logits. What comes after them stays in the model, unused and without gradients, so
+            that state_dict keys are the published ones and checkpoints load as they are.
+        unknown: there are no other options; one is named in an error.
+
+    Returns:
+        A `paddle.nn.Layer` that maps float32 images (N, in_channels, H, W) to float32 logits
+        (N, class_num); with `features_only` to a list of float32 maps, whose channels and strides
+        `model.feature_info` states.
+
+    Raises:
+        ConfigError: no such architecture or option, an impossible value, or dropout where there is
+            none.
+        WeightsError: there are no such weights, they cannot be fetched or read, or are made for
+            another model.
+    """
+    card = model_card(name)
+    refuse_unknown("create_model", unknown, _OPTIONS)
+    for option, value in (("class_num", class_num), ("in_channels", in_channels)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name}: {option} must be a positive integer, not {value!r}")
+    options: dict[str, object] = {"class_num": class_num, "in_channels": in_channels}
+    if dropout is not None:
+        if card.dropout is None:
+            raise ConfigError(f"{name} has no dropout to set (dropout={dropout!r})")
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise ConfigError(f"{name}: dropout must be a number in [0, 1), not {dropout!r}")
+        options["dropout"] = dropout
+    network = family_module(name)
+    if network:
+        import_module(network)  # it registers its architectures
+    model = _BUILDERS[name](**options)
+    model.name = name
+    model.features_only = features_only
+    if pretrained:
+        for note in load_weights(model, locate_weights(card, pretrained), adapt=True):
+            warnings.warn(note, stacklevel=2)
+    return model

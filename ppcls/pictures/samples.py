@@ -1,0 +1,127 @@
+"""A picture of what training sees: images beside their augmented and mixed versions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ppcls.config import Config
+from ppcls.config.class_names import label_names
+from ppcls.data import image
+from ppcls.data.image_dataset import ImageDataset
+from ppcls.data.lists import Label
+from ppcls.data.transforms.mix import Mixing
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.errors import ConfigError, DataError
+from ppcls.pictures.plots import Tile, sample_grid, shorten
+
+__all__ = ["sample_rows", "show_samples"]
+
+
+def show_samples(
+    config: Config, picture: str | Path, *, count: int = 8, epoch: int = 1, epochs: int = 4
+) -> None:
+    """Draw what `sample_rows` returns into a .png file.
+
+    Raises:
+        ConfigError: the picture is one of the images; and as `sample_rows`.
+        DataError, MissingDependencyError: as `sample_rows`.
+    """
+    train = config.DataLoader.Train
+    if train and Path(picture).exists():
+        images, _ = train.dataset.scan(config.Arch.class_num)
+        if any(os.path.samefile(picture, image.path) for image in images):
+            raise ConfigError(f"{picture}: is an image of the data set; name another file")
+    columns, rows = sample_rows(config, count=count, epoch=epoch, epochs=epochs)
+    sample_grid(rows, columns, picture)
+
+
+def sample_rows(
+    config: Config, *, count: int = 8, epoch: int = 1, epochs: int = 4
+) -> tuple[list[str], list[list[Tile]]]:
+    """Return samples of `DataLoader.Train` and what becomes of them: columns' titles, and rows.
+
+    A row begins with the image as it is read and its label. Then come its versions of `epochs`
+    epochs, exactly those of a training with the same seed, and where `batch_transform_ops` are set
+    (which needs Paddle), two of them mixed with those of the other rows.
+
+    Args:
+        config: says everything.
+        count: how many samples, spread evenly over the data set.
+        epoch: the first epoch to show.
+        epochs: how many.
+
+    Raises:
+        ConfigError: the configuration has no `DataLoader.Train`.
+        DataError: a list, a label or an image is wrong.
+        MissingDependencyError: mixing is set, and Paddle is not installed.
+    """
+    options = config.DataLoader.Train
+    if options is None:
+        raise ConfigError(
+            "`ppcls data show` needs the section DataLoader.Train, which this configuration lacks"
+        )
+    names = [shorten(name, 20) for name in label_names(config)]
+    seed, mixing = config.Global.seed, options.dataset.batch_transform_ops
+    pipeline = Pipeline(options.dataset.transform_ops)
+    dataset = ImageDataset(options.dataset.read(len(names)), pipeline, seed)
+    indices = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
+    shown = range(epoch, epoch + epochs)
+    versions = {e: [dataset.load(i, e) for i in indices] for e in shown}
+
+    columns = ["as it is read", *(f"epoch {e}" for e in shown)]
+    rows = []
+    for row, index in enumerate(indices):
+        sample = dataset.samples[index]
+        original = Tile(image.read(sample.path), _caption(_shares(sample.label, len(names)), names))
+        seen = [pipeline.to_pixels(pipeline.normalize(versions[e][row][None]))[0] for e in shown]
+        rows.append([original, *(Tile(pixels, "") for pixels in seen)])
+    for e in shown[:2] if mixing else ():
+        columns.append(f"epoch {e}, mixed")
+        targets = np.stack([_shares(dataset.samples[i].label, len(names)) for i in indices])
+        mixed = _mix(pipeline, versions[e], targets, mixing, (seed, e, 0))
+        for tiles, pixels, shares in zip(rows, *mixed, strict=True):
+            tiles.append(Tile(pixels, _caption(shares, names)))
+    return columns, rows
+
+
+def _shares(label: Label, class_num: int) -> np.ndarray:
+    """Return a label as float32 (classes,)."""
+    if isinstance(label, int):
+        return np.eye(1, class_num, label, dtype=np.float32)[0]
+    return np.array(label, np.float32)
+
+
+def _caption(shares: np.ndarray, names: Sequence[str]) -> str:
+    order = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= 0.005]
+    if all(shares[i] > 0.995 for i in order):
+        return ", ".join(names[i] for i in order)
+    return "\n".join(f"{shares[i]:.0%} {names[i]}" for i in order[:3])
+
+
+def _mix(
+    pipeline: Pipeline,
+    images: Sequence[np.ndarray],
+    targets: np.ndarray,
+    mixing: Sequence[Mixing],
+    entropy: tuple[int, ...],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what mixing makes of a batch, as uint8 images, and of its targets."""
+    from ppcls.errors import require_paddle
+
+    require_paddle()
+    import paddle
+
+    if len({each.shape for each in images}) > 1:
+        raise DataError(
+            "images of different sizes cannot be mixed; end the image operations with a fixed size "
+            "(CropImage, or ResizeImage with size)"
+        )
+    batch = paddle.to_tensor(pipeline.normalize(np.stack(images)))
+    labels = paddle.to_tensor(targets)
+    for i, mix in enumerate(mixing):
+        batch, labels = mix(batch, labels, np.random.default_rng((*entropy, i)))
+    return pipeline.to_pixels(batch.numpy()), labels.numpy()

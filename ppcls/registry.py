@@ -1,0 +1,127 @@
+"""The classes that a configuration can name, by kind: ours, and those that users register.
+
+A `Registry` is also the annotation of a value of its kind: `Annotated[Any, LOSSES]` is any of the
+registered losses. Pydantic fixes what a class accepts when the class is made; classes marked with
+`follows_registries` are made anew when something is registered later.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import reduce
+from importlib import import_module
+from operator import or_
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Annotated, Any, Generic, TypeVar, overload
+
+from pydantic import BaseModel, Discriminator, GetCoreSchemaHandler, Tag
+from pydantic_core import CoreSchema
+
+from ppcls.errors import ConfigError
+from ppcls.options import OneKey, Options, one_of
+
+__all__ = ["Registry", "follows_registries", "import_modules"]
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+ModelT = TypeVar("ModelT", bound=type[BaseModel])
+ClassT = TypeVar("ClassT", bound=type)
+
+_FOLLOWERS: list[type[BaseModel]] = []
+
+
+def follows_registries(cls: ModelT) -> ModelT:
+    """Have a class, whose fields lead to registered classes, know those that come later, too."""
+    _FOLLOWERS.append(cls)
+    return cls
+
+
+def _own(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "ppcls"
+
+
+class Registry(Generic[OptionsT]):
+    """The classes of one kind, by the name that a configuration calls them by.
+
+    Classes derived from `OneKey` are written `{Name: {option: value}}`, others as a map with the
+    key `name`.
+
+    Args:
+        kind: what they are, in a word: "loss".
+        base: the class that all are derived from.
+        default: of a map that may lack its `name`: which class is meant.
+    """
+
+    def __init__(self, kind: str, base: type[OptionsT], default: str | None = None):
+        self.kind, self.base, self.default = kind, base, default
+        self._classes: dict[str, type[OptionsT]] = {}
+        self._aliases: dict[str, str] = {}
+
+    @overload
+    def register(self, cls: ClassT, *, aliases: tuple[str, ...] = ()) -> ClassT: ...
+    @overload
+    def register(self, *, aliases: tuple[str, ...] = ()) -> Callable[[ClassT], ClassT]: ...
+    def register(self, cls: Any = None, *, aliases: tuple[str, ...] = ()) -> Any:
+        """Let configurations name a class, by its own name and by others: a decorator.
+
+        Raises:
+            ConfigError: it is not derived from the base of its kind, or the name is taken.
+        """
+        if cls is None:
+            return lambda cls: self.register(cls, aliases=aliases)
+        if not (inspect.isclass(cls) and issubclass(cls, self.base)):
+            raise ConfigError(
+                f"register_{self.kind}: {cls!r} is not a class derived from "
+                f"{self.base.__module__}.{self.base.__name__}"
+            )
+        for name in (cls.__name__, *aliases):
+            known = self.get(name)
+            # A module that is loaded again registers its classes again.
+            if known and (known.__module__, known.__qualname__) != (
+                cls.__module__,
+                cls.__qualname__,
+            ):
+                raise ConfigError(
+                    f"register_{self.kind}: {name!r} is taken by {known.__module__}."
+                    f"{known.__qualname__}; give the class another name"
+                )
+        self._classes[cls.__name__] = cls
+        self._aliases |= dict.fromkeys(aliases, cls.__name__)
+        if not _own(cls):
+            for follower in _FOLLOWERS:
+                follower.model_rebuild(force=True)
+        return cls
+
+    def get(self, name: str) -> type[OptionsT] | None:
+        """Return the class of a name, or None."""
+        return self._classes.get(self._aliases.get(name, name))
+
+    @property
+    def classes(self) -> tuple[type[OptionsT], ...]:
+        """The registered classes, in the order of their registration."""
+        return tuple(self._classes.values())
+
+    @property
+    def names(self) -> list[str]:
+        """All names, with the aliases."""
+        return [*self._classes, *self._aliases]
+
+    def _tag(self, value: Any) -> str | None:
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+        name = self.default if name is None else name
+        return None if name is None else self._aliases.get(str(name), str(name))
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        if issubclass(self.base, OneKey):
+            return handler(one_of(*self._classes.values()))
+        union = reduce(or_, (Annotated[c, Tag(name)] for name, c in self._classes.items()))  # type: ignore[arg-type]
+        return handler(Annotated[union, Discriminator(self._tag)])
+
+
+def import_modules(package: ModuleType) -> None:
+    """Import the modules of a package, which register what they hold."""
+    for info in iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{info.name}")

@@ -1,0 +1,71 @@
+"""`--check`: build all that a command needs, compute one batch, write nothing."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+
+import paddle
+
+from ppcls.config import Config
+from ppcls.data.loader import Loader
+from ppcls.errors import RunError
+from ppcls.evaluation.evaluate import open_evaluation
+from ppcls.training.run import build_run, deployed_model, open_data
+from ppcls.training.setup import Normalize, on_device
+
+__all__ = ["check_evaluation", "check_training"]
+
+
+def _images(loader: Loader, name: str, model: paddle.nn.Layer) -> str:
+    """Put the first batch through the model and say what it was."""
+    batch = next(iter(loader.epoch()))
+    model.eval()
+    with paddle.no_grad():
+        logits = model(Normalize(loader.dataset.pipeline.affine)(paddle.to_tensor(batch.images)))
+    count, height, width = batch.images.shape[:3]
+    return (
+        f"{name}: {len(loader.dataset)} images, {len(loader)} batches; the first is of {count}, "
+        f"{width}x{height}, and gives {logits.shape[1]} logits each"
+    )
+
+
+def check_training(config: Config) -> list[str]:
+    """Do all that `train` does before its first step, and the first step without the update.
+
+    Returns:
+        Lines that say what was checked, and what the run would say.
+
+    Raises:
+        PpclsError: as `train`, except for what its folder may hold.
+        RunError: the loss of the first batch is not finite.
+    """
+    with on_device(config.Global.device) as device, ExitStack() as stack:
+        data = open_data(config, device, stack)
+        run = build_run(data)
+        batch = next(iter(data.train.epoch(1)))
+        with run.state.precision.training():
+            loss, logits, _ = run.objective(batch, (config.Global.seed, 1, 0))
+        run.state.precision.backward(loss)
+        value = float(loss.numpy())
+        if not math.isfinite(value):
+            raise RunError(f"the loss of the first batch is {value}")
+        count, height, width = batch.images.shape[:3]
+        lines = [
+            data.summary(),
+            f"Train: the first batch is of {count} images, {width}x{height}; {logits.shape[1]} "
+            f"logits each, loss {value:.5f}",
+        ]
+        if data.eval:
+            lines.append(_images(data.eval, "Eval", deployed_model(config, run.state.model)))
+        return lines + run.notes
+
+
+def check_evaluation(config: Config, allow_random: bool = False) -> list[str]:
+    """Do all that `evaluate` does, with the first batch alone.
+
+    Raises:
+        PpclsError: as `evaluate`.
+    """
+    with open_evaluation(config, allow_random) as parts:
+        return [_images(parts.loader, "Eval", parts.model)]

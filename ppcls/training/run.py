@@ -1,0 +1,323 @@
+"""From a configuration to a run that could begin: data, model, optimizer, and where they stand.
+
+Nothing is written here, so that all that can be wrong is found before a run has left anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+
+from ppcls import distributed
+from ppcls.checkpoints.files import Checkpoint, has_name
+from ppcls.checkpoints.run_folder import run_folder
+from ppcls.config import Config, dump_config
+from ppcls.config.class_names import label_names, resolve_classes
+from ppcls.config.deployed import deployed_config
+from ppcls.config.schema import DistillationArch
+from ppcls.data.datasets import DataOptions
+from ppcls.data.loader import Loader
+from ppcls.data.tools.check import quick_check
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.errors import ConfigError
+from ppcls.evaluation.evaluate import Evaluation, evaluate_model, topk_note
+from ppcls.losses.build import build_loss, label_ratio
+from ppcls.models.base import ImageClassifier
+from ppcls.models.weights import load_weights
+from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
+from ppcls.optim.options import OptimizerBase, ScheduleOptions
+from ppcls.training.distillation_model import (
+    DistillationModel,
+    build_distillation,
+    build_distillation_loss,
+)
+from ppcls.training.ema import WeightAverage
+from ppcls.training.freeze import prepare_model
+from ppcls.training.objective import Distilled, Objective, Supervised
+from ppcls.training.precision import Precision
+from ppcls.training.setup import (
+    Normalize,
+    build_loader,
+    build_model,
+    changed_settings,
+    find_checkpoint,
+    require,
+    seed_everything,
+    start_weights,
+)
+from ppcls.training.state import TrainState
+
+__all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data"]
+
+# The running statistics of batch norms alone need tens of updates to be of any use.
+_FEW_UPDATES, _SMALLEST_BATCH = 100, 4
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run reads, and on what it computes.
+
+    Attributes:
+        config: with the number of classes that the data sets have.
+        device: Paddle's current one.
+        train: the batches to train on.
+        eval: those to evaluate on; None where the run does not evaluate.
+        labels: the names of the classes.
+        optimizer: the section.
+    """
+
+    config: Config
+    device: str
+    train: Loader
+    eval: Loader | None
+    labels: list[str]
+    optimizer: OptimizerBase
+
+    @property
+    def steps(self) -> int:
+        """Updates an epoch."""
+        return -(-len(self.train) // self.config.Global.update_freq)
+
+    def summary(self) -> str:
+        """Return in a few words what is trained on what."""
+        arch, processes = self.config.Arch, distributed.world_size()
+        batches = len(self.train)
+        together = f" x {processes}" if processes > 1 else ""
+        return (
+            f"{arch.name}, {arch.class_num} classes, on {self.device}{together}: "
+            f"{len(self.train.dataset)} images, {batches} batch{'es' * (batches > 1)} an epoch"
+        )
+
+
+def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
+    """Check the lists of a run and open its loaders, which the stack closes.
+
+    Args:
+        config: of the run.
+        device: Paddle's current one (see `on_device`).
+        stack: closes the loaders.
+
+    Raises:
+        ConfigError: a section is missing, or the processes of the run have different ones.
+        DataError: a list, a label, the class names or an image is wrong.
+    """
+    config = resolve_classes(config)
+    options, class_num = config.Global, config.Arch.class_num
+    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
+    distributed.check_same(digest, "the configuration")
+    train = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
+    optimizer = require(config.Optimizer, "Optimizer", "ppcls train")
+    parts: dict[str, DataOptions] = {"Train": train}
+    if options.eval_during_train:
+        needed = "DataLoader.Eval (or Global.eval_during_train=false)"
+        parts["Eval"] = require(config.DataLoader.Eval, needed, "ppcls train")
+    samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
+    ranks = distributed.rank(), distributed.world_size()
+    loaders = {
+        name: stack.enter_context(build_loader(part, samples[name], options.seed, *ranks))
+        for name, part in parts.items()
+    }
+    # Wrong class names would otherwise come to light when the trained model is exported.
+    labels = label_names(config)
+    return RunData(config, device, loaders["Train"], loaders.get("Eval"), labels, optimizer)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that could begin.
+
+    Attributes:
+        config: as it is in `RunData`.
+        loader: the batches to train on.
+        schedule: of the learning rate.
+        state: model, optimizer and all else that changes; where the checkpoint was made, if any.
+        objective: how a batch becomes a loss.
+        evaluate: evaluates the model; None where the run does not evaluate.
+        checkpoint: the one to go on from.
+        finished: nothing is left to do after it.
+        notes: what to tell the user.
+    """
+
+    config: Config
+    loader: Loader
+    schedule: ScheduleOptions
+    state: TrainState
+    objective: Objective
+    evaluate: Callable[[], Evaluation] | None
+    checkpoint: Checkpoint | None
+    finished: bool
+    notes: list[str]
+
+
+def _is_finished(config: Config, checkpoint: Checkpoint) -> bool:
+    """Whether nothing is left to do of the run that `Global.checkpoints=auto` has found.
+
+    Raises:
+        ConfigError: it has more epochs than are asked for, or was named to go on with.
+    """
+    epochs, reached = config.Global.epochs, (checkpoint.epoch, checkpoint.step)
+    if reached < (epochs, 0) or (reached == (epochs, 0) and not _is_complete(config, checkpoint)):
+        return False
+    if reached == (epochs, 0) and config.Global.checkpoints == "auto":
+        return True
+    if reached == (epochs, 0):
+        found = f"this run is finished ({epochs} of {epochs} epochs)"
+    else:
+        step = f" and {checkpoint.step} steps of the next" if checkpoint.step else ""
+        found = f"this run has {checkpoint.epoch} epochs{step} already, of {epochs}"
+    raise ConfigError(
+        f"{checkpoint.prefix}: {found}; raise Global.epochs to go on, or leave "
+        "Global.checkpoints out and add --overwrite to start again"
+    )
+
+
+def _is_complete(config: Config, checkpoint: Checkpoint) -> bool:
+    """Whether all is there that a run leaves after its last epoch.
+
+    One that was killed there may lack other names of its last state, or the picture of its curves.
+    """
+    folder = run_folder(config)
+    if not folder.holds(checkpoint.prefix):
+        return True
+    named = all(has_name(checkpoint, folder.checkpoint(name)) for name in checkpoint.names)
+    return named and (folder.path / "curves.png").exists()
+
+
+def build_run(data: RunData) -> Run:
+    """Build the model and the optimizer of a run, and put them where its checkpoint was made.
+
+    Raises:
+        ConfigError: there is no epoch left to go on with, or the schedule does not fit the run.
+        WeightsError: the weights to start from cannot be had, or are made for another model.
+        DataError: the checkpoint knows its classes by other names.
+    """
+    config, options = data.config, data.config.Global
+    precision = Precision(config.AMP, data.device)
+    seed_everything(options.seed)
+    checkpoint, notes = find_checkpoint(config)
+    if checkpoint:
+        notes += changed_settings(config, data.labels, data.device, checkpoint)
+    finished = checkpoint is not None and _is_finished(config, checkpoint)
+    model, more = _build_model(config, data.device, checkpoint)
+    notes += more
+    joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
+    schedule, fit = fit_to_batch(data.optimizer.lr, joint_batch)
+    notes += [fit] if fit else []
+    # A run too short for its schedule must not end only when the first epoch begins.
+    learning_rate_schedule(schedule, options.epochs, data.steps)
+    optimizer = precision.decorate(model, build_optimizer(data.optimizer, model))
+    state = TrainState(model, optimizer, precision, None)
+    if checkpoint:
+        notes += state.load_model(checkpoint, options.strict)
+    if config.EMA:
+        state.average = WeightAverage(model, config.EMA.decay)
+    if checkpoint:
+        state.load(checkpoint)
+        step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
+        notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
+    distributed.broadcast(model.state_dict().values())
+    images = len(data.train.dataset)
+    if options.total_images not in (None, images):
+        notes.append(
+            f"Global.total_images is {options.total_images}; the list has {images} images, "
+            "and they count"
+        )
+    if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
+        notes += _length_note(data)
+    notes += topk_note(config) + _export_notes(config)
+    evaluate = None
+    if data.eval is not None:
+        deployed, eval_loader = deployed_config(config), data.eval
+        kept = deployed_model(config, model)
+
+        def evaluate() -> Evaluation:
+            return evaluate_model(kept, eval_loader, deployed, data.labels)
+
+    objective = _build_objective(config, model, data.train)
+    return Run(
+        config, data.train, schedule, state, objective, evaluate, checkpoint, finished, notes
+    )
+
+
+def _length_note(data: RunData) -> list[str]:
+    """Say where a run from scratch is too short to come to anything."""
+    epochs, sampler = data.config.Global.epochs, data.train.sampler
+    if data.steps * epochs >= _FEW_UPDATES or sampler.batch_size <= _SMALLEST_BATCH:
+        return []
+    size = max(_SMALLEST_BATCH, sampler.batch_size * data.steps * epochs // _FEW_UPDATES)
+    return [
+        f"warning: {data.steps * epochs} updates in all ({data.steps} an epoch) are few for a "
+        f"network that knows nothing yet; -o DataLoader.Train.sampler.batch_size={size} makes more "
+        "of them, weights to start from need fewer"
+    ]
+
+
+def _export_notes(config: Config) -> list[str]:
+    """Say where the trained model could not be exported, because two sections disagree."""
+    if config.Infer is None:
+        return []
+    shape, deployed = config.Global.image_shape, Pipeline(config.Infer.transforms)
+    found = deployed.output_shape(shape[1] + 40, shape[2] + 60)
+    notes = []
+    if found != shape:
+        notes.append(
+            f"warning: Infer.transforms make images {found}, and Global.image_shape is {shape}: "
+            f"Global.image_shape={str(found).replace(' ', '')} lets `ppcls export` work"
+        )
+    data = config.DataLoader.Eval
+    if data and not deployed.gives_same(Pipeline(data.dataset.transform_ops)):
+        notes.append(
+            "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
+            "export` refuses that, because what is exported must be what was evaluated"
+        )
+    return notes
+
+
+def deployed_model(config: Config, model: ImageClassifier) -> ImageClassifier:
+    """Return the model that is evaluated and deployed: of a distillation, one of several."""
+    if isinstance(config.Arch, DistillationArch):
+        return getattr(model, config.Arch.infer_model_name)
+    return model
+
+
+def _build_model(
+    config: Config, device: str, checkpoint: Checkpoint | None
+) -> tuple[ImageClassifier, list[str]]:
+    """Return the model with the weights it starts from, and what to tell the user.
+
+    The weights of a checkpoint are loaded later, with all else that it holds.
+    """
+    if isinstance(config.Arch, DistillationArch):
+        if config.Global.pretrained_model:
+            raise ConfigError(
+                "Global.pretrained_model: of a distillation, each model of Arch.models names "
+                "the weights that it starts from"
+            )
+        return build_distillation(config.Arch, device, resumes=checkpoint is not None)
+    weights, notes = start_weights(config, checkpoint)
+    model = build_model(config)
+    notes += prepare_model(model, config.Arch, device)
+    if checkpoint is None:
+        notes.append(f"weights to begin with: {weights or 'none, from scratch'}")
+        if weights:
+            notes += load_weights(model, weights, adapt=True, strict=config.Global.strict)
+    return model, notes
+
+
+def _build_objective(config: Config, model: ImageClassifier, loader: Loader) -> Objective:
+    train = config.DataLoader.Train
+    assert train is not None
+    normalize, class_num = Normalize(loader.dataset.pipeline.affine), config.Arch.class_num
+    mixing: Any = train.dataset.batch_transform_ops
+    if isinstance(model, DistillationModel) and isinstance(config.Arch, DistillationArch):
+        losses = build_distillation_loss(config.Loss.Train)
+        deployed = config.Arch.infer_model_name
+        return Distilled(model, losses, normalize, mixing, class_num, deployed)
+    forward = paddle.jit.to_static(model, full_graph=True) if config.Global.to_static else model
+    loss = build_loss(config.Loss.Train, label_ratio(loader.dataset.samples))
+    return Supervised(forward, loss, normalize, mixing, class_num)

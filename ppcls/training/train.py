@@ -1,0 +1,445 @@
+"""Training: one readable loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from paddle import Tensor
+
+from ppcls import distributed
+from ppcls.checkpoints.files import (
+    Checkpoint,
+    copy_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
+from ppcls.config import Config
+from ppcls.config.deployed import deployed_config
+from ppcls.config.schema import DistillationArch
+from ppcls.data.loader import Batch
+from ppcls.errors import ConfigError, RunError, Stopped
+from ppcls.evaluation.evaluate import deciding_metric
+from ppcls.evaluation.report import rows_of, write_class_rows
+from ppcls.metrics.answers import Totals, clip_topk
+from ppcls.metrics.options import TopkAcc
+from ppcls.models.weights import read_weights, write_weights
+from ppcls.optim.build import learning_rate_schedule
+from ppcls.optim.options import ReduceOnPlateau
+from ppcls.pictures.plots import training_curves
+from ppcls.training.freeze import set_training, statistics
+from ppcls.training.log import RunLog, StepReport, StepTimer, Update, peak_memory
+from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
+from ppcls.training.profile import Profile, ProfileOptions
+from ppcls.training.provenance import record_start
+from ppcls.training.run import Run, build_run, open_data
+from ppcls.training.setup import on_device, seed_everything
+from ppcls.training.signals import Interrupted, StopRequest
+from ppcls.training.state import Progress
+
+__all__ = ["TrainResult", "Trainer", "train"]
+
+STUDENT_FILE = "best_model_student.pdparams"
+"""Of a distillation: what is deployed of `best_model`, under the names of its own architecture."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run left behind.
+
+    Attributes:
+        folder: where checkpoints, configuration, logs and curves are.
+        best: the weights of the best evaluation; the latest where there was none, or where it was
+            in the folder of the run that this one went on from.
+        best_metric: the best top-1 accuracy, or what else says which weights are the best (see
+            `deciding_metric`), 0 to 1; None where there was no evaluation.
+        metric: its name.
+        seconds: how long this start of the run took, evaluations included.
+        was_finished: nothing was left to train.
+    """
+
+    folder: Path
+    best: Path
+    best_metric: float | None
+    metric: str
+    seconds: float
+    was_finished: bool = False
+
+
+class Trainer:
+    """One training run: the loop, and what happens at the ends of its steps and epochs."""
+
+    def __init__(
+        self,
+        run: Run,
+        folder: RunFolder,
+        log: RunLog,
+        stop: StopRequest,
+        profile: Profile | None = None,
+    ):
+        config, loader = run.config, run.loader
+        self.options, self.schedule = config.Global, run.schedule
+        self.state, self.objective, self.loader = run.state, run.objective, loader
+        self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
+        self.profile = profile
+        self.metric = deciding_metric(deployed_config(config))
+        self.steps = -(-len(loader) // self.options.update_freq)
+        self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
+        ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
+        decisions = [m for m in config.Metric.Train if not isinstance(m, TopkAcc)]
+        self.counted = clip_topk(ks, config.Arch.class_num), decisions
+        self.loss_name = type(config.Loss.Train[0]).__name__ if len(config.Loss.Train) == 1 else ""
+        samples = loader.dataset.samples
+        self.watch = LossWatch(samples)
+        self.guard = None
+        if self.options.on_nan == "skip":
+            self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
+        arch = config.Arch
+        self.student = arch.infer_model_name if isinstance(arch, DistillationArch) else None
+        self.saved_at = time.monotonic()
+
+    def run(self) -> None:
+        """Train for the epochs that are left, evaluating and saving after each.
+
+        Raises:
+            Stopped: a signal asked for it; the run is saved.
+            RunError: the loss is no longer finite, or a checkpoint cannot be written.
+        """
+        options, progress = self.options, self.state.progress
+        left = (options.epochs - progress.epoch) * self.steps - progress.step
+        timer = StepTimer(left, distributed.world_size())
+        while progress.epoch < options.epochs:
+            if options.early_stop_patience and progress.stale >= options.early_stop_patience:
+                self.log.line(
+                    f"stopped early: no better {self.metric} in {progress.stale} evaluations "
+                    "(Global.early_stop_patience)"
+                )
+                break
+            self.train_epoch(progress.epoch + 1, timer)
+            self.end_epoch(progress.epoch + 1)
+
+    def train_epoch(self, epoch: int, timer: StepTimer) -> None:
+        """Train for one epoch (counted from 1), or what is left of it."""
+        options, state, progress = self.options, self.state, self.state.progress
+        rate = learning_rate_schedule(self.schedule, options.epochs, self.steps, progress.watched)
+        totals = Totals(*self.counted)
+        if progress.totals and distributed.rank() == 0:
+            totals.load_state_dict(progress.totals)
+        set_training(state.model)
+        self.log.begin_bar(epoch, options.epochs, self.steps, progress.step)
+        batches = self.loader.epoch(epoch, skip=progress.step * options.update_freq)
+        for update in timer.updates(batches, options.update_freq):
+            place = Place(epoch, progress.step, rate((epoch - 1) * self.steps + progress.step))
+            state.optimizer.set_lr(place.lr)
+            # What is drawn depends on the place in the run alone: a resumed run draws the same.
+            entropy = (options.seed, epoch, progress.step, distributed.rank())
+            seed_everything(*entropy)
+            outputs = [
+                self.backward(batch, len(batch.labels) / update.samples, (*entropy, i))
+                for i, batch in enumerate(update.batches)
+            ]
+            distributed.sum_gradients(self.parameters)
+            self.show(place, update)
+            if self.is_sound(place, update, [loss for loss, _, _ in outputs]):
+                state.precision.step(state.optimizer)
+                if state.average:
+                    state.average.update()
+                for output in outputs:
+                    totals.add(*output)
+            state.optimizer.clear_grad()
+            progress.step += 1
+            self.end_step(place, totals, timer)
+        self.log.end_bar()
+        if self.loader.unreadable:
+            self.log.line(self.loader.skipped())
+
+    def backward(
+        self, batch: Batch, share: float, entropy: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradients of a batch that is a share of its update; return loss, logits, labels.
+
+        They are a float32 scalar, (N, class_num) and the labels of `Supervised.prepare`. The
+        gradients of the batches of all processes add up to those of the mean over all samples.
+        """
+        with self.state.precision.training():
+            loss, logits, labels = self.objective(batch, entropy)
+        share /= distributed.world_size()
+        self.state.precision.backward(loss if share == 1 else loss * share)
+        return loss.detach(), logits.detach(), labels
+
+    def is_sound(self, place: Place, update: Update, losses: list[Tensor]) -> bool:
+        """Whether to make an update whose batches had these losses, float scalars.
+
+        Unless asked to skip, the next look at the losses says it.
+        """
+        if self.guard is None:
+            for loss, batch in zip(losses, update.batches, strict=True):
+                self.watch.add(place, loss, batch.indices)
+            return True
+        indices = np.concatenate([batch.indices for batch in update.batches])
+        reason = self.guard.admits(place, losses, indices)
+        if reason:
+            self.log.line(reason)
+        return not reason
+
+    def show(self, place: Place, update: Update) -> None:
+        """Give VisualDL what it is to show: images of the first batch, gradients once an epoch."""
+        if (place.epoch, place.step) == (1, 0) and update.batches:
+            self.log.images(update.batches[0].images)
+        if self.options.vdl_gradients and place.step == self.steps - 1:
+            self.log.gradients(place.epoch, self.state.model.named_parameters())
+
+    def end_step(self, place: Place, totals: Totals, timer: StepTimer) -> None:
+        """Report, save and stop where that is due; nothing else waits for the device."""
+        self.log.advance_bar()
+        step, last = place.step, place.step == self.steps - 1
+        look = step % self.options.print_batch_step == 0 or last
+        if look:
+            self.watch.look()
+            self.report(place, totals, timer)
+        # Processes stop and save together, so they ask each other, at every look.
+        stop, save = self.stop.signal is not None, self.is_time_to_save()
+        if distributed.world_size() > 1:
+            stop, save = distributed.any_rank(stop, save) if look else (False, False)
+        profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
+        if stop or save or self.is_step_to_save(place):
+            self.state.progress.totals = totals.state_dict()
+            self.save()
+        if stop:
+            self.raise_stopped()
+        if profiled:
+            raise Stopped("profiled; the run ends here (-p exit_on_finished=false goes on)", 0)
+
+    def is_time_to_save(self) -> bool:
+        """Whether `save_minutes` have passed since the last checkpoint."""
+        minutes = self.options.save_minutes
+        passed = time.monotonic() - self.saved_at
+        return minutes is not None and distributed.rank() == 0 and passed >= 60 * minutes
+
+    def is_step_to_save(self, place: Place) -> bool:
+        """Whether a checkpoint is due after this step of the run."""
+        every = self.options.save_steps
+        done = (place.epoch - 1) * self.steps + place.step + 1
+        return every is not None and done % every == 0
+
+    def report(self, place: Place, totals: Totals, timer: StepTimer) -> None:
+        """Write the means of the epoch so far to the log."""
+        speed = timer.report()
+        if not totals.state_dict()["count"]:
+            return  # all that there was so far has been skipped
+        means = totals.means()
+        epoch, step, lr = place
+        named = {self.loss_name: means["loss"]} if self.loss_name else {}
+        hits = {name: mean for name, mean in means.items() if name != "loss"}
+        memory = peak_memory()
+        self.log.step(
+            StepReport(
+                epoch,
+                self.options.epochs,
+                step,
+                self.steps,
+                self.schedule.name,
+                lr,
+                hits | named | {"loss": means["loss"]},
+                speed,
+                memory if self.options.print_mem_info else {},
+            )
+        )
+        place_of_record = {"epoch": epoch, "step": step, "lr": lr}
+        self.log.record("train", **place_of_record, **means, **speed._asdict(), **memory)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Evaluate and save; the epoch is complete when both are done."""
+        options, progress = self.options, self.state.progress
+        names = []
+        if self.evaluate and self.is_evaluation_due(epoch) and self.evaluate_epoch(epoch):
+            names.append("best_model")
+        if epoch % options.save_interval == 0:
+            names.append(f"epoch_{epoch}")
+        progress.epoch, progress.step, progress.totals = epoch, 0, {}
+        self.save(names)
+        if any(distributed.any_rank(self.stop.signal is not None)) and epoch < options.epochs:
+            self.raise_stopped()
+
+    def is_evaluation_due(self, epoch: int) -> bool:
+        """Whether an epoch ends with an evaluation; the last one always does."""
+        options = self.options
+        due = epoch >= options.start_eval_epoch and epoch % options.eval_interval == 0
+        return due or epoch == options.epochs
+
+    def evaluate_epoch(self, epoch: int) -> bool:
+        """Evaluate; return whether no earlier evaluation was better."""
+        assert self.evaluate is not None
+        state, progress = self.state, self.state.progress
+        # Every process evaluates the model that is saved.
+        distributed.broadcast(statistics(state.model))
+        weights = state.average.applied() if state.average else nullcontext()
+        try:
+            with weights, state.precision.evaluating(), self.stop.at_once():
+                found = self.evaluate()
+        except Interrupted:
+            self.save()
+            self.raise_stopped()
+        score, best = found.score, progress.best_metric
+        is_best = best is None or score >= best
+        progress.stale = 0 if best is None or score > best else progress.stale + 1
+        if is_best:
+            progress.best_metric, progress.best_epoch = score, epoch
+            if distributed.rank() == 0:
+                write_class_rows(self.folder.path / "classes.csv", rows_of(found))
+        if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
+            progress.watched.append(found.means["loss"] if self.schedule.mode == "min" else score)
+        self.log.record("eval", epoch=epoch, **found.means)
+        best_text = f"best {found.metric}: {progress.best_metric:.5f}"
+        self.log.evaluation(epoch, found.means, best_text)
+        if found.unreadable:
+            self.log.line(f"{found.unreadable} images that cannot be read are counted as wrong")
+        return is_best
+
+    def save(self, names: Sequence[str] = ()) -> None:
+        """Write the checkpoint `latest`, and let it have these names too.
+
+        Raises:
+            RunError: the run's folder is gone, or cannot be written to.
+        """
+        self.watch.look()
+        self.saved_at = time.monotonic()
+        if distributed.rank() != 0:
+            return
+        if not self.folder.path.is_dir():
+            # To make it again would hide that it was removed, or that its disk is not there.
+            raise RunError(f"{self.folder.path}: cannot save: the folder of the run is gone")
+        progress = self.state.progress
+        checkpoint = write_checkpoint(
+            self.folder.checkpoint("latest"),
+            self.state.state_dict(),
+            epoch=progress.epoch,
+            step=progress.step,
+            names=tuple(names),
+        )
+        self.name(checkpoint)
+
+    def name(self, checkpoint: Checkpoint) -> None:
+        """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
+        for name in checkpoint.names:
+            copy_checkpoint(checkpoint, self.folder.checkpoint(name))
+        if self.student and "best_model" in checkpoint.names:
+            weights = read_weights(checkpoint.files[".pdparams"])
+            start = f"{self.student}."
+            own = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+            write_weights(own, self.folder.path / STUDENT_FILE)
+        if self.options.keep_last:
+            for epoch in self.folder.kept_epochs()[: -self.options.keep_last]:
+                remove_checkpoint(self.folder.checkpoint(f"epoch_{epoch}"))
+
+    def raise_stopped(self) -> None:
+        """End the run, saved, because a signal asked for it."""
+        progress = self.state.progress
+        assert self.stop.signal is not None
+        raise Stopped(
+            f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
+            f"{self.folder.checkpoint('latest')}; go on with -o Global.checkpoints=auto",
+            128 + self.stop.signal,
+        )
+
+
+def train(
+    config: Config, *, overwrite: bool = False, profile: ProfileOptions | None = None
+) -> TrainResult:
+    """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
+
+    The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
+    `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
+    `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
+    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv`
+    (how well `best_model` knows each class). A distillation leaves `best_model_student.pdparams`
+    too: the model that is deployed, on its own.
+
+    `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
+    stopped; `auto` is the newest in the run's own folder, if there is one. A finished run that
+    `auto` finds stays as it is.
+
+    Started by `paddle.distributed.launch`, several processes train as one; the first writes.
+
+    `profile` says which steps to profile, if any.
+
+    Raises:
+        ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
+            or the run to go on with, named by its path, is finished or has more epochs.
+        DataError: a list, a label, the class names or an image is wrong.
+        WeightsError: the weights to start from cannot be had, or are made for another model.
+        RunError: the loss is no longer finite, no such device, nowhere to write, or another process
+            of the run is gone.
+        Stopped: SIGINT or SIGTERM asked for it; the run is saved.
+    """
+    with on_device(config.Global.device) as device:
+        return _train(config, device, overwrite, profile)
+
+
+def _train(
+    config: Config, device: str, overwrite: bool, profile: ProfileOptions | None
+) -> TrainResult:
+    start, options = time.perf_counter(), config.Global
+    if overwrite and options.checkpoints == "auto":
+        raise ConfigError(
+            "--overwrite replaces the run that Global.checkpoints=auto goes on with; leave one out"
+        )
+    folder, is_first = run_folder(config), distributed.rank() == 0
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest())
+        data = open_data(config, device, stack)
+        if is_first:
+            stack.enter_context(locked(folder.path))
+        run = build_run(data)
+        progress = run.state.progress
+        if run.finished:
+            return _result(folder, config, progress, start, was_finished=True)
+        resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
+        if is_first:
+            if resumes_here:
+                describe_run(folder.path, run.config, data.labels)
+            else:
+                claim_folder(folder, run.config, data.labels, overwrite)
+            record_start(folder.path, data.device, distributed.world_size())
+        log = stack.enter_context(
+            RunLog(
+                folder.path,
+                progress.epoch,
+                progress.step,
+                Path(options.vdl_dir or folder.path / "vdl") if options.use_visualdl else None,
+                options.log_format,
+                is_first,
+            )
+        )
+        log.line(f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}")
+        for note in run.notes:
+            log.line(note)
+        profiling = stack.enter_context(Profile(profile)) if profile and is_first else None
+        trainer = Trainer(run, folder, log, stop, profiling)
+        if run.checkpoint and resumes_here and is_first:
+            trainer.name(run.checkpoint)
+        begun_at = progress.epoch, progress.step
+        trainer.run()
+    if is_first:
+        training_curves(log.metrics_path, folder.path / "curves.png")
+    was_finished = (progress.epoch, progress.step) == begun_at
+    return _result(folder, config, progress, start, was_finished)
+
+
+def _result(
+    folder: RunFolder, config: Config, progress: Progress, start: float, was_finished: bool
+) -> TrainResult:
+    """Return what is in the folder of a run that was started at this `time.perf_counter()`."""
+    best = Path(f"{folder.checkpoint('best_model')}.pdparams")
+    if isinstance(config.Arch, DistillationArch):
+        best = folder.path / STUDENT_FILE
+    if not best.is_file():
+        best = Path(f"{folder.checkpoint('latest')}.pdparams")
+    seconds = time.perf_counter() - start
+    metric = deciding_metric(deployed_config(config))
+    return TrainResult(folder.path, best, progress.best_metric, metric, seconds, was_finished)
