@@ -31,10 +31,10 @@ from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedBatchSampler
-from ppcls.data.transforms.pipeline import (
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import (
     CropImage,
     DecodeImage,
-    Pipeline,
     RandCropImage,
     RandFlipImage,
     ResizeImage,

@@ -14,16 +14,14 @@ import numpy as np
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ppcls.data.transforms.pipeline import (
-    DecodeImage,
-    NormalizeImage,
-    Pipeline,
-    ToCHWImage,
-    TransformOp,
-)
+from ppcls.data.transforms.base import TransformOp
+from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import DecodeImage
 from ppcls.errors import BundleError
 from ppcls.files import sha256
 from ppcls.options import Options
+from ppcls.registry import follows_registries
 
 __all__ = [
     "GRAPH_FILE",
@@ -94,6 +92,7 @@ class OutputSpec(Options):
     features: bool = False
 
 
+@follows_registries
 class PreProcess(Options):
     """The evaluation transforms after decoding, in the names and options of PaddleClas."""
 
@@ -154,6 +153,7 @@ class Parity(Options):
         return max((d for d in found if d is not None), default=0.0)
 
 
+@follows_registries
 class BundleSpec(Options):
     """The content of `inference.yml`.
 

@@ -13,31 +13,26 @@ from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import RASampler
-from ppcls.data.transforms.base import Transform
+from ppcls.data.transforms.base import Transform, TransformOp
+from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
 from ppcls.data.transforms.pipeline import (
     AugMix,
     AutoAugment,
     ColorJitter,
-    CropImage,
     Cutout,
-    DecodeImage,
     GridMask,
     HideAndSeek,
-    NormalizeImage,
     Pad,
     Pipeline,
     RandAugment,
     RandAugmentV2,
-    RandCropImage,
     RandomErasing,
     RandomGrayscale,
     RandomRotation,
-    ResizeImage,
     TimmAutoAugment,
-    ToCHWImage,
-    TransformOp,
 )
 from ppcls.data.transforms.pipeline import policies as autoaugment
+from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, RandCropImage, ResizeImage
 from ppcls.errors import ConfigError
 
 WHITE = np.full((48, 64, 3), 255, np.uint8)

@@ -20,15 +20,14 @@ from ppcls.data.lists import (
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedBatchSampler
 from ppcls.data.tools.digits import write_digits
-from ppcls.data.transforms.pipeline import (
+from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import (
     CropImage,
     DecodeImage,
-    NormalizeImage,
-    Pipeline,
     RandCropImage,
     RandFlipImage,
     ResizeImage,
-    ToCHWImage,
 )
 from ppcls.errors import ConfigError, DataError, ImageError
 

@@ -20,7 +20,8 @@ from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedBatchSampler
 from ppcls.data.tools.check import quick_check
-from ppcls.data.transforms.pipeline import DecodeImage, Pipeline, RandCropImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import DecodeImage, RandCropImage
 from ppcls.errors import DataError, ImageError
 
 OPS = [{"DecodeImage": {}}, {"ResizeImage": {"size": 8}}]
@@ -317,7 +318,8 @@ from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedBatchSampler
-from ppcls.data.transforms.pipeline import DecodeImage, Pipeline, ResizeImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import DecodeImage, ResizeImage
 
 samples = [Sample(sys.argv[1], 0)] * 64
 pipeline = Pipeline([DecodeImage(), ResizeImage(size=512)])

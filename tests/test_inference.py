@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ppcls.data.transforms.pipeline import DecodeImage, NormalizeImage, Pipeline, ResizeImage
+from ppcls.data.transforms.normalize import NormalizeImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import DecodeImage, ResizeImage
 from ppcls.errors import BundleError, ConfigError, DataError, MissingDependencyError, RunError
 from ppcls.inference.backends import BACKENDS, open_backend
 from ppcls.inference.backends.base import Capability

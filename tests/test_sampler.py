@@ -21,7 +21,8 @@ from ppcls.data.samplers import (
     WeightedRandomSampler,
     balanced_weights,
 )
-from ppcls.data.transforms.pipeline import DecodeImage, Pipeline, RandCropImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import DecodeImage, RandCropImage
 from ppcls.errors import ConfigError
 
 LABELS = [label for label in range(12) for _ in range(label + 1)]  # 78 samples

@@ -15,10 +15,11 @@ from pydantic import Field, ValidationError, model_validator
 from ppcls.config.messages import explain
 from ppcls.config.schema import Topk
 from ppcls.config.yaml_files import find_config, read_config
-from ppcls.data.transforms.pipeline import TransformOp
+from ppcls.data.transforms.base import TransformOp
 from ppcls.errors import ConfigError
 from ppcls.option_types import Count, PathText
 from ppcls.options import Options
+from ppcls.registry import follows_registries
 
 __all__ = ["DeployConfig", "load_deploy_config", "read_transforms"]
 
@@ -77,10 +78,12 @@ class DeployGlobal(Options):
         return chosen
 
 
+@follows_registries
 class DeployTransforms(Options):
     transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
 
 
+@follows_registries
 class DeployConfig(Options):
     """The whole of `inference_cls.yaml`."""
 

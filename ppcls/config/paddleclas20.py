@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ppcls.data.datasets import check_pipeline, refuse_random
+from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.mix import MixOp
-from ppcls.data.transforms.pipeline import TransformOp
 from ppcls.errors import did_you_mean
 from ppcls.models.catalogue import list_models
 from ppcls.option_types import Count, Factor, NotNegative, PathText, Rate, Share
 from ppcls.options import Options
+from ppcls.registry import follows_registries
 
 __all__ = [
     "FLAT_SECTIONS",
@@ -145,6 +146,7 @@ class FlatOptimizer(Options):
     regularizer: RegularizerOptions | None = None
 
 
+@follows_registries
 class Reader(Options):
     """What TRAIN and VALID have: a list of images, and what is done to each.
 
@@ -162,6 +164,7 @@ class Reader(Options):
     _pipeline = field_validator("transforms")(check_pipeline)
 
 
+@follows_registries
 class TrainReader(Reader):
     """The images to train on.
 
@@ -171,6 +174,7 @@ class TrainReader(Reader):
     mix: list[MixOp] = []
 
 
+@follows_registries
 class ValidReader(Reader):
     """The images to evaluate on, every one once: `shuffle_seed` changes nothing."""
 
@@ -187,6 +191,7 @@ def _smoothing(epsilon: float) -> float:
     return epsilon
 
 
+@follows_registries
 class FlatConfig(Options):
     """A whole configuration in the flat dialect.
 

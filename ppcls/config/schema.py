@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
-from ppcls.data.transforms.pipeline import TransformOp
+from ppcls.data.transforms.base import TransformOp
 from ppcls.errors import did_you_mean
 from ppcls.losses.options import (
     DistillationGTCELoss,
@@ -23,6 +23,7 @@ from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.options import OptimizerOptions, ReduceOnPlateau
 from ppcls.option_types import Count, PathText, Share
 from ppcls.options import Options
+from ppcls.registry import follows_registries
 
 __all__ = ["Config"]
 
@@ -293,6 +294,7 @@ class Topk(Options):
     class_id_map_file: PathText | None = None
 
 
+@follows_registries
 class InferOptions(Options):
     """What `ppcls infer` reads and answers; an exported model takes its transforms and names.
 
@@ -348,6 +350,7 @@ def _scaled(at: list[int], epochs: int) -> str:
     return str(scaled[1:]).replace(" ", "")
 
 
+@follows_registries
 class Config(Options):
     """A whole configuration. Sections that a command needs and lacks are named by that command."""
 

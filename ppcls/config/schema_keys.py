@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ppcls.options import OneKey, Options
+from ppcls.registry import Registry
 
 __all__ = ["default_list", "fields_at", "known_keys"]
 
@@ -17,7 +18,13 @@ __all__ = ["default_list", "fields_at", "known_keys"]
 def _option_classes(annotation: Any) -> list[type[Options]]:
     if inspect.isclass(annotation) and issubclass(annotation, Options):
         return [annotation]
+    if isinstance(annotation, Registry):
+        return list(annotation.classes)
     return [c for argument in get_args(annotation) for c in _option_classes(argument)]
+
+
+def _classes_of(field: FieldInfo) -> list[type[Options]]:
+    return [c for part in (field.annotation, *field.metadata) for c in _option_classes(part)]
 
 
 def known_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
@@ -25,7 +32,7 @@ def known_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
     for field_name, field in model.model_fields.items():
         name = field.alias or field_name
         yield prefix + name
-        for inner in _option_classes(field.annotation):
+        for inner in _classes_of(field):
             step = f"{name}.{inner.__name__}." if issubclass(inner, OneKey) else f"{name}."
             yield from known_keys(inner, prefix + step)
 
@@ -54,7 +61,7 @@ def fields_at(
     for part in location[:-1]:
         fields = [c.model_fields[part] for c in classes if part in c.model_fields]
         if fields:
-            classes = [c for field in fields for c in _option_classes(field.annotation)]
+            classes = [c for field in fields for c in _classes_of(field)]
         elif isinstance(part, str):
             # A part that names no class is a key that the user chose.
             classes = [c for c in classes if part in (c.__name__, *_tags(c))] or classes

@@ -14,11 +14,13 @@ from ppcls.data.folders import folder_classes, read_image_folder
 from ppcls.data.image import find_images
 from ppcls.data.lists import Sample, raise_problems, read_lines, scan_image_list
 from ppcls.data.sampler_options import EvalSampler, SamplerOptions
+from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.mix import MixOp
-from ppcls.data.transforms.pipeline import Pipeline, TransformOp
+from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.errors import ConfigError, DataError
 from ppcls.option_types import PathText, Share
 from ppcls.options import Options, named
+from ppcls.registry import follows_registries
 
 BY_DATA = (
     "; --data DIR sets all paths to a folder that `ppcls data split DIR` or `ppcls data digits "
@@ -123,6 +125,7 @@ class _ListDataset(DatasetBase):
         )
 
 
+@follows_registries
 class ImageNetDataset(_ListDataset):
     """Images named by a list, one class each.
 
@@ -134,6 +137,7 @@ class ImageNetDataset(_ListDataset):
     name: Literal["ImageNetDataset"] = "ImageNetDataset"
 
 
+@follows_registries
 class MultiLabelDataset(_ListDataset):
     """Images named by a list, with 0 or 1 for each class: `path<delimiter>0,1,0`.
 
@@ -147,6 +151,7 @@ class MultiLabelDataset(_ListDataset):
     _default_delimiter: ClassVar[str] = "\t"
 
 
+@follows_registries
 class ImageFolder(DatasetBase):
     """A folder with one sub-folder of images per class.
 
@@ -178,6 +183,7 @@ class ImageFolder(DatasetBase):
         return read_image_folder(self.image_root, class_num, self.classes), []
 
 
+@follows_registries
 class UnlabeledDataset(DatasetBase):
     """Images without labels, to distil with: all in a folder, or those that a list names.
 
@@ -227,6 +233,7 @@ class LoaderOptions(Options):
     use_shared_memory: bool = True
 
 
+@follows_registries
 class TrainData(Options):
     """What is trained on, in which batches, prepared by how many workers."""
 
@@ -235,6 +242,7 @@ class TrainData(Options):
     loader: LoaderOptions = LoaderOptions()
 
 
+@follows_registries
 class EvalData(Options):
     """What is evaluated on: all of it, once."""
 
@@ -246,6 +254,7 @@ class EvalData(Options):
 DataOptions = TrainData | EvalData
 
 
+@follows_registries
 class DataLoaders(Options):
     """The data to train on and the data to evaluate on."""
 

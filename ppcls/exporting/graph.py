@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 import ppcls
-from ppcls.data.transforms.pipeline import Affine
+from ppcls.data.transforms.normalize import Affine
 from ppcls.errors import PpclsError, RunError
 from ppcls.models.base import ImageClassifier
 from ppcls.models.registry import create_model

@@ -11,14 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE, SPEC_FILE, read_bundle
 from ppcls.data.lists import read_label_names
-from ppcls.data.transforms.pipeline import (
-    CropImage,
-    DecodeImage,
-    NormalizeImage,
-    Pipeline,
-    ResizeImage,
-    TransformOp,
-)
+from ppcls.data.transforms.base import TransformOp
+from ppcls.data.transforms.normalize import NormalizeImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, ResizeImage
 from ppcls.errors import BundleError, ConfigError, DataError
 
 __all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "find_model", "read_facts"]

@@ -24,7 +24,8 @@ from ppcls.data.lists import LABEL_LIST, Sample, class_names
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedEvalSampler
 from ppcls.data.sampling import build_sampler
-from ppcls.data.transforms.pipeline import Affine, Pipeline
+from ppcls.data.transforms.normalize import Affine
+from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import gpu_count
 from ppcls.errors import ConfigError, DataError, RunError, WeightsError, did_you_mean
 from ppcls.models.base import ImageClassifier

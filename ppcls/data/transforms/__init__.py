@@ -1,1 +1,10 @@
-"""Image transforms: options and code together."""
+"""Image transforms: each class is its own option list and its own implementation.
+
+Importing this package registers all transforms of ppcls.
+"""
+
+import sys
+
+from ppcls.registry import import_modules
+
+import_modules(sys.modules[__name__])

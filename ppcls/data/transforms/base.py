@@ -8,8 +8,18 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ppcls.options import Fraction, OneKey
+from ppcls.registry import Registry
 
-__all__ = ["Colour", "Pixels", "Probability", "Range", "Size", "Transform"]
+__all__ = [
+    "TRANSFORMS",
+    "Colour",
+    "Pixels",
+    "Probability",
+    "Range",
+    "Size",
+    "Transform",
+    "TransformOp",
+]
 
 Pixels = Annotated[int, Field(gt=0, le=16384)]
 Size = Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)]
@@ -47,3 +57,8 @@ class Transform(OneKey):
     def __call__(self, image: Any, rng: np.random.Generator) -> np.ndarray:
         """Return the image after the operation; the one given is left as it is."""
         raise NotImplementedError
+
+
+TRANSFORMS = Registry("transform", Transform)
+TransformOp = Annotated[Any, TRANSFORMS]
+"""The annotation of one entry of `transform_ops`."""

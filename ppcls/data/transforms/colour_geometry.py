@@ -10,13 +10,14 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from pydantic import Field, model_validator
 
-from ppcls.data.transforms.base import Colour, Probability, Transform
+from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform
 
 __all__ = ["ColorJitter", "Pad", "RandomGrayscale", "RandomRotation"]
 
 _NotNegative = Annotated[float, Field(ge=0)]
 
 
+@TRANSFORMS.register
 class RandomRotation(Transform):
     """Turn the image about its centre, with the probability `prob`.
 
@@ -80,6 +81,7 @@ _Factor = _NotNegative | Annotated[list[_NotNegative], Field(min_length=2, max_l
 _Hue = Annotated[float, Field(ge=-0.5, le=0.5)]
 
 
+@TRANSFORMS.register
 class ColorJitter(Transform):
     """Change brightness, contrast, saturation and hue in random order, by chance of `prob`.
 
@@ -141,6 +143,7 @@ def _turn_hue(picture: Image.Image, turns: float) -> Image.Image:
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
+@TRANSFORMS.register
 class RandomGrayscale(Transform):
     """Replace the colours by their luma (ITU-R 601), with the probability `p`."""
 
@@ -155,6 +158,7 @@ class RandomGrayscale(Transform):
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
+@TRANSFORMS.register
 class Pad(Transform):
     """Add `padding` pixels of the colour `fill` on every side.
 

@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
-from ppcls.data.transforms.base import Colour, Pixels, Probability, Transform
+from ppcls.data.transforms.base import TRANSFORMS, Colour, Pixels, Probability, Transform
 from ppcls.errors import ConfigError
 from ppcls.options import Fraction
 
 __all__ = ["Cutout", "GridMask", "HideAndSeek", "RandomErasing"]
 
 
+@TRANSFORMS.register
 class RandomErasing(Transform):
     """Fill a random rectangle, with the probability `EPSILON`.
 
@@ -95,6 +96,7 @@ class RandomErasing(Transform):
         return mean if dtype == np.float32 else np.rint(mean)
 
 
+@TRANSFORMS.register
 class Cutout(Transform):
     """Fill `n_holes` squares with sides of `length` pixels; they may reach over the edge.
 
@@ -131,6 +133,7 @@ class Cutout(Transform):
         return image
 
 
+@TRANSFORMS.register
 class GridMask(Transform):
     """Hide a grid, with the probability `prob`.
 
@@ -176,6 +179,7 @@ class GridMask(Transform):
         return image * (1 - mask if self.mode else mask)
 
 
+@TRANSFORMS.register
 class HideAndSeek(Transform):
     """Divide the image into squares of 16, 32, 44 or 56 pixels and hide each with a chance of half.
 

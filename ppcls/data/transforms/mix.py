@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ppcls.data.transforms.base import Probability
-from ppcls.options import OneKey, Options, one_of
+from ppcls.options import OneKey, Options
+from ppcls.registry import Registry
 
 if TYPE_CHECKING:
     from paddle import Tensor
 
-__all__ = ["CutmixOperator", "MixOp", "Mixing", "MixupOperator", "OpSampler"]
+__all__ = ["MIXINGS", "CutmixOperator", "MixOp", "Mixing", "MixupOperator", "OpSampler"]
 
 Alpha = Annotated[float, Field(gt=0)]
 
@@ -28,6 +29,12 @@ class Mixing(OneKey):
         raise NotImplementedError
 
 
+MIXINGS = Registry("batch_transform", Mixing)
+MixOp = Annotated[Any, MIXINGS]
+"""The annotation of one entry of `batch_transform_ops`."""
+
+
+@MIXINGS.register
 class MixupOperator(Mixing):
     """Blend every image and its target with another's, by a share drawn from Beta(alpha, alpha).
 
@@ -48,6 +55,7 @@ class MixupOperator(Mixing):
         )
 
 
+@MIXINGS.register
 class CutmixOperator(Mixing):
     """Paste a random rectangle of another image, and weigh the targets by the areas.
 
@@ -88,6 +96,7 @@ class SampledCutmix(Options):
     alpha: Alpha = 0.2
 
 
+@MIXINGS.register
 class OpSampler(Mixing):
     """One of the operators, drawn anew for each batch by their `prob`; the rest stays as it is."""
 
@@ -116,7 +125,3 @@ class OpSampler(Mixing):
                 return operator(alpha=option.alpha)(images, targets, rng)
             drawn -= option.prob if option else 0
         return images, targets
-
-
-MixOp = one_of(MixupOperator, CutmixOperator, OpSampler)
-"""The annotation of one entry of `batch_transform_ops`."""

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 from pydantic import Field, field_validator
 
-from ppcls.data.transforms.base import Colour, Probability, Size, Transform
+from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Size, Transform
 
 __all__ = ["AugMix", "AutoAugment", "RandAugment", "RandAugmentV2", "TimmAutoAugment"]
 
@@ -245,6 +245,7 @@ def _as_pillow(image: np.ndarray) -> Picture:
     return Image.fromarray(np.ascontiguousarray(image))
 
 
+@TRANSFORMS.register
 class AutoAugment(Transform):
     """One of the 25 pairs of operations that were found to be best on ImageNet.
 
@@ -292,6 +293,7 @@ _RANDAUGMENT_V2 = {
 }
 
 
+@TRANSFORMS.register
 class RandAugment(Transform):
     """`num_layers` operations, each drawn from 14, with a strength of `magnitude` out of 10.
 
@@ -317,6 +319,7 @@ class RandAugment(Transform):
         return _run(op, picture, self.magnitude / 10, _Style(tuple(self.fillcolor)), rng)
 
 
+@TRANSFORMS.register
 class RandAugmentV2(RandAugment):
     """The variant of `RandAugment` for EfficientNetV2: 16 operations, with other strengths.
 
@@ -429,6 +432,7 @@ def _parse_timm(text: str) -> tuple[str, dict[str, Any]]:
     return policy, values
 
 
+@TRANSFORMS.register
 class TimmAutoAugment(Transform):
     """A policy as timm names it, with the probability `prob`.
 
@@ -537,6 +541,7 @@ def _augmix(
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 
+@TRANSFORMS.register
 class AugMix(Transform):
     """Mix an image with chains of augmentations of itself, with the probability `prob`.
 

@@ -1,0 +1,198 @@
+"""Decoding, resizing, cropping and flipping images."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+from pydantic import Field, field_validator, model_validator
+
+from ppcls.data import image as image_reader
+from ppcls.data.transforms.base import TRANSFORMS, Pixels, Range, Size, Transform
+
+__all__ = ["CropImage", "DecodeImage", "RandCropImage", "RandFlipImage", "ResizeImage"]
+
+_CV2 = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+_PILLOW = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "lanczos": Image.Resampling.LANCZOS,
+    "hamming": Image.Resampling.HAMMING,
+}
+Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "box", "lanczos", "hamming"]
+
+
+def _width_height(size: int | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+class _Resizing(Transform):
+    """What resizes: with OpenCV (bilinear unless said), or Pillow (bicubic unless said).
+
+    Pillow smooths what it makes smaller; OpenCV does so with `area` alone.
+    """
+
+    backend: Literal["cv2", "pil"] = "cv2"
+    interpolation: Interpolation = Field(
+        default_factory=lambda options: "bilinear" if options["backend"] == "cv2" else "bicubic"
+    )
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _any_case(cls, backend: Any) -> Any:
+        return backend.lower() if isinstance(backend, str) else backend
+
+    @model_validator(mode="after")
+    def _known(self) -> _Resizing:
+        known = _CV2 if self.backend == "cv2" else _PILLOW
+        if self.interpolation not in known:
+            raise ValueError(
+                f"backend {self.backend} interpolates by {', '.join(known)}; not by "
+                f"{self.interpolation}"
+            )
+        return self
+
+    def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        if self.backend == "cv2":
+            return cv2.resize(image, size, interpolation=_CV2[self.interpolation])
+        resample = _PILLOW[self.interpolation]
+        return np.array(Image.fromarray(image).resize(size, resample))
+
+
+@TRANSFORMS.register
+class DecodeImage(Transform):
+    """Read the image (always RGB, height first). Begins every list.
+
+    `to_np` told two kinds of images apart; images always are arrays here, and it is not kept.
+    """
+
+    refused: ClassVar[dict[str, str]] = {
+        "backend": "there is one decoder (docs/images.md) whatever it says; leave it out"
+    }
+
+    to_rgb: Literal[True] = True
+    to_np: Annotated[bool, Field(exclude=True)] = True
+    channel_first: Literal[False] = False
+
+    def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
+        """Return the image, uint8 (H, W, 3) RGB, of a path, bytes or an array."""
+        return image_reader.read(source)
+
+
+@TRANSFORMS.register
+class ResizeImage(_Resizing):
+    """Resize to `size` (a side, or [width, height]), or the short side to `resize_short`.
+
+    `interpolation` is bilinear with the backend `cv2` and bicubic with `pil` unless it is set.
+    """
+
+    size: Size | None = None
+    resize_short: Pixels | None = None
+    return_numpy: Literal[True] = True
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> ResizeImage:
+        if (self.size is None) == (self.resize_short is None):
+            raise ValueError("set exactly one of size and resize_short")
+        return self
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image resized."""
+        if self.size is not None:
+            size = _width_height(self.size)
+        else:
+            height, width = image.shape[:2]
+            ratio = self.resize_short / min(height, width)  # type: ignore[operator]
+            size = (round(width * ratio), round(height * ratio))
+        return self._resize(image, size)
+
+
+@TRANSFORMS.register
+class CropImage(Transform):
+    """Crop the centre to `size`; an image smaller than that gets an even black border."""
+
+    size: Size
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the centre of the image."""
+        width, height = _width_height(self.size)
+        down, right = max(0, height - image.shape[0]), max(0, width - image.shape[1])
+        if down or right:
+            image = cv2.copyMakeBorder(
+                image,
+                down // 2,
+                down - down // 2,
+                right // 2,
+                right - right // 2,
+                cv2.BORDER_CONSTANT,
+            )
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        return image[top : top + height, left : left + width]
+
+
+@TRANSFORMS.register
+class RandCropImage(_Resizing):
+    """Crop a random part, `scale` of the area and `ratio` wide to high, and resize it to `size`.
+
+    The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the area and
+    the ratio (`use_log_aspect`: its logarithm) evenly, and the area limited to what fits, so that
+    no draw is ever rejected.
+    """
+
+    random: ClassVar[bool] = True
+
+    size: Size
+    scale: Range = [0.08, 1.0]
+    ratio: Range = [3 / 4, 4 / 3]
+    use_log_aspect: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RandCropImage:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale must be ordered and within (0, 1], not {self.scale}")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio must be ordered and positive, not {self.ratio}")
+        return self
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return a random part of the image, resized."""
+        height, width = image.shape[:2]
+        least, most = self.ratio
+        if self.use_log_aspect:
+            ratio = math.exp(rng.uniform(math.log(least), math.log(most)))
+        else:
+            ratio = rng.uniform(least, most)
+        aspect = math.sqrt(ratio)
+        fits = min(width / height / aspect**2, height / width * aspect**2)
+        area = rng.uniform(min(self.scale[0], fits), min(self.scale[1], fits))
+        side = math.sqrt(area * width * height)
+        crop_width = min(width, max(1, int(side * aspect)))
+        crop_height = min(height, max(1, int(side / aspect)))
+        left = int(rng.integers(0, width - crop_width, endpoint=True))
+        top = int(rng.integers(0, height - crop_height, endpoint=True))
+        crop = image[top : top + crop_height, left : left + crop_width]
+        return self._resize(crop, _width_height(self.size))
+
+
+@TRANSFORMS.register
+class RandFlipImage(Transform):
+    """Flip every second image: left to right (1), top to bottom (0), or both (-1)."""
+
+    random: ClassVar[bool] = True
+
+    flip_code: Literal[1, 0, -1] = 1
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the image, flipped or not."""
+        return cv2.flip(image, self.flip_code) if rng.random() < 0.5 else image
