@@ -116,7 +116,7 @@ class Registry(Generic[OptionsT]):
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         if issubclass(self.base, OneKey):
-            return handler(one_of(*self._classes.values()))
+            return handler(one_of(*self._classes.values()))  # type: ignore[arg-type]
         union = reduce(or_, (Annotated[c, Tag(name)] for name, c in self._classes.items()))  # type: ignore[arg-type]
         return handler(Annotated[union, Discriminator(self._tag)])
 

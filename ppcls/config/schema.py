@@ -5,13 +5,13 @@ Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or c
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
 from ppcls.data.transforms.base import TransformOp
-from ppcls.errors import did_you_mean
+from ppcls.errors import ConfigError, did_you_mean
 from ppcls.losses.options import (
     DistillationGTCELoss,
     DistillationLoss,
@@ -25,7 +25,9 @@ from ppcls.option_types import Count, PathText, Share
 from ppcls.options import Options
 from ppcls.registry import follows_registries
 
-__all__ = ["Config"]
+__all__ = ["Config", "required"]
+
+SectionT = TypeVar("SectionT")
 
 
 class GlobalOptions(Options):
@@ -479,3 +481,14 @@ class Config(Options):
                         f"{_FITTING[section, several]}"
                     )
         return self
+
+
+def required(section: SectionT | None, name: str, command: str) -> SectionT:
+    """Return a section of the configuration that a command cannot do without.
+
+    Raises:
+        ConfigError: the section is absent.
+    """
+    if section is None:
+        raise ConfigError(f"`{command}` needs the section {name}; it is missing")
+    return section
