@@ -34,9 +34,9 @@ from ppcls.checkpoints.run_folder import run_folder
 from ppcls.config import Config, load_config
 from ppcls.data.loader import Batch, Loader
 from ppcls.losses.build import build_loss
+from ppcls.models.normalize import Normalize
 from ppcls.training.log import RunLog, StepTimer
 from ppcls.training.run import Run, build_run, open_data
-from ppcls.training.setup import Normalize
 from ppcls.training.signals import StopRequest
 from ppcls.training.train import Trainer
 

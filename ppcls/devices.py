@@ -1,14 +1,26 @@
-"""What this machine computes with: GPUs that Paddle can use, CPU cores, and what the CPU is."""
+"""What this machine computes with: the device that Paddle uses, CPU cores, and what the CPU is."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ppcls.errors import require_paddle
+import numpy as np
 
-__all__ = ["core_count", "cpu_has_bf16", "cpu_name", "gpu_count"]
+from ppcls.errors import RunError, require_paddle
+
+__all__ = [
+    "core_count",
+    "cpu_has_bf16",
+    "cpu_name",
+    "gpu_count",
+    "on_device",
+    "seed_everything",
+    "select_device",
+]
 
 
 def gpu_count() -> int:
@@ -44,3 +56,68 @@ def cpu_name() -> str:
 def cpu_has_bf16() -> bool:
     """Whether the processor computes in bfloat16; False where the system does not say."""
     return bool({"avx512_bf16", "amx_bf16"} & set(_cpu_fact("flags").split()))
+
+
+def select_device(name: str) -> str:
+    """Set Paddle's current device: `auto`, `cpu`, `gpu` or another kind; return its kind.
+
+    Raises:
+        RunError: there is no such device, or this Paddle cannot use one.
+    """
+    require_paddle()
+    import paddle
+
+    others = _other_devices()
+    if name not in ("auto", "cpu", "gpu", *others):
+        raise RunError(
+            f"Global.device is {name}, which the installed PaddlePaddle {paddle.__version__} "
+            f"cannot use; it can use {', '.join(_usable_devices(others))}"
+        )
+    if name in others:
+        paddle.device.set_device(name)
+        return name
+    gpus = gpu_count()
+    if name == "gpu" and not gpus:
+        build = "finds none" if paddle.is_compiled_with_cuda() else "is the CPU build"
+        raise RunError(
+            f"Global.device is gpu, and the installed PaddlePaddle {paddle.__version__} {build}; "
+            "use -o Global.device=cpu, or install a paddlepaddle-gpu that fits the driver"
+        )
+    device = "gpu" if gpus and name != "cpu" else "cpu"
+    paddle.device.set_device(device)
+    return device
+
+
+@contextmanager
+def on_device(name: str) -> Iterator[str]:
+    """Select a device (see `select_device`) and meet the run's other processes; yield its kind.
+
+    Raises:
+        RunError: no such device, or another process cannot be reached, now or in the context.
+    """
+    from ppcls import distributed
+
+    device = select_device(name)
+    distributed.init_processes()
+    with distributed.naming_lost_ranks():
+        yield device
+
+
+def _other_devices() -> list[str]:
+    """Return the kinds of devices beside CPU and GPU that this Paddle is made for."""
+    import paddle
+
+    return ["xpu"] * paddle.is_compiled_with_xpu() + list(
+        paddle.device.get_all_custom_device_type() or []
+    )
+
+
+def _usable_devices(others: list[str]) -> list[str]:
+    return ["cpu", *["gpu"] * (gpu_count() > 0), *others]
+
+
+def seed_everything(*entropy: int) -> None:
+    """Seed Paddle's generators (initialisation, dropout) from one or several numbers."""
+    import paddle
+
+    paddle.seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))

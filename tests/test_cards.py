@@ -14,13 +14,13 @@ import pytest
 
 import ppcls
 from ppcls.errors import WeightsError
-from ppcls.models.catalogue import Checkpoint, ModelCard, Published
+from ppcls.models.card import ModelCard, Published, PublishedWeights
 
 CARDS = [ppcls.model_card(name) for name in ppcls.list_models()]
 WEIGHTS = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/"
 
 
-def assert_typed(record: ModelCard | Checkpoint | Published) -> None:
+def assert_typed(record: ModelCard | PublishedWeights | Published) -> None:
     for field, kind in get_type_hints(type(record)).items():
         pydantic.TypeAdapter(kind).validate_python(getattr(record, field), strict=True)
 

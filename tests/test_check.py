@@ -12,13 +12,13 @@ import paddle
 import pytest
 from conftest import ROOT
 
+from ppcls.checkpoints.weights import build_model
 from ppcls.cli import main
 from ppcls.config import data_overrides, load_config
 from ppcls.config.yaml_files import read_config
 from ppcls.errors import ConfigError, DataError
 from ppcls.models.registry import create_model
 from ppcls.training.dry_run import check_evaluation, check_training
-from ppcls.training.setup import build_model
 
 SHIPPED = sorted(p for p in ROOT.glob("configs/**/*.yaml") if "_base_" not in p.parts)
 SMALL = {"RandCropImage": "size=64", "CropImage": "size=64", "ResizeImage": "resize_short=72"}

@@ -116,7 +116,7 @@ def test_normalisation_is_that_of_the_published_order_of_operations() -> None:
 
 def test_training_and_prediction_normalise_alike() -> None:
     paddle = pytest.importorskip("paddle")
-    from ppcls.training.setup import Normalize
+    from ppcls.models.normalize import Normalize
 
     pipeline = Pipeline([DecodeImage(), NormalizeImage()])
     batch = np.stack([noise(), noise()])

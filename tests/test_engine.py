@@ -14,8 +14,10 @@ from pydantic import TypeAdapter
 
 import ppcls
 from ppcls.checkpoints.files import checkpoint_weights, open_checkpoint, write_checkpoint
+from ppcls.checkpoints.weights import find_weights
 from ppcls.config import load_config
 from ppcls.data.lists import read_label_names
+from ppcls.devices import select_device
 from ppcls.errors import ConfigError, RunError, Stopped, WeightsError
 from ppcls.evaluation.evaluate import evaluate
 from ppcls.losses.build import build_loss
@@ -26,7 +28,6 @@ from ppcls.optim.build import learning_rate_schedule
 from ppcls.optim.options import Schedule
 from ppcls.training.dry_run import check_training
 from ppcls.training.profile import ProfileOptions
-from ppcls.training.setup import find_weights, select_device
 from ppcls.training.train import train
 
 SCHEDULES = json.loads((ROOT / "tests/facts/learning_rates.json").read_text())

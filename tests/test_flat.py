@@ -10,6 +10,7 @@ import paddle
 import pytest
 from conftest import ROOT
 
+from ppcls.checkpoints.weights import build_model
 from ppcls.cli import main
 from ppcls.config import data_overrides, dump_config, load_config
 from ppcls.config.printing import show_config
@@ -18,7 +19,6 @@ from ppcls.evaluation.evaluate import evaluate
 from ppcls.models.weights import read_weights
 from ppcls.optim.build import build_optimizer
 from ppcls.training.dry_run import check_training
-from ppcls.training.setup import build_model
 from ppcls.training.train import train
 
 FLAT = """\

@@ -19,12 +19,12 @@ from conftest import ROOT
 import ppcls
 from ppcls.checkpoints.files import newest_checkpoint, open_checkpoint, write_checkpoint
 from ppcls.checkpoints.run_folder import locked
+from ppcls.checkpoints.weights import find_weights
 from ppcls.config import load_config
 from ppcls.errors import ConfigError, DataError, RunError, WeightsError
 from ppcls.evaluation.evaluate import evaluate
 from ppcls.models.weights import read_pickle, read_weights
 from ppcls.training.precision import Precision
-from ppcls.training.setup import find_weights
 from ppcls.training.state import TrainState
 from ppcls.training.train import train
 

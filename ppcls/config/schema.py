@@ -5,13 +5,13 @@ Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or c
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
 from ppcls.data.transforms.base import TransformOp
-from ppcls.errors import did_you_mean
+from ppcls.errors import ConfigError, did_you_mean
 from ppcls.losses.options import (
     DistillationGTCELoss,
     DistillationLoss,
@@ -25,13 +25,17 @@ from ppcls.option_types import Count, PathText, Share
 from ppcls.options import Options
 from ppcls.registry import follows_registries
 
-__all__ = ["Config"]
+__all__ = ["Config", "required"]
+
+SectionT = TypeVar("SectionT")
 
 
 class GlobalOptions(Options):
     """What holds for a whole run.
 
     Attributes:
+        plugins: modules to import, by name or by the path of a `.py` file: what they register can
+            be named like what ppcls has.
         device: what computes; `auto` is a GPU if Paddle can use one, and else the CPU.
         seed: of the weights, the order of images, augmentation and dropout.
         output_dir: what a run leaves is in the folder of the architecture's name in it.
@@ -69,6 +73,7 @@ class GlobalOptions(Options):
         last_epoch: the last complete epoch, from 0, of a `checkpoints` that does not say it.
     """
 
+    plugins: list[str] = []
     device: Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     output_dir: PathText = "./output"
@@ -479,3 +484,14 @@ class Config(Options):
                         f"{_FITTING[section, several]}"
                     )
         return self
+
+
+def required(section: SectionT | None, name: str, command: str) -> SectionT:
+    """Return a section of the configuration that a command cannot do without.
+
+    Raises:
+        ConfigError: the section is absent.
+    """
+    if section is None:
+        raise ConfigError(f"`{command}` needs the section {name}; it is missing")
+    return section

@@ -17,11 +17,13 @@ from paddle import nn
 from tqdm import tqdm
 
 from ppcls import distributed
-from ppcls.config import Config
+from ppcls.checkpoints.weights import load_trained_model
+from ppcls.config import Config, required
 from ppcls.config.class_names import trained_label_names
 from ppcls.config.deployed import deployed_config
 from ppcls.data.datasets import refuse_among_images
 from ppcls.data.loader import Loader
+from ppcls.devices import on_device
 from ppcls.errors import DataError, RunError
 from ppcls.evaluation.report import write_report
 from ppcls.losses.build import build_loss
@@ -30,13 +32,8 @@ from ppcls.metrics.answers import AnswerLog, Answers, LabelSetLog, LabelSets, cl
 from ppcls.metrics.multi_label import decision_threshold, label_set_means
 from ppcls.metrics.options import HammingDistance, LabelSetMetric, MultiLabelMAP
 from ppcls.models.base import ImageClassifier
-from ppcls.training.setup import (
-    Normalize,
-    build_loader,
-    load_trained_model,
-    on_device,
-    require,
-)
+from ppcls.models.normalize import Normalize
+from ppcls.training.setup import build_loader
 
 __all__ = [
     "Evaluation",
@@ -211,7 +208,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
     """
     config = deployed_config(config)
     names = trained_label_names(config)
-    data = require(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
+    data = required(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     with on_device(config.Global.device):
         if distributed.rank() == 0:
             for note in topk_note(config):

@@ -27,12 +27,14 @@ from ppcls.bundle import (
     read_bundle,
     write_bundle,
 )
-from ppcls.config import Config, dump_config
+from ppcls.checkpoints.weights import load_trained_model
+from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import trained_label_names
 from ppcls.config.deployed import deployed_config, refuse_several_labels
 from ppcls.data.datasets import refuse_among_images
 from ppcls.data.lists import Sample
 from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.devices import select_device
 from ppcls.errors import ConfigError, RunError
 from ppcls.exporting.graph import INPUT_NAME, GraphFormat, GraphOptions, write_graph
 from ppcls.exporting.images import random_images, resized
@@ -41,7 +43,6 @@ from ppcls.exporting.proof import Proof
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.models.catalogue import model_card
-from ppcls.training.setup import load_trained_model, require, select_device
 
 __all__ = ["ExportResult", "export"]
 
@@ -108,7 +109,7 @@ def export(
         require_onnx()
     refuse_several_labels(config, "ppcls export")
     config = _at_size(deployed_config(config), input_size)
-    infer = require(config.Infer, "Infer", "ppcls export")
+    infer = required(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = trained_label_names(config)
     pipeline = Pipeline(infer.transforms)

@@ -19,9 +19,9 @@ import ppcls
 from ppcls.data.transforms.normalize import Affine
 from ppcls.errors import PpclsError, RunError
 from ppcls.models.base import ImageClassifier
+from ppcls.models.normalize import Normalize
 from ppcls.models.registry import create_model
 from ppcls.models.weights import load_weights, save_weights
-from ppcls.training.setup import Normalize
 
 __all__ = ["GraphFormat", "GraphOptions", "run_child", "write_graph"]
 

@@ -12,10 +12,10 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "LATENCY_BATCHES",
-    "Checkpoint",
     "Latency",
     "ModelCard",
     "Published",
+    "PublishedWeights",
     "published_weights",
 ]
 
@@ -55,7 +55,7 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
+class PublishedWeights:
     """A published file of weights.
 
     Attributes:
@@ -88,10 +88,10 @@ class Checkpoint:
 
 def published_weights(
     name: str, published: Published, *, variant: str = "", folder: str = ""
-) -> Checkpoint:
+) -> PublishedWeights:
     """Return the checkpoint that PaddleClas publishes under its usual file name."""
     file = "_".join(part for part in (name, variant, "pretrained.pdparams") if part)
-    return Checkpoint(variant=variant, url=_WEIGHTS_URL + folder + file, published=published)
+    return PublishedWeights(variant=variant, url=_WEIGHTS_URL + folder + file, published=published)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class ModelCard:
     arxiv: str = ""
     params: int | None = None
     macs: int | None = None
-    checkpoints: tuple[Checkpoint, ...] = ()
+    checkpoints: tuple[PublishedWeights, ...] = ()
     input_size: int = 224
     resize_short: int = 256
     interpolation: str = "bilinear"
@@ -135,7 +135,7 @@ class ModelCard:
         """The figures of the plain published weights; None where there are no such weights."""
         return next((c.published for c in self.checkpoints if not c.variant), None)
 
-    def checkpoint(self, variant: str = "") -> Checkpoint:
+    def checkpoint(self, variant: str = "") -> PublishedWeights:
         """Return the published weights of a variant; "" is the plain one.
 
         Raises:

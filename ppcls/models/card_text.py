@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from ppcls.models.card import LATENCY_BATCHES, Checkpoint, Latency, ModelCard, Published
+from ppcls.models.card import LATENCY_BATCHES, Latency, ModelCard, Published, PublishedWeights
 
 __all__ = ["describe", "table"]
 
@@ -28,7 +28,8 @@ def table(cards: Iterable[ModelCard]) -> str:
         page = card.published
         top1, top5 = (page.top1, page.top5) if page else (None, None)
         lines.append(
-            f"{card.name:18}{card.params / 1e6:8.2f}M{card.macs / 1e9:8.2f}G{card.input_size:7}"
+            f"{card.name:18}{_scaled(card.params, 1e6, 'M')}{_scaled(card.macs, 1e9, 'G')}"
+            f"{card.input_size:7}"
             f"{_share(top1):>8}{_share(top5):>8}  "
             + (", ".join(c.label for c in card.checkpoints) or "-")
         )
@@ -44,10 +45,14 @@ def _facts(card: ModelCard) -> Iterator[str]:
     channels = (" ".join(f"{v:g}" for v in values) for values in (card.mean, card.std))
     side = card.input_size
     yield f"  family         {card.family}"
-    yield f"  paper          {card.paper}"
-    yield f"                 https://arxiv.org/abs/{card.arxiv}"
-    yield f"  measured       {card.params:,} parameters"
-    yield f"                 {card.macs:,} multiply-accumulates for {side}x{side} pixels"
+    if card.paper:
+        yield f"  paper          {card.paper}"
+    if card.arxiv:
+        yield f"                 https://arxiv.org/abs/{card.arxiv}"
+    if card.params is not None:
+        yield f"  measured       {card.params:,} parameters"
+    if card.macs is not None:
+        yield f"                 {card.macs:,} multiply-accumulates for {side}x{side} pixels"
     yield (
         f"  evaluation     short side to {card.resize_short} ({card.interpolation}), centre crop "
         f"of {side}"
@@ -65,7 +70,7 @@ def _checkpoints(card: ModelCard) -> Iterator[str]:
         yield from _checkpoint(checkpoint)
 
 
-def _checkpoint(checkpoint: Checkpoint) -> Iterator[str]:
+def _checkpoint(checkpoint: PublishedWeights) -> Iterator[str]:
     page = checkpoint.published
     yield f"checkpoint {checkpoint.label}, {checkpoint.licence}"
     yield f"  url            {checkpoint.url}"
@@ -101,3 +106,7 @@ def _remarks(card: ModelCard) -> Iterator[str]:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _scaled(count: int | None, unit: float, letter: str) -> str:
+    return f"{'-':>9}" if count is None else f"{count / unit:8.2f}{letter}"

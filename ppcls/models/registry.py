@@ -56,7 +56,7 @@ def register_architecture(
     if card and card.name != name:
         raise ConfigError(f"register_architecture: the card of {name!r} is that of {card.name!r}")
     earlier = _BUILDERS.get(name)
-    if earlier is None and family_module(name) not in (None, build.__module__):
+    if earlier is None and family_module(name) not in (None, _place(build)[0]):
         raise ConfigError(f"register_architecture: ppcls has an architecture {name!r} already")
     if earlier and _place(earlier) != _place(build):
         raise ConfigError(f"register_architecture: {name!r} is {'.'.join(_place(earlier))} already")

@@ -9,10 +9,11 @@ import paddle
 
 from ppcls.config import Config
 from ppcls.data.loader import Loader
+from ppcls.devices import on_device
 from ppcls.errors import RunError
 from ppcls.evaluation.evaluate import open_evaluation
+from ppcls.models.normalize import Normalize
 from ppcls.training.run import build_run, deployed_model, open_data
-from ppcls.training.setup import Normalize, on_device
 
 __all__ = ["check_evaluation", "check_training"]
 

@@ -11,8 +11,8 @@ from paddle import Tensor
 
 from ppcls.data.loader import Batch
 from ppcls.data.transforms.mix import Mixing
+from ppcls.models.normalize import Normalize
 from ppcls.training.distillation_model import DistillationModel, Outputs
-from ppcls.training.setup import Normalize
 
 __all__ = ["Distilled", "Objective", "Supervised"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import paddle
 
 from ppcls import distributed
-from ppcls.checkpoints.files import Checkpoint, has_name
-from ppcls.checkpoints.run_folder import run_folder
-from ppcls.config import Config, dump_config
+from ppcls.checkpoints.files import Checkpoint
+from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
+from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
 from ppcls.config.deployed import deployed_config
 from ppcls.config.schema import DistillationArch
@@ -24,10 +24,12 @@ from ppcls.data.datasets import DataOptions
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import quick_check
 from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.devices import seed_everything
 from ppcls.errors import ConfigError
 from ppcls.evaluation.evaluate import Evaluation, evaluate_model, topk_note
 from ppcls.losses.build import build_loss, label_ratio
 from ppcls.models.base import ImageClassifier
+from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
 from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.optim.options import OptimizerBase, ScheduleOptions
@@ -40,16 +42,8 @@ from ppcls.training.ema import WeightAverage
 from ppcls.training.freeze import prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
 from ppcls.training.precision import Precision
-from ppcls.training.setup import (
-    Normalize,
-    build_loader,
-    build_model,
-    changed_settings,
-    find_checkpoint,
-    require,
-    seed_everything,
-    start_weights,
-)
+from ppcls.training.resume import changed_settings, is_finished
+from ppcls.training.setup import build_loader
 from ppcls.training.state import TrainState
 
 __all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data"]
@@ -110,12 +104,12 @@ def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
     options, class_num = config.Global, config.Arch.class_num
     digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
     distributed.check_same(digest, "the configuration")
-    train = require(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
-    optimizer = require(config.Optimizer, "Optimizer", "ppcls train")
+    train = required(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
+    optimizer = required(config.Optimizer, "Optimizer", "ppcls train")
     parts: dict[str, DataOptions] = {"Train": train}
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
-        parts["Eval"] = require(config.DataLoader.Eval, needed, "ppcls train")
+        parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
     samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
     ranks = distributed.rank(), distributed.world_size()
     loaders = {
@@ -154,40 +148,6 @@ class Run:
     notes: list[str]
 
 
-def _is_finished(config: Config, checkpoint: Checkpoint) -> bool:
-    """Whether nothing is left to do of the run that `Global.checkpoints=auto` has found.
-
-    Raises:
-        ConfigError: it has more epochs than are asked for, or was named to go on with.
-    """
-    epochs, reached = config.Global.epochs, (checkpoint.epoch, checkpoint.step)
-    if reached < (epochs, 0) or (reached == (epochs, 0) and not _is_complete(config, checkpoint)):
-        return False
-    if reached == (epochs, 0) and config.Global.checkpoints == "auto":
-        return True
-    if reached == (epochs, 0):
-        found = f"this run is finished ({epochs} of {epochs} epochs)"
-    else:
-        step = f" and {checkpoint.step} steps of the next" if checkpoint.step else ""
-        found = f"this run has {checkpoint.epoch} epochs{step} already, of {epochs}"
-    raise ConfigError(
-        f"{checkpoint.prefix}: {found}; raise Global.epochs to go on, or leave "
-        "Global.checkpoints out and add --overwrite to start again"
-    )
-
-
-def _is_complete(config: Config, checkpoint: Checkpoint) -> bool:
-    """Whether all is there that a run leaves after its last epoch.
-
-    One that was killed there may lack other names of its last state, or the picture of its curves.
-    """
-    folder = run_folder(config)
-    if not folder.holds(checkpoint.prefix):
-        return True
-    named = all(has_name(checkpoint, folder.checkpoint(name)) for name in checkpoint.names)
-    return named and (folder.path / "curves.png").exists()
-
-
 def build_run(data: RunData) -> Run:
     """Build the model and the optimizer of a run, and put them where its checkpoint was made.
 
@@ -202,7 +162,7 @@ def build_run(data: RunData) -> Run:
     checkpoint, notes = find_checkpoint(config)
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
-    finished = checkpoint is not None and _is_finished(config, checkpoint)
+    finished = checkpoint is not None and is_finished(config, checkpoint)
     model, more = _build_model(config, data.device, checkpoint)
     notes += more
     joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq

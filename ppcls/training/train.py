@@ -23,6 +23,7 @@ from ppcls.config import Config
 from ppcls.config.deployed import deployed_config
 from ppcls.config.schema import DistillationArch
 from ppcls.data.loader import Batch
+from ppcls.devices import on_device, seed_everything
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
@@ -38,7 +39,6 @@ from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
 from ppcls.training.profile import Profile, ProfileOptions
 from ppcls.training.provenance import record_start
 from ppcls.training.run import Run, build_run, open_data
-from ppcls.training.setup import on_device, seed_everything
 from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.training.state import Progress
 
@@ -405,7 +405,7 @@ def _train(
                 describe_run(folder.path, run.config, data.labels)
             else:
                 claim_folder(folder, run.config, data.labels, overwrite)
-            record_start(folder.path, data.device, distributed.world_size())
+            record_start(folder.path, data.device, distributed.world_size(), options.plugins)
         log = stack.enter_context(
             RunLog(
                 folder.path,

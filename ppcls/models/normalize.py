@@ -1,0 +1,23 @@
+"""Normalisation as a layer: what is left to do with a batch of transformed images."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor, nn
+
+from ppcls.data.transforms.normalize import Affine
+
+__all__ = ["Normalize"]
+
+
+class Normalize(nn.Layer):
+    """Images (N, H, W, 3) to the model's input, float32 (N, 3, H, W), on the device."""
+
+    def __init__(self, affine: Affine):
+        super().__init__()
+        self.register_buffer("scale", paddle.to_tensor(affine.scale.reshape(3, 1, 1)))
+        self.register_buffer("bias", paddle.to_tensor(affine.bias.reshape(3, 1, 1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, H, W, 3), uint8 or float32, to float32 (N, 3, H, W)."""
+        return images.transpose([0, 3, 1, 2]).astype("float32") * self.scale + self.bias
