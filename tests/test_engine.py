@@ -310,7 +310,8 @@ def test_sign_language_digits_are_learned(shared: Path, tmp_path: Path) -> None:
         [
             "Arch.class_num=10",
             "Optimizer={name: AdamW, lr: {name: Constant, learning_rate: 0.001}}",
-            "DataLoader.Train.dataset.transform_ops.1={ResizeImage: {size: 32}}",
+            "DataLoader.Train.dataset.transform_ops.1={ResizeImage: {keep_ratio: false}}",
+            "Global.image_size=32",
             "Global.epochs=12",
             "Global.eval_during_train=false",
             "Global.print_batch_step=1",
@@ -377,7 +378,8 @@ def test_what_could_not_be_exported_is_said_before_it_is_trained(
     config_file: Path, overrides: list[str]
 ) -> None:
     lines = check_training(load_config(config_file, [*overrides, "Global.image_shape=[3,64,64]"]))
-    assert "Global.image_shape=[3,32,32] lets `ppcls export` work" in lines[-1]
+    assert "`ppcls export` will refuse this" in lines[-1]
+    assert "is [3, 64, 64], and the transforms of evaluation give [3, 32, 32]" in lines[-1]
     other = "DataLoader.Eval.dataset.transform_ops.2.NormalizeImage.mean=[0, 0, 0]"
     lines = check_training(load_config(config_file, [*overrides, other]))
     assert "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops" in lines[-1]

@@ -5,12 +5,13 @@ Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or c
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
 from ppcls.data.transforms.base import TransformOp
+from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.losses.options import (
     DistillationGTCELoss,
@@ -30,6 +31,11 @@ __all__ = ["Config", "required"]
 SectionT = TypeVar("SectionT")
 
 
+Part = Literal["Train", "Eval", "Infer"]
+_PARTS: tuple[Part, ...] = get_args(Part)
+Side = Annotated[int, Field(gt=0, le=16384)]
+
+
 class GlobalOptions(Options):
     """What holds for a whole run.
 
@@ -47,7 +53,10 @@ class GlobalOptions(Options):
         eval_interval: epochs from one evaluation to the next.
         print_batch_step: steps from one line of the log to the next.
         use_visualdl: write numbers and sample images for VisualDL.
-        image_shape: channels, height and width of the model's input.
+        image_size: side, or height and width, of the model's input: transforms that name no size
+            of their own follow it. Null is that of the architecture.
+        image_shape: channels, height and width of the model's input, to be checked; null is what
+            the transforms give.
         save_inference_dir: where `ppcls export` writes to; a run's checkpoint goes to `inference`
             beside it instead.
         checkpoints: the checkpoint to go on from, a path without suffix, or `auto` for the newest
@@ -102,7 +111,8 @@ class GlobalOptions(Options):
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
     total_images: Count | None = None
     last_epoch: Annotated[int, Field(ge=0)] | None = None
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
+    image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
     save_inference_dir: PathText = "./inference"
 
     @model_validator(mode="after")
@@ -305,21 +315,22 @@ class InferOptions(Options):
 
     Attributes:
         infer_imgs: an image, a folder or a list.
-        transforms: those of evaluation, on the way from an image file to the model.
+        transforms: those of evaluation, on the way from an image file to the model; null is those
+            of `DataLoader.Eval`.
     """
 
     infer_imgs: PathText | None = None
     batch_size: Count = 32
-    transforms: Annotated[list[TransformOp], Field(min_length=1)]
+    transforms: Annotated[list[TransformOp], Field(min_length=1)] | None = None
     PostProcess: Topk = Topk()
 
     @field_validator("transforms")
     @classmethod
-    def _draws_nothing(cls, ops: list) -> list:
-        refuse_random(ops, "Infer")
+    def _draws_nothing(cls, ops: list | None) -> list | None:
+        if ops is not None:
+            refuse_random(ops, "Infer")
+            check_pipeline(ops)
         return ops
-
-    _pipeline = field_validator("transforms")(check_pipeline)
 
 
 _UNLABELED = "UnlabeledDataset"
@@ -372,6 +383,65 @@ class Config(Options):
     DataLoader: DataLoaders = DataLoaders()
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images that transforms without a size of their own give."""
+        size = self.Global.image_size
+        if size is None:
+            arch = self.Arch
+            if isinstance(arch, DistillationArch):
+                arch = arch.by_name[arch.infer_model_name]
+            size = model_card(arch.name).input_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def transforms(self, part: Part) -> list[Any] | None:
+        """Return a list of transforms, as it is configured; None where there is no such section.
+
+        `Infer.transforms` are those of `DataLoader.Eval` where they are not set.
+        """
+        if part == "Infer" and self.Infer and self.Infer.transforms:
+            return self.Infer.transforms
+        data = getattr(self.DataLoader, "Train" if part == "Train" else "Eval")
+        return data.dataset.transform_ops if data else None
+
+    def pipeline(self, part: Part) -> Pipeline:
+        """Return the transforms of a section, each with a size.
+
+        Raises:
+            ConfigError: there is no such section.
+        """
+        key = f"DataLoader.{part}" if part != "Infer" else "Infer.transforms (or DataLoader.Eval)"
+        return Pipeline(required(self.transforms(part), key, "ppcls"), self.image_size)
+
+    def input_shape(self) -> list[int]:
+        """Return [channels, height, width] of the model's input: what `Infer.transforms` give.
+
+        Raises:
+            ConfigError: `Global.image_shape` is set, and is another; or there are no transforms.
+        """
+        height, width = self.image_size
+        # Larger than the result, so that the transforms have to do all that they do.
+        found = self.pipeline("Infer").output_shape(height + 40, width + 60)
+        stated = self.Global.image_shape
+        if stated not in (None, found):
+            raise ConfigError(
+                f"Global.image_shape is {stated}, and the transforms of evaluation give {found}; "
+                "leave it out, or set Global.image_size and let the transforms follow it"
+            )
+        return found
+
+    @model_validator(mode="after")
+    def _something_follows_the_image_size(self) -> Config:
+        parts = [self.transforms(part) for part in _PARTS]
+        ops = [op for listed in parts for op in listed or ()]
+        if self.Global.image_size and ops and not any(op.follows_image_size for op in ops):
+            sized = next((op for op in ops if getattr(op, "size", None)), ops[0])
+            raise ValueError(
+                f"Global.image_size ({self.Global.image_size}) changes nothing: every transform "
+                f"names a size of its own, such as {type(sized).__name__}; leave those out, or image_size"
+            )
+        return self
 
     @model_validator(mode="after")
     def _schedule_fits_the_run(self) -> Config:

@@ -215,7 +215,9 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
                 print(note, file=sys.stderr)
         samples = data.dataset.read(config.Arch.class_num)
         ranks = distributed.rank(), distributed.world_size()
-        with build_loader(data, samples, config.Global.seed, *ranks) as loader:
+        with build_loader(
+            data, samples, config.pipeline("Eval"), config.Global.seed, *ranks
+        ) as loader:
             model = load_trained_model(config, "ppcls eval", allow_random)
             yield EvaluationParts(model, loader, config, names)
 

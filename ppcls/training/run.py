@@ -19,11 +19,10 @@ from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weight
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
 from ppcls.config.deployed import deployed_config
-from ppcls.config.schema import DistillationArch
+from ppcls.config.schema import DistillationArch, Part
 from ppcls.data.datasets import DataOptions
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import quick_check
-from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import seed_everything
 from ppcls.errors import ConfigError
 from ppcls.evaluation.evaluate import Evaluation, evaluate_model, topk_note
@@ -106,14 +105,16 @@ def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
     distributed.check_same(digest, "the configuration")
     train = required(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
     optimizer = required(config.Optimizer, "Optimizer", "ppcls train")
-    parts: dict[str, DataOptions] = {"Train": train}
+    parts: dict[Part, DataOptions] = {"Train": train}
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
     samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
     ranks = distributed.rank(), distributed.world_size()
     loaders = {
-        name: stack.enter_context(build_loader(part, samples[name], options.seed, *ranks))
+        name: stack.enter_context(
+            build_loader(part, samples[name], config.pipeline(name), options.seed, *ranks)
+        )
         for name, part in parts.items()
     }
     # Wrong class names would otherwise come to light when the trained model is exported.
@@ -189,7 +190,7 @@ def build_run(data: RunData) -> Run:
         )
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
-    notes += topk_note(config) + _export_notes(config)
+    notes += topk_note(config) + _export_notes(config, data)
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = deployed_config(config), data.eval
@@ -217,23 +218,20 @@ def _length_note(data: RunData) -> list[str]:
     ]
 
 
-def _export_notes(config: Config) -> list[str]:
+def _export_notes(config: Config, data: RunData) -> list[str]:
     """Say where the trained model could not be exported, because two sections disagree."""
     if config.Infer is None:
         return []
-    shape, deployed = config.Global.image_shape, Pipeline(config.Infer.transforms)
-    found = deployed.output_shape(shape[1] + 40, shape[2] + 60)
     notes = []
-    if found != shape:
-        notes.append(
-            f"warning: Infer.transforms make images {found}, and Global.image_shape is {shape}: "
-            f"Global.image_shape={str(found).replace(' ', '')} lets `ppcls export` work"
-        )
-    data = config.DataLoader.Eval
-    if data and not deployed.gives_same(Pipeline(data.dataset.transform_ops)):
+    try:
+        config.input_shape()
+    except ConfigError as error:
+        notes.append(f"warning: `ppcls export` will refuse this: {error}")
+    if data.eval and not config.pipeline("Infer").gives_same(data.eval.dataset.pipeline):
         notes.append(
             "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
-            "export` refuses that, because what is exported must be what was evaluated"
+            "export` refuses that, because what is exported must be what was evaluated; leave "
+            "Infer.transforms out"
         )
     return notes
 
