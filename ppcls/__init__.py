@@ -7,6 +7,8 @@ Paddle is loaded only for what computes.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ppcls.errors import naming_missing_paddle
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ppcls' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with naming_missing_paddle():
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ docs/bundle.md is its specification. Nothing here needs Paddle.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,13 +15,14 @@ import numpy as np
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ppcls.data.transforms.base import TransformOp
+from ppcls.data.transforms.base import TRANSFORMS, TransformOp
 from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.data.transforms.resize_crop import DecodeImage
 from ppcls.errors import BundleError
 from ppcls.files import sha256
 from ppcls.options import Options
+from ppcls.plugins import Plugin, missing_plugins, plugins_of
 from ppcls.registry import follows_registries
 
 __all__ = [
@@ -163,6 +165,7 @@ class BundleSpec(Options):
         precision: what the weights are stored in.
         versions: of what has made the bundle.
         files: the SHA-256 of each other file.
+        plugins: the modules of users that the transforms came from.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -175,6 +178,7 @@ class BundleSpec(Options):
     parity: Parity
     versions: dict[str, str]
     files: dict[Annotated[str, Field(pattern=r"^[^/\\]+$")], str]
+    plugins: list[Plugin] = []
     PreProcess: PreProcess
     PostProcess: PostProcess
 
@@ -247,12 +251,39 @@ def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) ->
     """
     checksums = {name: sha256(folder / name) for name in files}
     complete = BundleSpec.model_validate({**spec, "files": checksums})
+    plugins = plugins_of(type(op) for op in complete.PreProcess.transform_ops)
+    complete = complete.model_copy(update={"plugins": plugins})
     data = complete.model_dump(exclude_none=True)
+    if not plugins:
+        del data["plugins"]
     # Kept as it was given: shorter, and what other tools understand.
     data["PreProcess"] = spec["PreProcess"]
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=float("inf"))
     (folder / SPEC_FILE).write_text(text, encoding="utf-8")
     return complete
+
+
+def _check_plugins(listed: Any, path: Path) -> None:
+    """Refuse a bundle whose transforms are not known because a plug-in is missing, by its name."""
+    try:
+        plugins = [Plugin.model_validate(entry) for entry in listed]
+    except (TypeError, ValidationError):
+        return  # the schema names it
+    for plugin in missing_plugins(plugins, TRANSFORMS.names):
+        version = f" {plugin.version}" if plugin.version else ""
+        raise BundleError(
+            f"{path}: its transforms {', '.join(plugin.classes)} came from the plug-in "
+            f"{plugin.name}{version}, which is not loaded; --plugin {plugin.name} loads it, or "
+            f"`import {plugin.name}` in Python"
+        )
+    now = {plugin.name: plugin for plugin in plugins_of(TRANSFORMS.classes)}
+    for plugin in plugins:
+        if plugin.name in now and now[plugin.name].sha256 != plugin.sha256:
+            warnings.warn(
+                f"{path}: the plug-in {plugin.name} has changed since the export: the answers may "
+                "be others",
+                stacklevel=4,
+            )
 
 
 def _read_spec(path: Path) -> BundleSpec:
@@ -273,6 +304,7 @@ def _read_spec(path: Path) -> BundleSpec:
             f"{path}: schema_version is {version!r}; this version of ppcls reads "
             f"{SCHEMA_VERSION}: {way_out}"
         )
+    _check_plugins(data.get("plugins", []), path)
     try:
         return BundleSpec.model_validate(data)
     except ValidationError as error:

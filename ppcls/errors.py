@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "BundleError",
@@ -22,6 +23,7 @@ __all__ = [
     "Stopped",
     "WeightsError",
     "did_you_mean",
+    "naming_missing_paddle",
     "refuse_unknown",
     "require_paddle",
 ]
@@ -113,17 +115,18 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
             raise ConfigError(f"{what} has no option {word!r}{hint}")
 
 
-def require_paddle() -> None:
-    """Raise `MissingDependencyError` with the command to type where PaddlePaddle is absent.
+@contextmanager
+def naming_missing_paddle() -> Iterator[None]:
+    """Import what needs PaddlePaddle; its absence is an error that says which build to install.
 
-    Packages that cannot work without Paddle call this on their first line, so that the reader of
-    the error learns which of the two builds to install instead of `No module named 'paddle'`.
+    Raises:
+        MissingDependencyError: it is not installed.
     """
     try:
         with warnings.catch_warnings():
-            # Paddle says at its first import that it would compile extensions slowly: we have none.
+            # Paddle warns at its first import that extensions would compile slowly: we have none.
             warnings.filterwarnings("ignore", message="No ccache found")
-            import paddle  # noqa: F401
+            yield
     except ModuleNotFoundError as error:
         if error.name != "paddle":
             raise
@@ -132,3 +135,9 @@ def require_paddle() -> None:
             "'paddlepaddle-gpu>=3' -i https://www.paddlepaddle.org.cn/packages/stable/cu126/ "
             "(Paddle's own index, here for CUDA 12.6; PyPI's paddlepaddle-gpu ends at 2.6.2)"
         ) from None
+
+
+def require_paddle() -> None:
+    """Raise `MissingDependencyError` with the command to type where PaddlePaddle is absent."""
+    with naming_missing_paddle():
+        import paddle  # noqa: F401

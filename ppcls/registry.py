@@ -37,6 +37,11 @@ def follows_registries(cls: ModelT) -> ModelT:
     return cls
 
 
+def _rebuild() -> None:
+    for follower in _FOLLOWERS:
+        follower.model_rebuild(force=True)
+
+
 def _own(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "ppcls"
 
@@ -89,9 +94,14 @@ class Registry(Generic[OptionsT]):
         self._classes[cls.__name__] = cls
         self._aliases |= dict.fromkeys(aliases, cls.__name__)
         if not _own(cls):
-            for follower in _FOLLOWERS:
-                follower.model_rebuild(force=True)
+            _rebuild()
         return cls
+
+    def remove(self, name: str) -> None:
+        """Forget a registered class, and its other names."""
+        del self._classes[name]
+        self._aliases = {alias: of for alias, of in self._aliases.items() if of != name}
+        _rebuild()
 
     def get(self, name: str) -> type[OptionsT] | None:
         """Return the class of a name, or None."""

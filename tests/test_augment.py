@@ -13,25 +13,24 @@ from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import RASampler
+from ppcls.data.transforms import policies as autoaugment
 from ppcls.data.transforms.base import Transform, TransformOp
-from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
-from ppcls.data.transforms.pipeline import (
-    AugMix,
-    AutoAugment,
+from ppcls.data.transforms.colour_geometry import (
     ColorJitter,
-    Cutout,
-    GridMask,
-    HideAndSeek,
     Pad,
-    Pipeline,
-    RandAugment,
-    RandAugmentV2,
-    RandomErasing,
     RandomGrayscale,
     RandomRotation,
+)
+from ppcls.data.transforms.erase import Cutout, GridMask, HideAndSeek, RandomErasing
+from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.policies import (
+    AugMix,
+    AutoAugment,
+    RandAugment,
+    RandAugmentV2,
     TimmAutoAugment,
 )
-from ppcls.data.transforms.pipeline import policies as autoaugment
 from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, RandCropImage, ResizeImage
 from ppcls.errors import ConfigError
 

@@ -73,7 +73,7 @@ def test_without_paddle_the_error_says_what_to_install() -> None:
     )
     for use in (
         "import ppcls; ppcls.create_model('HarDNet39_ds')",
-        "import ppcls.models.hardnet.network",
+        "import ppcls.training.train",
         "from ppcls.cli import main; sys.exit(main(['eval', '-c', 'quick_start/HarDNet39_ds']))",
     ):
         out = run("-c", code + use)

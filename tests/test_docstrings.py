@@ -68,9 +68,13 @@ def is_registered(function: Function) -> bool:
     ]
 
 
+def is_overload(function: Function) -> bool:
+    return "overload" in map(ast.unparse, function.decorator_list)
+
+
 def complaints(function: Function, class_doc: str) -> Iterator[str]:
     doc = ast.get_docstring(function)
-    described = function.name in INHERITED or is_registered(function)
+    described = function.name in INHERITED or is_registered(function) or is_overload(function)
     if not doc and described:
         return
     if not doc:

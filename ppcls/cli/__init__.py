@@ -19,7 +19,8 @@ from ppcls.cli import export as exporting
 from ppcls.cli import predict as predicting
 from ppcls.cli import train as training
 from ppcls.cli.options import Commands, UsageError, examples_text, parse
-from ppcls.errors import PpclsError, Stopped
+from ppcls.errors import PpclsError, Stopped, naming_missing_paddle
+from ppcls.plugins import load_plugins
 
 __all__ = ["main", "run"]
 
@@ -72,7 +73,9 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     prog = parser.prog
     _quiet_libraries()
     try:
-        status = args.run(args)
+        with naming_missing_paddle():
+            load_plugins(getattr(args, "plugin", ()))
+            status = args.run(args)
         # Here rather than when the interpreter ends, where nobody could answer for a failure.
         sys.stdout.flush()
         return status

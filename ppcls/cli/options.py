@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import textwrap
@@ -42,7 +43,8 @@ def config_of(args: argparse.Namespace) -> Config:
     """Return the configuration that `-c`, `--data` and `-o` describe."""
     from ppcls.config import load_config
 
-    overrides = [o for group in args.override for o in group]
+    overrides = [f"Global.plugins+={json.dumps(name)}" for name in args.plugin]
+    overrides += [o for group in args.override for o in group]
     # The launcher of several processes says in the environment how many there are.
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     data = getattr(args, "data", None)
@@ -127,6 +129,14 @@ class Commands:
             description=about[0].upper() + about[1:] + ".",
             epilog=examples_text(examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument(
+            "--plugin",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="import a module, or a .py file, that registers architectures, transforms, losses "
+            "or others of your own (a configuration names it in Global.plugins); may be repeated",
         )
         command.set_defaults(run=run, parser=command)
         return command

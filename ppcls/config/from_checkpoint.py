@@ -62,6 +62,10 @@ def _make_absolute(data: dict[str, Any]) -> None:
     for section, key in places:
         if key in section:
             section[key] = os.path.abspath(section[key])
+    data["Global"]["plugins"] = [
+        os.path.abspath(os.path.expanduser(name)) if name.endswith(".py") else name
+        for name in data["Global"]["plugins"]
+    ]
 
 
 def run_settings(config: Config) -> Config:

@@ -23,6 +23,7 @@ from ppcls.config.schema import Config
 from ppcls.config.yaml_files import Key, apply_overrides, find_config, holds, read_config
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
+from ppcls.plugins import load_plugins
 
 __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
 
@@ -72,6 +73,7 @@ def resolve(
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]
     data, origins = apply_overrides(data, origins, overrides, FlatConfig if flat else Config)
+    _load_plugins(data, origins)
     if flat:
         data, origins = _translated(data, origins, str(path), processes)
         try:
@@ -83,6 +85,20 @@ def resolve(
         return Config.model_validate(data), data, origins
     except ValidationError as error:
         raise explain(error, data, origins, str(path)) from None
+
+
+def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Import what `Global.plugins` names, so that the schema knows what it registers."""
+    section = data.get("Global")
+    names = section.get("plugins") if isinstance(section, dict) else None
+    for i, name in enumerate(names if isinstance(names, list) else ()):
+        if isinstance(name, str):
+            try:
+                load_plugins([name])
+            except ConfigError as error:
+                key = ("Global", "plugins", i)
+                at = next(origins[key[:n]] for n in (3, 2, 1) if key[:n] in origins)
+                raise ConfigError(f"{at}: Global.plugins.{i}: {error}") from error
 
 
 def _translated(

@@ -28,6 +28,8 @@ class GlobalOptions(Options):
     """What holds for a whole run.
 
     Attributes:
+        plugins: modules to import, by name or by the path of a `.py` file: what they register can
+            be named like what ppcls has.
         device: what computes; `auto` is a GPU if Paddle can use one, and else the CPU.
         seed: of the weights, the order of images, augmentation and dropout.
         output_dir: what a run leaves is in the folder of the architecture's name in it.
@@ -65,6 +67,7 @@ class GlobalOptions(Options):
         last_epoch: the last complete epoch, from 0, of a `checkpoints` that does not say it.
     """
 
+    plugins: list[str] = []
     device: Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     output_dir: PathText = "./output"

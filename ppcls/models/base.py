@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ppcls.errors import require_paddle
-
-require_paddle()
-
-from paddle import Tensor, nn  # noqa: E402
+from paddle import Tensor, nn
 
 __all__ = ["FeatureInfo", "ImageClassifier"]
 

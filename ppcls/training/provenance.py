@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import paddle
 import ppcls
 from ppcls.devices import cpu_name
 from ppcls.errors import RunError
+from ppcls.plugins import load_plugins
 
 __all__ = ["changed_machine", "record_start"]
 
@@ -56,11 +58,14 @@ def changed_machine(folder: Path, device: str, processes: int) -> list[str]:
     return [f"{key} {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
 
 
-def record_start(folder: Path, device: str, processes: int = 1) -> None:
+def record_start(
+    folder: Path, device: str, processes: int = 1, plugins: Sequence[str] = ()
+) -> None:
     """Append to `runs.jsonl` what is being started: one JSON object for each start of a run.
 
     It has the command line, the working directory, the versions of Python and of the packages, the
-    machine, and the commit of the code with the files that differ from it, where git knows one.
+    machine, the plug-ins, and the commit of the code with the files that differ from it, where git
+    knows one.
 
     Raises:
         RunError: the file cannot be written.
@@ -76,6 +81,7 @@ def record_start(folder: Path, device: str, processes: int = 1) -> None:
         "processes": processes,
         "python": platform.python_version(),
         "packages": _versions(),
+        "plugins": [plugin.model_dump(exclude={"classes"}) for plugin in load_plugins(plugins)],
         "git": {"commit": _git("rev-parse", "HEAD"), "changed": (changed or "").splitlines()},
     }
     path = folder / _FILE

@@ -400,7 +400,7 @@ def _train(
                 describe_run(folder.path, run.config, data.labels)
             else:
                 claim_folder(folder, run.config, data.labels, overwrite)
-            record_start(folder.path, data.device, distributed.world_size())
+            record_start(folder.path, data.device, distributed.world_size(), options.plugins)
         log = stack.enter_context(
             RunLog(
                 folder.path,

@@ -1,0 +1,105 @@
+"""Plug-ins: modules of users that register what configurations can name.
+
+A configuration names them in `Global.plugins`, a command with `--plugin`. Nothing that is read from
+a bundle or a checkpoint is ever imported: there the user names the plug-in again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from ppcls.errors import ConfigError, PpclsError
+from ppcls.files import sha256
+from ppcls.options import Options
+
+__all__ = ["Plugin", "load_plugins", "missing_plugins", "plugins_of"]
+
+
+class Plugin(Options):
+    """A module from which registered classes came.
+
+    Attributes:
+        name: of the module, as Python imports it.
+        version: its `__version__`, if it has one.
+        sha256: the checksum of its file, if it is one.
+        classes: what it has registered, of what is recorded here.
+    """
+
+    name: str
+    version: str | None = None
+    sha256: str | None = None
+    classes: list[str] = []
+
+
+def load_plugins(names: Sequence[str]) -> list[Plugin]:
+    """Import modules, each by its name or by the path of its `.py` file, and say what they are.
+
+    Modules are looked for where Python does, and in the working directory.
+
+    Raises:
+        ConfigError: there is no such module, or it ends in an error; the error is chained.
+    """
+    return [_facts(_load(name)) for name in names]
+
+
+def _load(name: str) -> str:
+    folder, module = os.getcwd(), name
+    if name.endswith(".py"):
+        path = Path(name).expanduser().resolve()
+        if not path.is_file():
+            raise ConfigError(f"plug-in {name}: no such file")
+        folder, module = str(path.parent), path.stem
+    there = folder in sys.path
+    if not there:
+        sys.path.append(folder)
+    try:
+        found = import_module(module)
+    except PpclsError as error:
+        raise type(error)(f"plug-in {name}: {error}") from error
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "\0"):
+            raise ConfigError(
+                f"plug-in {name}: no module {error.name!r} where Python looks, nor in {folder}; "
+                "name a module, or the path of a .py file"
+            ) from None
+        frames = traceback.extract_tb(error.__traceback__)
+        at = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+        raise ConfigError(f"plug-in {name}: {at}{type(error).__name__}: {error}") from error
+    finally:
+        if not there:
+            sys.path.remove(folder)
+    loaded = Path(getattr(found, "__file__", None) or "")
+    if name.endswith(".py") and loaded.resolve() != Path(name).expanduser().resolve():
+        raise ConfigError(f"plug-in {name}: another module is called {module!r}: {loaded}")
+    return module
+
+
+def _facts(module: str, classes: Iterable[str] = ()) -> Plugin:
+    loaded = sys.modules[module]
+    file, version = getattr(loaded, "__file__", None), getattr(loaded, "__version__", None)
+    return Plugin(
+        name=module,
+        version=None if version is None else str(version),
+        sha256=sha256(Path(file)) if file and Path(file).is_file() else None,
+        classes=sorted(classes),
+    )
+
+
+def plugins_of(classes: Iterable[type]) -> list[Plugin]:
+    """Return the plug-ins that classes came from; ours are from none."""
+    modules: dict[str, set[str]] = {}
+    for cls in classes:
+        if cls.__module__.partition(".")[0] != "ppcls":
+            modules.setdefault(cls.__module__, set()).add(cls.__name__)
+    return [_facts(module, names) for module, names in modules.items()]
+
+
+def missing_plugins(plugins: Sequence[Plugin], known: Iterable[str]) -> list[Plugin]:
+    """Return those of which a class is not among the known ones."""
+    names = set(known)
+    return [plugin for plugin in plugins if not names.issuperset(plugin.classes)]

@@ -1,0 +1,135 @@
+"""What a user's own module registers is known wherever a configuration names it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import ppcls
+from ppcls.cli import main
+from ppcls.config import load_config
+from ppcls.errors import BundleError, ConfigError
+
+PLUGIN = '''
+import numpy as np
+
+from ppcls.data.transforms.base import TRANSFORMS, Transform
+
+__version__ = "1.2"
+
+
+@TRANSFORMS.register
+class Darken{n}(Transform):
+    """Halve the brightness `times` times."""
+
+    times: int = 1
+
+    def __call__(self, image, rng):
+        return (image // 2**self.times).astype(np.uint8)
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A plug-in whose module and transform have names of their own in each test."""
+    from ppcls.data.transforms.base import TRANSFORMS
+
+    n = abs(hash(request.node.name)) % 10**6
+    path = tmp_path / f"my_transforms_{n}.py"
+    path.write_text(PLUGIN.format(n=n))
+    yield path
+    sys.modules.pop(path.stem, None)
+    if TRANSFORMS.get(f"Darken{n}"):
+        TRANSFORMS.remove(f"Darken{n}")
+
+
+def name_of(plugin: Path) -> str:
+    return "Darken" + plugin.stem.rpartition("_")[2]
+
+
+def dark(plugin: Path) -> list[str]:
+    """Overrides that let the evaluation use the plug-in's transform."""
+    ops = f"[{{DecodeImage: }}, {{ResizeImage: {{size: 32}}}}, {{{name_of(plugin)}: {{times: 2}}}}]"
+    return [
+        f"Global.plugins=[{plugin}]",
+        f"DataLoader.Eval.dataset.transform_ops={ops}",
+        f"Infer.transforms={ops}",
+    ]
+
+
+def test_a_configuration_names_a_plug_in(config_file: Path, overrides: list, plugin: Path) -> None:
+    config = load_config(config_file, [*overrides, *dark(plugin)])
+    op = config.Infer.transforms[2]
+    assert op(np.full((2, 2, 3), 200, np.uint8), np.random.default_rng(0)).max() == 50
+    wrong = [*overrides, *dark(plugin), f"Infer.transforms.2={{{name_of(plugin)[:-1]}x: }}"]
+    with pytest.raises(ConfigError, match=f"did you mean '{name_of(plugin)}'"):
+        load_config(config_file, wrong)
+    wrong = [*overrides, *dark(plugin), f"Infer.transforms.2={{{name_of(plugin)}: {{time: 2}}}}"]
+    with pytest.raises(ConfigError, match="unknown key; did you mean 'times'"):
+        load_config(config_file, wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"Global\.plugins\.0: plug-in .*my\.py: no such file"),
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
+        ("\nx = 1 / 0", r"my\.py:2: ZeroDivisionError: division by zero"),
+        ("def f(:", "SyntaxError"),
+        (
+            "from ppcls.data.transforms.base import TRANSFORMS, Transform\n"
+            "class ResizeImage(Transform): pass\n"
+            "TRANSFORMS.register(ResizeImage)",
+            "'ResizeImage' is taken by ppcls.data.transforms.resize_crop.ResizeImage",
+        ),
+        (
+            "from ppcls.data.transforms.base import TRANSFORMS\nTRANSFORMS.register(print)",
+            "register_transform: <built-in function print> is not a class derived from",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_plug_in_is_named(
+    config_file: Path, tmp_path: Path, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "my.py").write_text(text)
+    sys.modules.pop("my", None)
+    with pytest.raises(ConfigError, match=message):
+        load_config(config_file, [f"Global.plugins=[{tmp_path / 'my.py'}]"])
+
+
+def test_a_module_that_is_nowhere_is_named(config_file: Path, capsys) -> None:
+    assert main(["config", str(config_file), "--plugin", "no_such_module"]) == 2
+    assert "plug-in no_such_module: no module 'no_such_module'" in capsys.readouterr().err
+
+
+def test_a_run_and_a_bundle_know_their_plug_ins(
+    config_file: Path, ready: list[str], plugin: Path, colours: Path, tmp_path: Path, capsys
+) -> None:
+    from ppcls.data.transforms.base import TRANSFORMS
+
+    config = load_config(config_file, [*ready, *dark(plugin), "Global.epochs=1"])
+    run = ppcls.train(config).folder
+    started = json.loads((run / "runs.jsonl").read_text())
+    assert [(p["name"], p["version"]) for p in started["plugins"]] == [(plugin.stem, "1.2")]
+    assert yaml.safe_load((run / "config.yaml").read_text())["Global"]["plugins"] == [str(plugin)]
+
+    bundle = ppcls.export(load_config(config_file, [*ready, *dark(plugin)])).folder
+    image = next(colours.rglob("*.PNG"))
+    answer = next(ppcls.Predictor(bundle).predict([image]))
+
+    sys.modules.pop(plugin.stem)
+    TRANSFORMS.remove(name_of(plugin))
+    with pytest.raises(BundleError, match=f"from the plug-in {plugin.stem} 1.2, which is not load"):
+        ppcls.Predictor(bundle)
+    capsys.readouterr()
+    arguments = ["predict", str(bundle), str(image), "--format", "jsonl"]
+    assert main([*arguments, "--plugin", str(plugin)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["class_ids"] == answer.class_ids
