@@ -45,8 +45,11 @@ __all__ = [
 def topk_note(config: Config) -> list[str]:
     """Say which ks of the metrics are above the number of classes, if there are any."""
     metrics = (*config.Metric.Train, *config.Metric.Eval)
-    notes = [note for metric in metrics for note in metric.notes(config.Arch.class_num)]
-    return list(dict.fromkeys(notes))
+    classes = config.Arch.class_num
+    asked = {k for metric in metrics for k in getattr(metric, "topk", [])}
+    high = " and ".join(f"top{k}" for k in sorted(asked) if k > classes)
+    counted = f"there are {classes} classes: {high} of Metric is counted as top{classes}"
+    return [counted] if high else []
 
 
 def deciding_metric(config: Config) -> str:

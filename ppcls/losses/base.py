@@ -41,7 +41,7 @@ class Loss(OneKey):
         What an image adds must not depend on the others of its batch.
 
         Args:
-            logits: float32 (N, C); a `DistillationLoss` takes the outputs of several models.
+            logits: float32 (N, C); a `DistillationLoss` takes `Outputs`, of several models.
             labels: classes, int64 (N,); or soft targets, or the 0 and 1 of several labels, float32
                 (N, C).
         """

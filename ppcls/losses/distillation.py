@@ -46,13 +46,6 @@ class DistillationLoss(Loss):
         """The layer whose output it compares; None for the logits."""
         return None if self.key in ("logits", "output") else self.key
 
-    def __call__(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch, a float32 scalar, before it is weighted.
-
-        Labels are classes, int64 (N,), or soft targets, float32 (N, C).
-        """
-        raise NotImplementedError
-
 
 @LOSSES.register
 class DistillationGTCELoss(DistillationLoss):

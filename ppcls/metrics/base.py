@@ -52,10 +52,6 @@ class Metric(OneKey):
         """Return the single numbers that it stands for, among so many classes: itself."""
         return [self]
 
-    def notes(self, class_num: int) -> list[str]:
-        """Return what to tell the user where it is counted among so many classes."""
-        return []
-
     @property
     def models(self) -> list[str]:
         """The models of a distillation that it names, if any."""

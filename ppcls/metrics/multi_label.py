@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -78,12 +78,18 @@ class _Decisions(Metric):
 
     threshold: Factor = 0.5
 
-    def _right(self, found: LabelSets) -> np.ndarray:
-        """Return which decisions are right, bool (N, C); none of an image that was not read."""
-        return ((found.scores > self.threshold) == found.labels) & found.read[:, None]
+    def value(self, answers: LabelSets) -> float:
+        # No decision about an image that could not be read is right.
+        right = ((answers.scores > self.threshold) == answers.labels) & answers.read[:, None]
+        return float(self._of_images(right.astype(np.float64)).mean())
 
-    def _right_in_batch(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return (logits.sigmoid() > self.threshold) == (labels > 0.5)
+    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
+        right = (logits.sigmoid() > self.threshold) == (labels > 0.5)
+        return self._of_images(right.astype("float64"))
+
+    def _of_images(self, right: Any) -> Any:
+        """Return what images count, float64 (N,), of which decisions are right, float64 (N, C)."""
+        raise NotImplementedError
 
 
 @METRICS.register
@@ -101,16 +107,8 @@ class AccuracyScore(_Decisions):
         """What logs and records call it."""
         return "AccuracyScore_sample" if self.base == "sample" else "AccuracyScore"
 
-    def value(self, answers: LabelSets) -> float:
-        """Return the share of decisions, or of images."""
-        right = self._right(answers)
-        return float((right.all(1) if self.base == "sample" else right).mean())
-
-    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return what is right of float32 (N, C) and 0 and 1, float32 (N, C): float64 (N,)."""
-        right = self._right_in_batch(logits, labels)
-        whole = right.all(1) if self.base == "sample" else right.astype("float64").mean(1)
-        return whole.astype("float64")
+    def _of_images(self, right: Any) -> Any:
+        return right.min(1) if self.base == "sample" else right.mean(1)
 
 
 @METRICS.register
@@ -119,13 +117,8 @@ class HammingDistance(_Decisions):
 
     higher_is_better: ClassVar[bool] = False
 
-    def value(self, answers: LabelSets) -> float:
-        """Return the share of decisions."""
-        return 1 - float(self._right(answers).mean())
-
-    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return what is wrong of float32 (N, C) and 0 and 1, float32 (N, C): float64 (N,)."""
-        return (~self._right_in_batch(logits, labels)).astype("float64").mean(1)
+    def _of_images(self, right: Any) -> Any:
+        return 1 - right.mean(1)
 
 
 @METRICS.register

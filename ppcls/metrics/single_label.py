@@ -69,12 +69,6 @@ class TopkAcc(Metric):
         """Return one share for each k, no k above the number of classes."""
         return [TopkShare(k=k) for k in sorted({min(k, class_num) for k in self.topk})]
 
-    def notes(self, class_num: int) -> list[str]:
-        """Say which ks are above the number of classes."""
-        high = " and ".join(f"top{k}" for k in sorted(set(self.topk)) if k > class_num)
-        counted = f"there are {class_num} classes: {high} of Metric is counted as top{class_num}"
-        return [counted] if high else []
-
 
 @METRICS.register
 class DistillationTopkAcc(TopkAcc):
