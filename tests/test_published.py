@@ -132,8 +132,8 @@ def published(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 # What we say otherwise on purpose: the device, no image of theirs, how large a batch the rates are
-# for; and sizes of images are what one size asks for. The rest has no effect: a first rate said twice, an array that is CHW either way, the layout
-# of means that are given by channel, mixed precision that is off.
+# for, and sizes of images, which are what one size asks for. The rest has no effect: a first rate
+# said twice, mixed precision that is off.
 OURS = ("Global.device", "Infer.infer_imgs", "Optimizer.lr.reference_batch")
 SAME = ("Optimizer.lr.learning_rate: - -> 0.1", "AMP.", "Global.image_shape", "transform")
 

@@ -30,7 +30,6 @@ from ppcls.bundle import (
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import trained_label_names
-from ppcls.config.deployed import deployed_config, refuse_several_labels
 from ppcls.data.datasets import refuse_among_images
 from ppcls.data.lists import Sample
 from ppcls.data.transforms.pipeline import Pipeline
@@ -107,8 +106,8 @@ def export(
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:
         require_onnx()
-    refuse_several_labels(config, "ppcls export")
-    config = deployed_config(config)
+    config.refuse_several_labels("ppcls export")
+    config = config.deployed()
     infer = required(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = trained_label_names(config)

@@ -18,25 +18,21 @@ from ppcls.checkpoints.files import Checkpoint
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
-from ppcls.config.deployed import deployed_config
 from ppcls.config.schema import DistillationArch, Part
 from ppcls.data.datasets import DataOptions
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import quick_check
 from ppcls.devices import seed_everything
 from ppcls.errors import ConfigError
-from ppcls.evaluation.evaluate import Evaluation, evaluate_model, topk_note
-from ppcls.losses.build import build_loss, label_ratio
+from ppcls.evaluation.evaluate import evaluate_model, topk_note
+from ppcls.evaluation.results import Evaluation
+from ppcls.losses.base import weighted_sum
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
 from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.optim.options import OptimizerBase, ScheduleOptions
-from ppcls.training.distillation_model import (
-    DistillationModel,
-    build_distillation,
-    build_distillation_loss,
-)
+from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
 from ppcls.training.freeze import prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
@@ -193,7 +189,7 @@ def build_run(data: RunData) -> Run:
     notes += topk_note(config) + _export_notes(config, data)
     evaluate = None
     if data.eval is not None:
-        deployed, eval_loader = deployed_config(config), data.eval
+        deployed, eval_loader = config.deployed(), data.eval
         kept = deployed_model(config, model)
 
         def evaluate() -> Evaluation:
@@ -238,9 +234,7 @@ def _export_notes(config: Config, data: RunData) -> list[str]:
 
 def deployed_model(config: Config, model: ImageClassifier) -> ImageClassifier:
     """Return the model that is evaluated and deployed: of a distillation, one of several."""
-    if isinstance(config.Arch, DistillationArch):
-        return getattr(model, config.Arch.infer_model_name)
-    return model
+    return getattr(model, config.Arch.student) if config.Arch.student else model
 
 
 def _build_model(
@@ -270,12 +264,10 @@ def _build_model(
 def _build_objective(config: Config, model: ImageClassifier, loader: Loader) -> Objective:
     train = config.DataLoader.Train
     assert train is not None
+    loss = weighted_sum(config.Loss.Train, loader.dataset.samples)
     normalize, class_num = Normalize(loader.dataset.pipeline.affine), config.Arch.class_num
     mixing: Any = train.dataset.batch_transform_ops
-    if isinstance(model, DistillationModel) and isinstance(config.Arch, DistillationArch):
-        losses = build_distillation_loss(config.Loss.Train)
-        deployed = config.Arch.infer_model_name
-        return Distilled(model, losses, normalize, mixing, class_num, deployed)
+    if isinstance(model, DistillationModel):
+        return Distilled(model, loss, normalize, mixing, class_num)
     forward = paddle.jit.to_static(model, full_graph=True) if config.Global.to_static else model
-    loss = build_loss(config.Loss.Train, label_ratio(loader.dataset.samples))
     return Supervised(forward, loss, normalize, mixing, class_num)
