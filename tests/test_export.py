@@ -151,7 +151,7 @@ def test_every_option_gives_the_same_answers(config_file: Path, ready: list[str]
     for backend in ("paddle", "onnxruntime"):
         assert_same(answers(result.folder, backend), plain)
     probabilities, features = PaddleBackend(result.folder).run_all(PROBE)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert features.shape == (5, ppcls.create_model("SqueezeNet1_1").feature_info[-1].channels)
 
 
