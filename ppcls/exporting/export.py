@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: graphs, weights, transforms, class names, proof."""
+"""From a trained model to a bundle: graphs, weights, transforms, class names, parity check."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import select_device
 from ppcls.errors import ConfigError, RunError
 from ppcls.exporting.graph import INPUT_NAME, GraphFormat, GraphOptions, write_graph
-from ppcls.exporting.images import random_images, resized
+from ppcls.exporting.input_size import at_size
 from ppcls.exporting.onnx import OPSET, require_onnx, write_onnx
-from ppcls.exporting.proof import Proof
+from ppcls.exporting.parity import ParityCheck
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.models.catalogue import model_card
@@ -50,8 +50,6 @@ _GRAPH_FILES = {"json": GRAPH_FILE, "pdmodel": OLDER_GRAPH_FILE}
 _FILES = {*_GRAPH_FILES.values(), WEIGHTS_FILE, ONNX_FILE}
 _WORK = ".export-"
 _LOCK = "lock"
-# What the networks bring down to one pixel. Of less, some answer with no number, or never.
-_LEAST_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ def export(
     Args:
         config: names the model, its weights, transforms and class names.
         allow_random: go on with untrained weights where none are named.
-        file_format: of Paddle's graph; `pdmodel` is the older one, which OpenVINO inside Paddle,
-            Paddle Lite and older versions read.
+        file_format: of Paddle's graph; `pdmodel` is the older one, which Paddle Lite and older
+            versions read.
         input_size: side, or (height, width), of the images to take instead; the transforms are
             scaled with it.
         softmax: answer with probabilities instead of logits.
@@ -108,20 +106,17 @@ def export(
     if onnx:
         require_onnx()
     refuse_several_labels(config, "ppcls export")
-    config = _at_size(deployed_config(config), input_size)
+    config = at_size(deployed_config(config), input_size)
     infer = required(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = trained_label_names(config)
     pipeline = Pipeline(infer.transforms)
     folder = Path(config.Global.save_inference_dir)
+    _check_transforms(config, pipeline)
     samples: list[Sample] = []
-    if config.DataLoader.Eval:
-        dataset = config.DataLoader.Eval.dataset
-        _check_same(pipeline, Pipeline(dataset.transform_ops))
-        if Path(dataset.source).exists():
-            samples, _ = dataset.scan(config.Arch.class_num)
+    if config.DataLoader.Eval and Path(config.DataLoader.Eval.dataset.source).exists():
+        samples, _ = config.DataLoader.Eval.dataset.scan(config.Arch.class_num)
     refuse_among_images(folder, config.DataLoader, samples)
-    noise = random_images(config, pipeline)
     model = load_trained_model(config, "ppcls export", allow_random)
     channels, height, width = config.Global.image_shape
     affine = [values.tolist() for values in pipeline.affine]
@@ -131,17 +126,17 @@ def export(
         features,
         affine=(affine[0], affine[1]) if uint8_input else None,
     )
-    proof = Proof(config, model, pipeline, noise, options) if check else None
+    parity = ParityCheck(config, model, pipeline, options) if check else None
 
     with _work_folder(folder) as work:
         write_graph(model, options, work, file_format)
         files = [_GRAPH_FILES[file_format], WEIGHTS_FILE]
         versions = {"ppcls": ppcls.__version__, "paddle": paddle.__version__}
         checks = []
-        if proof:
+        if parity:
             backend = PaddleBackend(work, device=config.Global.device)
             engine = f"Paddle Inference {paddle.__version__}"
-            checks.append(proof.check(backend, files[0], engine))
+            checks.append(parity.check(backend, files[0], engine))
         if onnx:
             source = work
             if file_format != "json":
@@ -151,9 +146,9 @@ def export(
             write_onnx(source, work / ONNX_FILE)
             files.append(ONNX_FILE)
             versions |= {"paddle2onnx": version("paddle2onnx"), "onnx_opset": str(OPSET)}
-            if proof:
+            if parity:
                 runtime = f"ONNX Runtime {OnnxRuntimeBackend.capability().version}"
-                checks.append(proof.check(OnnxRuntimeBackend(work), ONNX_FILE, runtime))
+                checks.append(parity.check(OnnxRuntimeBackend(work), ONNX_FILE, runtime))
         spec = {
             "Global": {"model_name": config.Arch.name},
             "card": model_card(config.Arch.name).to_dict(),
@@ -170,7 +165,7 @@ def export(
             "PostProcess": {
                 "Topk": {"topk": min(infer.PostProcess.topk, len(labels)), "label_list": labels}
             },
-            "parity": proof.record(checks) if proof else {"verified": False},
+            "parity": parity.record(checks) if parity else {"verified": False},
             "versions": versions,
         }
         write_bundle(work, spec, files)
@@ -178,42 +173,23 @@ def export(
     return ExportResult(folder, read_bundle(folder))
 
 
-def _at_size(config: Config, size: int | tuple[int, int] | None) -> Config:
-    """Return the configuration with its images and transforms at another size."""
-    if size is None:
-        return config
-    new = (size, size) if isinstance(size, int) else size
-    channels, *old = config.Global.image_shape
-    if len(new) != 2 or min(new) < _LEAST_SIDE:
-        raise ConfigError(
-            f"the input size is a side or (height, width) of at least {_LEAST_SIDE} pixels, "
-            f"not {size}"
-        )
-
-    def at_size(ops: Any) -> list[Any]:
-        return resized(ops, (old[0], old[1]), new)
-
-    update: dict[str, Any] = {
-        "Global": config.Global.model_copy(update={"image_shape": [channels, *new]})
-    }
-    if config.Infer:
-        transforms = at_size(config.Infer.transforms)
-        update["Infer"] = config.Infer.model_copy(update={"transforms": transforms})
-    if data := config.DataLoader.Eval:
-        ops = at_size(data.dataset.transform_ops)
-        dataset = data.dataset.model_copy(update={"transform_ops": ops})
-        data = data.model_copy(update={"dataset": dataset})
-        update["DataLoader"] = config.DataLoader.model_copy(update={"Eval": data})
-    return config.model_copy(update=update)
-
-
-def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
-    """Refuse to export other transforms than the model was evaluated with."""
-    if not exported.gives_same(evaluated):
+def _check_transforms(config: Config, pipeline: Pipeline) -> None:
+    """Refuse to export other transforms than those of the evaluation, or of another size."""
+    data = config.DataLoader.Eval
+    if data and not pipeline.gives_same(Pipeline(data.dataset.transform_ops)):
         raise ConfigError(
             "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
             "must be what was evaluated; make them the same"
         )
+    shape = config.Global.image_shape
+    # Of images that are wider, and that are taller, so that the transforms have all to do.
+    for more in ((40, 60), (60, 40)):
+        found = pipeline.output_shape(shape[1] + more[0], shape[2] + more[1])
+        if found != shape:
+            raise ConfigError(
+                f"Global.image_shape is {shape}, and Infer.transforms make an image {found}; set "
+                f"-o Global.image_shape={str(found).replace(' ', '')}"
+            )
 
 
 def _input_spec(config: Config, pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:
