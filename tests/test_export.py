@@ -525,7 +525,7 @@ def test_an_architecture_with_other_classes_than_its_recipe_says_what_names_them
     assert read_bundle(tmp_path / "x").PostProcess.Topk.label_list == ["cat", "dog"]
     monkeypatch.setenv("PPCLS_HOME", str(tmp_path / "home"))
     with pytest.raises(WeightsError, match=r"Arch.class_num=N Infer.PostProcess.class_id_map_file"):
-        Predictor("SqueezeNet1_1", pretrained=tmp_path / "mine.pdparams")
+        ppcls.Predictor("SqueezeNet1_1", pretrained=tmp_path / "mine.pdparams")
 
 
 def test_the_command_exports_a_checkpoint(
