@@ -32,17 +32,17 @@ _HEADS = {
         "accuracy": "architecture | weights | top-1 | top-5 | FLOPs (G) | MACs (G), measured | "
         "parameters (M) | measured",
         "gpu": "architecture | V100, FP32 | T4, FP16 | T4, FP32",
-        "cpu": "architecture | runs on | batch 1 | batch 4 | batch 8",
-        "input": "Images are of {} × {} pixels.",
-        "remarks": "What does not agree, and what else to know:",
-        "nothing": "nothing",
+        "cpu": "architecture | backend | batch 1 | batch 4 | batch 8",
+        "input": "Input images have {} × {} pixels.",
+        "remarks": "Discrepancies and other notes:",
+        "nothing": "none",
         "machine": "{cpu}, {cores} cores",
     },
     "zh": {
         "accuracy": "模型 | 权重 | top-1 | top-5 | FLOPs (G) | MACs (G)，测量值 | "
         "参数量 (M) | 测量值",
         "gpu": "模型 | V100，FP32 | T4，FP16 | T4，FP32",
-        "cpu": "模型 | 推理引擎 | 批大小 1 | 批大小 4 | 批大小 8",
+        "cpu": "模型 | 后端 | 批大小 1 | 批大小 4 | 批大小 8",
         "input": "输入图片为 {} × {} 像素。",
         "remarks": "不一致之处与其他说明（摘自模型卡，英文）：",
         "nothing": "无",

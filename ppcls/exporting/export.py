@@ -30,7 +30,6 @@ from ppcls.bundle import (
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import trained_label_names
-from ppcls.config.deployed import deployed_config, refuse_several_labels
 from ppcls.data.datasets import refuse_among_images
 from ppcls.data.lists import Sample
 from ppcls.data.transforms.pipeline import Pipeline
@@ -105,20 +104,27 @@ def export(
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:
         require_onnx()
-    refuse_several_labels(config, "ppcls export")
-    config = at_size(deployed_config(config), input_size)
+    config.refuse_several_labels("ppcls export")
+    config = config.deployed()
     infer = required(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = trained_label_names(config)
-    pipeline = Pipeline(infer.transforms)
+    pipeline = config.pipeline("Infer")
+    if config.DataLoader.Eval and not pipeline.gives_same(config.pipeline("Eval")):
+        raise ConfigError(
+            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
+            "must be what was evaluated; make them the same"
+        )
+    shape = config.input_shape()
+    if input_size is not None:
+        pipeline, shape = at_size(pipeline, shape, input_size)
     folder = Path(config.Global.save_inference_dir)
-    _check_transforms(config, pipeline)
     samples: list[Sample] = []
     if config.DataLoader.Eval and Path(config.DataLoader.Eval.dataset.source).exists():
         samples, _ = config.DataLoader.Eval.dataset.scan(config.Arch.class_num)
     refuse_among_images(folder, config.DataLoader, samples)
     model = load_trained_model(config, "ppcls export", allow_random)
-    channels, height, width = config.Global.image_shape
+    channels, height, width = shape
     affine = [values.tolist() for values in pipeline.affine]
     options = GraphOptions(
         (channels, height, width),
@@ -153,15 +159,13 @@ def export(
             "Global": {"model_name": config.Arch.name},
             "card": model_card(config.Arch.name).to_dict(),
             "config_sha256": hashlib.sha256(dump_config(config).encode()).hexdigest(),
-            "Input": _input_spec(config, pipeline, uint8_input),
+            "Input": _input_spec(shape, pipeline, uint8_input),
             "Output": {
                 "classes": config.Arch.class_num,
                 "softmax": softmax,
                 "features": features,
             },
-            "PreProcess": {
-                "transform_ops": image_ops_of(infer.transforms, normalized=not uint8_input)
-            },
+            "PreProcess": {"transform_ops": image_ops_of(pipeline.ops, normalized=not uint8_input)},
             "PostProcess": {
                 "Topk": {"topk": min(infer.PostProcess.topk, len(labels)), "label_list": labels}
             },
@@ -173,35 +177,17 @@ def export(
     return ExportResult(folder, read_bundle(folder))
 
 
-def _check_transforms(config: Config, pipeline: Pipeline) -> None:
-    """Refuse to export other transforms than those of the evaluation, or of another size."""
-    data = config.DataLoader.Eval
-    if data and not pipeline.gives_same(Pipeline(data.dataset.transform_ops)):
-        raise ConfigError(
-            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
-            "must be what was evaluated; make them the same"
-        )
-    shape = config.Global.image_shape
-    # Of images that are wider, and that are taller, so that the transforms have all to do.
-    for more in ((40, 60), (60, 40)):
-        found = pipeline.output_shape(shape[1] + more[0], shape[2] + more[1])
-        if found != shape:
-            raise ConfigError(
-                f"Global.image_shape is {shape}, and Infer.transforms make an image {found}; set "
-                f"-o Global.image_shape={str(found).replace(' ', '')}"
-            )
-
-
-def _input_spec(config: Config, pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:
-    channels, height, width = config.Global.image_shape
-    shape, dtype, layout = [-1, channels, height, width], "float32", "NCHW"
+def _input_spec(shape: list[int], pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:
+    channels, height, width = shape
+    graph_shape, dtype, layout = [-1, channels, height, width], "float32", "NCHW"
     low, high = pipeline.affine.bias, pipeline.affine.scale * 255 + pipeline.affine.bias
     values = [float(low.min()), float(high.max())]
     if uint8_input:
-        shape, dtype, layout, values = [-1, height, width, channels], "uint8", "NHWC", [0.0, 255.0]
+        graph_shape, dtype, layout = [-1, height, width, channels], "uint8", "NHWC"
+        values = [0.0, 255.0]
     return {
         "name": INPUT_NAME,
-        "shape": shape,
+        "shape": graph_shape,
         "dtype": dtype,
         "layout": layout,
         "range": values,

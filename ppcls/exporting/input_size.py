@@ -1,11 +1,11 @@
-"""A configuration at another size of images, its transforms scaled with it."""
+"""Transforms that give images of another size, in the same proportions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from ppcls.config import Config
+from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.errors import ConfigError
 
 __all__ = ["at_size", "resized"]
@@ -14,41 +14,27 @@ __all__ = ["at_size", "resized"]
 _LEAST_SIDE = 32
 
 
-def at_size(config: Config, size: int | tuple[int, int] | None) -> Config:
-    """Return a configuration with its images and transforms at another size.
+def at_size(
+    pipeline: Pipeline, shape: Sequence[int], size: int | tuple[int, int]
+) -> tuple[Pipeline, list[int]]:
+    """Return transforms for images of another size, and the shape (C, H, W) that they give.
 
     Args:
-        config: what to change.
-        size: side, or (height, width); None changes nothing.
+        pipeline: transforms that give images of the shape.
+        shape: (C, H, W).
+        size: side, or (height, width).
 
     Raises:
         ConfigError: a side is too small.
     """
-    if size is None:
-        return config
     new = (size, size) if isinstance(size, int) else size
-    channels, *old = config.Global.image_shape
     if len(new) != 2 or min(new) < _LEAST_SIDE:
         raise ConfigError(
             f"the input size is a side or (height, width) of at least {_LEAST_SIDE} pixels, "
             f"not {size}"
         )
-
-    def scaled(ops: Any) -> list[Any]:
-        return resized(ops, (old[0], old[1]), new)
-
-    update: dict[str, Any] = {
-        "Global": config.Global.model_copy(update={"image_shape": [channels, *new]})
-    }
-    if config.Infer:
-        transforms = scaled(config.Infer.transforms)
-        update["Infer"] = config.Infer.model_copy(update={"transforms": transforms})
-    if data := config.DataLoader.Eval:
-        ops = scaled(data.dataset.transform_ops)
-        dataset = data.dataset.model_copy(update={"transform_ops": ops})
-        data = data.model_copy(update={"dataset": dataset})
-        update["DataLoader"] = config.DataLoader.model_copy(update={"Eval": data})
-    return config.model_copy(update=update)
+    channels, height, width = shape
+    return Pipeline(resized(pipeline.ops, (height, width), new)), [channels, *new]
 
 
 def resized(ops: Sequence[Any], old: tuple[int, int], new: tuple[int, int]) -> list[Any]:
@@ -64,11 +50,12 @@ def resized(ops: Sequence[Any], old: tuple[int, int], new: tuple[int, int]) -> l
         update: dict[str, Any] = {}
         if getattr(op, "resize_short", None):
             update["resize_short"] = round(op.resize_short * max(down, across))
-        size = getattr(op, "size", None)
-        if size:
-            width, height = (size, size) if isinstance(size, int) else size
-            width, height = round(width * across), round(height * down)
-            update["size"] = width if width == height else [width, height]
+        for key in ("size", "cover"):
+            size = getattr(op, key, None)
+            if size:
+                width, height = (size, size) if isinstance(size, int) else size
+                width, height = round(width * across), round(height * down)
+                update[key] = width if width == height else [width, height]
         return op.model_copy(update=update)
 
     return [scaled(op) for op in ops]

@@ -109,7 +109,9 @@ def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST_PROBABILITY))
 
 
-def _real_images(config: Config, pipeline: Pipeline) -> tuple[np.ndarray, list[str]] | None:
+def _real_images(
+    config: Config, pipeline: Pipeline, shape: Sequence[int]
+) -> tuple[np.ndarray, list[str]] | None:
     """Return up to 64 images from all over the evaluation set, uint8 (N, H, W, 3), and their names.
 
     None where there is no such list or folder here, or nothing in it. Images that cannot be read
@@ -130,6 +132,13 @@ def _real_images(config: Config, pipeline: Pipeline) -> tuple[np.ndarray, list[s
     if not images:
         print(f"no images of {dataset.source} here: checking on random ones alone", file=sys.stderr)
         return None
+    for name, image in images.items():
+        found = [image.shape[2], *image.shape[:2]]
+        if found != list(shape):
+            raise ConfigError(
+                f"the transforms of evaluation make {name} {found}, others {list(shape)}: "
+                "a CropImage or a ResizeImage.size gives all of them one size"
+            )
     return np.stack(list(images.values())), list(images)
 
 
@@ -164,7 +173,7 @@ class ParityCheck:
         options: what the graphs take and give.
 
     Raises:
-        ConfigError: the model cannot take images of this size.
+        ConfigError: the model cannot take images of this size, or the transforms give another.
         DataError: the evaluation set or an image is wrong.
         RunError: the model answers with numbers that are not finite.
     """
@@ -184,7 +193,7 @@ class ParityCheck:
             raise ConfigError(
                 f"{model.name} cannot take {width}x{height} images: {reason}"
             ) from None
-        found = _real_images(config, pipeline)
+        found = _real_images(config, pipeline, options.shape)
         batch_size = config.Infer.batch_size if config.Infer else 1
         self._real = self._ask(*found, batch_size) if found else None
         data = config.DataLoader.Eval
