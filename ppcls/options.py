@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
@@ -13,19 +14,31 @@ from pydantic import (
     Discriminator,
     GetJsonSchemaHandler,
     Tag,
+    ValidationError,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
 from pydantic_core import CoreSchema
 
-__all__ = ["Fraction", "OneKey", "Options", "named", "one_of"]
+__all__ = ["Fraction", "OneKey", "Options", "first_problem", "named", "one_of"]
 
 
 class Options(BaseModel):
     """A group of named, typed, immutable options: no unknown key, no conversion of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say the first of pydantic's errors in a line: its dotted place, and what is wrong there."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        found = reprlib.repr(first["input"])
+        message = f"expected {message.removeprefix('Input should be ')}, not {found}"
+    return f"{place}: {message}" if place else message
 
 
 class OneKey(Options):

@@ -29,7 +29,7 @@ from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
 from ppcls.optim.build import learning_rate_schedule
 from ppcls.optim.options import ReduceOnPlateau
-from ppcls.pictures.plots import training_curves
+from ppcls.pictures.training import training_curves
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
