@@ -72,7 +72,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3600,
     )
 
 
