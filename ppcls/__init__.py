@@ -8,8 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ppcls.errors import naming_missing_paddle
-
-__version__ = "0.1.0"
+from ppcls.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ppcls.compat.paddleclas import PaddleClas

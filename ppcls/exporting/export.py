@@ -15,7 +15,6 @@ from typing import Any, get_args
 import paddle
 from filelock import FileLock, Timeout
 
-import ppcls
 from ppcls.bundle import (
     GRAPH_FILE,
     OLDER_GRAPH_FILE,
@@ -42,6 +41,7 @@ from ppcls.exporting.parity import ParityCheck
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.models.catalogue import model_card
+from ppcls.version import __version__
 
 __all__ = ["ExportResult", "export"]
 
@@ -137,7 +137,7 @@ def export(
     with _work_folder(folder) as work:
         write_graph(model, options, work, file_format)
         files = [_GRAPH_FILES[file_format], WEIGHTS_FILE]
-        versions = {"ppcls": ppcls.__version__, "paddle": paddle.__version__}
+        versions = {"ppcls": __version__, "paddle": paddle.__version__}
         checks = []
         if parity:
             backend = PaddleBackend(work, device=config.Global.device)
