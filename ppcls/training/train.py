@@ -21,7 +21,8 @@ from ppcls.checkpoints.files import (
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.config import Config
 from ppcls.data.loader import Batch
-from ppcls.devices import on_device, seed_everything
+from ppcls.devices import seed_everything
+from ppcls.distributed import on_device
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
