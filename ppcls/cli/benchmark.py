@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import get_args
 
 from ppcls.cli.options import Commands, UsageError, number, positive
-from ppcls.errors import ConfigError
 from ppcls.inference.types import Device, InferencePrecision
 
 
@@ -24,9 +23,8 @@ def _seconds(text: str) -> float:
 def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
     """Return folders of bundles; architectures are exported with untrained weights, for now."""
     from ppcls.bundle import ONNX_FILE
-    from ppcls.errors import did_you_mean
+    from ppcls.exporting.by_name import export_untrained
     from ppcls.inference.backends import find_backend
-    from ppcls.models.catalogue import list_models
 
     # To write the ONNX file takes longer than to measure, for some.
     needs_onnx = not backends or any(ONNX_FILE in find_backend(b).reads for b in backends)
@@ -35,11 +33,6 @@ def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) ->
         if Path(model).is_dir():
             folders.append(Path(model))
             continue
-        if model not in list_models():
-            hint = did_you_mean(model, list_models())
-            raise ConfigError(f"{model}: no such folder, and no architecture of that name{hint}")
-        from ppcls.exporting.by_name import export_untrained
-
         print(f"exporting {model}", file=sys.stderr)
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="ppcls-"))) / model
         folders.append(export_untrained(model, folder, onnx=needs_onnx))
