@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    Field,
     GetJsonSchemaHandler,
     Tag,
     WithJsonSchema,
@@ -19,7 +22,25 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-__all__ = ["Fraction", "OneKey", "Options", "named", "one_of"]
+__all__ = [
+    "Count",
+    "Factor",
+    "Fraction",
+    "NotNegative",
+    "OneKey",
+    "Options",
+    "PathText",
+    "Positive",
+    "Share",
+    "named",
+    "one_of",
+]
+
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Options(BaseModel):
@@ -116,3 +137,11 @@ Fraction = Annotated[
     WithJsonSchema({"type": ["number", "string"]}),
 ]
 """A number, or a quotient of two written as a string: `1.0/255.0`."""
+
+
+def _expand(path: str) -> str:
+    return os.path.expanduser(os.path.expandvars(path))
+
+
+PathText = Annotated[str, AfterValidator(_expand)]
+"""A path (or URL), with `~` and `$VARIABLE` replaced by what they stand for."""

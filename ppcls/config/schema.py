@@ -20,9 +20,8 @@ from ppcls.losses.options import (
 )
 from ppcls.metrics.options import DistillationTopkAcc, LabelSetMetric, MetricOptions
 from ppcls.models.catalogue import list_models, model_card
-from ppcls.optim.options import OptimizerOptions, ReduceOnPlateau
-from ppcls.option_types import Count, PathText, Share
-from ppcls.options import Options
+from ppcls.optim.optimizers import OptimizerOption
+from ppcls.options import Count, Options, PathText, Share
 from ppcls.registry import follows_registries
 
 __all__ = ["Config", "required"]
@@ -331,30 +330,6 @@ _FITTING = {
 }
 
 
-def _within(at: list[int], key: str, config: Config) -> str:
-    """Return the overrides that let a schedule's epochs end within a run, in their proportions."""
-    assert config.Optimizer is not None
-    lr, count = config.Optimizer.lr, len(at)
-    left = config.Global.epochs - lr.warmup_epoch
-    if left <= count:
-        if config.Global.log_format == "sectioned":
-            rate = (getattr(lr, "values", None) or [getattr(lr, "learning_rate", None)])[0]
-            return f"'Optimizer.lr={{name: Constant, learning_rate: {rate}}}'"
-        # The flat dialect has no constant rate.
-        left = count + 1
-        return f"Global.epochs={lr.warmup_epoch + left} Optimizer.lr.{key}={_scaled(at, left)}"
-    return f"Optimizer.lr.{key}={_scaled(at, left)}"
-
-
-def _scaled(at: list[int], epochs: int) -> str:
-    # A run goes on after the last of them for about as long as it is from one to the next.
-    share = epochs / (at[-1] + at[-1] / len(at))
-    scaled = [0]
-    for i, epoch in enumerate(at):
-        scaled.append(max(scaled[-1] + 1, min(round(epoch * share), epochs - len(at) + i)))
-    return str(scaled[1:]).replace(" ", "")
-
-
 @follows_registries
 class Config(Options):
     """A whole configuration. Sections that a command needs and lacks are named by that command."""
@@ -368,7 +343,7 @@ class Config(Options):
         Discriminator(_arch_class),
     ]
     Loss: LossOptions = LossOptions()
-    Optimizer: OptimizerOptions | None = None
+    Optimizer: OptimizerOption | None = None
     DataLoader: DataLoaders = DataLoaders()
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
@@ -378,22 +353,10 @@ class Config(Options):
         if self.Optimizer is None:
             return self
         lr = self.Optimizer.lr
-        if lr.warmup_epoch >= self.Global.epochs:
+        lr.check_length(self.Global.epochs)
+        if lr.watches and not self.Global.eval_during_train:
             raise ValueError(
-                f"Optimizer.lr.warmup_epoch ({lr.warmup_epoch}) leaves nothing of "
-                f"Global.epochs ({self.Global.epochs}); -o Optimizer.lr.warmup_epoch=0 fits"
-            )
-        for key in ("decay_epochs", "milestones"):
-            at = getattr(lr, key, [0])
-            if lr.warmup_epoch + max(at) >= self.Global.epochs:
-                warmup = f" after warmup_epoch ({lr.warmup_epoch})" if lr.warmup_epoch else ""
-                raise ValueError(
-                    f"Optimizer.lr.{key} {at}{warmup} does not end within Global.epochs "
-                    f"({self.Global.epochs}); -o {_within(at, key, self)} fits"
-                )
-        if isinstance(lr, ReduceOnPlateau) and not self.Global.eval_during_train:
-            raise ValueError(
-                "Optimizer.lr.name: ReduceOnPlateau watches the evaluations, which "
+                f"Optimizer.lr.name: {lr.name} watches the evaluations, which "
                 "Global.eval_during_train: false leaves out"
             )
         return self

@@ -18,8 +18,7 @@ from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.errors import ConfigError, DataError
-from ppcls.option_types import PathText, Share
-from ppcls.options import Options, named
+from ppcls.options import Options, PathText, Share, named
 from ppcls.registry import follows_registries
 
 BY_DATA = (

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from ppcls.option_types import Count, NotNegative
-from ppcls.options import Options, named
+from ppcls.options import Count, NotNegative, Options, named
 
 __all__ = ["EvalSampler", "SamplerOptions"]
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ppcls.option_types import NotNegative, Share
-from ppcls.options import OneKey, Options, one_of
+from ppcls.options import NotNegative, OneKey, Options, Share, one_of
 
 
 class CELoss(OneKey):

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from ppcls.option_types import Count, Factor
-from ppcls.options import OneKey, Options, one_of
+from ppcls.options import Count, Factor, OneKey, Options, one_of
 
 __all__ = [
     "AccuracyScore",

@@ -31,8 +31,8 @@ from ppcls.losses.build import build_loss, label_ratio
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
-from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
-from ppcls.optim.options import OptimizerBase, ScheduleOptions
+from ppcls.optim.optimizers import Optimizer
+from ppcls.optim.schedules import Schedule
 from ppcls.training.distillation_model import (
     DistillationModel,
     build_distillation,
@@ -70,7 +70,7 @@ class RunData:
     train: Loader
     eval: Loader | None
     labels: list[str]
-    optimizer: OptimizerBase
+    optimizer: Optimizer
 
     @property
     def steps(self) -> int:
@@ -139,7 +139,7 @@ class Run:
 
     config: Config
     loader: Loader
-    schedule: ScheduleOptions
+    schedule: Schedule
     state: TrainState
     objective: Objective
     evaluate: Callable[[], Evaluation] | None
@@ -166,11 +166,11 @@ def build_run(data: RunData) -> Run:
     model, more = _build_model(config, data.device, checkpoint)
     notes += more
     joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
-    schedule, fit = fit_to_batch(data.optimizer.lr, joint_batch)
+    schedule, fit = data.optimizer.lr.fitted(joint_batch)
     notes += [fit] if fit else []
     # A run too short for its schedule must not end only when the first epoch begins.
-    learning_rate_schedule(schedule, options.epochs, data.steps)
-    optimizer = precision.decorate(model, build_optimizer(data.optimizer, model))
+    schedule.curve(options.epochs, data.steps)
+    optimizer = precision.decorate(model, data.optimizer.build(model))
     state = TrainState(model, optimizer, precision, None)
     if checkpoint:
         notes += state.load_model(checkpoint, options.strict)
