@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ppcls.data.datasets import check_pipeline, refuse_random
-from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.mix import MixOp
+from ppcls.data.transforms.pipeline import TransformList, refuse_random
 from ppcls.errors import did_you_mean
 from ppcls.models.catalogue import list_models
 from ppcls.options import Count, Factor, NotNegative, Options, PathText, Positive, Share
@@ -158,9 +157,7 @@ class Reader(Options):
     data_dir: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
     shuffle_seed: Annotated[int, Field(ge=0)] = 0
-    transforms: Annotated[list[TransformOp], Field(min_length=1)]
-
-    _pipeline = field_validator("transforms")(check_pipeline)
+    transforms: TransformList
 
 
 @follows_registries

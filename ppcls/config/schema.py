@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
-from ppcls.data.transforms.base import TransformOp
+from ppcls.config.data import DataLoaders
+from ppcls.data.transforms.pipeline import TransformList, refuse_random
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.losses.options import (
     DistillationGTCELoss,
@@ -309,7 +309,7 @@ class InferOptions(Options):
 
     infer_imgs: PathText | None = None
     batch_size: Count = 32
-    transforms: Annotated[list[TransformOp], Field(min_length=1)]
+    transforms: TransformList
     PostProcess: Topk = Topk()
 
     @field_validator("transforms")
@@ -318,10 +318,7 @@ class InferOptions(Options):
         refuse_random(ops, "Infer")
         return ops
 
-    _pipeline = field_validator("transforms")(check_pipeline)
 
-
-_UNLABELED = "UnlabeledDataset"
 _FITTING = {
     ("Loss", False): "CELoss and FocalLoss fit",
     ("Loss", True): "MultiLabelLoss fits",
@@ -380,14 +377,16 @@ class Config(Options):
         terms = [("Loss.Train", t) for t in self.Loss.Train]
         terms += [("Loss.Eval", t) for t in self.Loss.Eval]
         metrics = [*self.Metric.Train, *self.Metric.Eval]
-        unlabeled = self.DataLoader.Train and self.DataLoader.Train.dataset.name == _UNLABELED
-        if self.DataLoader.Eval and self.DataLoader.Eval.dataset.name == _UNLABELED:
-            raise ValueError("DataLoader.Eval: an evaluation needs labels, not UnlabeledDataset")
+        train: Any = self.DataLoader.Train and self.DataLoader.Train.dataset
+        held_out = self.DataLoader.Eval and self.DataLoader.Eval.dataset
+        unlabeled = train and train.labels == "none"
+        if held_out and held_out.labels == "none":
+            raise ValueError(f"DataLoader.Eval: an evaluation needs labels, not {held_out.name}")
         if not isinstance(self.Arch, DistillationArch):
             kinds = (DistillationLoss, DistillationTopkAcc)
             odd = [t for t in (*(t for _, t in terms), *metrics) if isinstance(t, kinds)]
             if odd or unlabeled:
-                what = type(odd[0]).__name__ if odd else _UNLABELED
+                what = type(odd[0]).__name__ if odd else train.name
                 raise ValueError(
                     f"{what} is for Arch.name: DistillationModel, not {self.Arch.name}"
                 )
@@ -434,7 +433,7 @@ class Config(Options):
             data = getattr(self.DataLoader, part)
             if data is None:
                 continue
-            several = data.dataset.name == "MultiLabelDataset"
+            several = data.dataset.labels == "several"
             for section, term in (
                 *(("Loss", term) for term in getattr(self.Loss, part)),
                 *(("Metric", metric) for metric in getattr(self.Metric, part)),

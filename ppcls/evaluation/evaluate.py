@@ -20,9 +20,9 @@ from ppcls import distributed
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, required
 from ppcls.config.class_names import trained_label_names
+from ppcls.config.data import refuse_among_images
 from ppcls.config.deployed import deployed_config
-from ppcls.data.datasets import refuse_among_images
-from ppcls.data.loader import Loader
+from ppcls.data.loader import Loader, build_loader
 from ppcls.devices import on_device
 from ppcls.errors import DataError, RunError
 from ppcls.evaluation.report import write_report
@@ -33,7 +33,6 @@ from ppcls.metrics.multi_label import decision_threshold, label_set_means
 from ppcls.metrics.options import HammingDistance, LabelSetMetric, MultiLabelMAP
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
-from ppcls.training.setup import build_loader
 
 __all__ = [
     "Evaluation",
@@ -214,8 +213,15 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
             for note in topk_note(config):
                 print(note, file=sys.stderr)
         samples = data.dataset.read(config.Arch.class_num)
-        ranks = distributed.rank(), distributed.world_size()
-        with build_loader(data, samples, config.Global.seed, *ranks) as loader:
+        with build_loader(
+            data.dataset,
+            data.sampler,
+            samples,
+            config.Global.seed,
+            data.loader.num_workers,
+            distributed.rank(),
+            distributed.world_size(),
+        ) as loader:
             model = load_trained_model(config, "ppcls eval", allow_random)
             yield EvaluationParts(model, loader, config, names)
 

@@ -18,10 +18,10 @@ from ppcls.checkpoints.files import Checkpoint
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
+from ppcls.config.data import EvalData, TrainData
 from ppcls.config.deployed import deployed_config
 from ppcls.config.schema import DistillationArch
-from ppcls.data.datasets import DataOptions
-from ppcls.data.loader import Loader
+from ppcls.data.loader import Loader, build_loader
 from ppcls.data.tools.check import quick_check
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import seed_everything
@@ -43,7 +43,6 @@ from ppcls.training.freeze import prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
 from ppcls.training.precision import Precision
 from ppcls.training.resume import changed_settings, is_finished
-from ppcls.training.setup import build_loader
 from ppcls.training.state import TrainState
 
 __all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data"]
@@ -106,14 +105,23 @@ def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
     distributed.check_same(digest, "the configuration")
     train = required(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
     optimizer = required(config.Optimizer, "Optimizer", "ppcls train")
-    parts: dict[str, DataOptions] = {"Train": train}
+    parts: dict[str, TrainData | EvalData] = {"Train": train}
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
     samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
-    ranks = distributed.rank(), distributed.world_size()
     loaders = {
-        name: stack.enter_context(build_loader(part, samples[name], options.seed, *ranks))
+        name: stack.enter_context(
+            build_loader(
+                part.dataset,
+                part.sampler,
+                samples[name],
+                options.seed,
+                part.loader.num_workers,
+                distributed.rank(),
+                distributed.world_size(),
+            )
+        )
         for name, part in parts.items()
     }
     # Wrong class names would otherwise come to light when the trained model is exported.
