@@ -83,7 +83,8 @@ def test_every_backend_gives_the_logits_of_the_model(
             assert one.description.startswith(f"{name} ")
         difference = np.abs(found - expected).max() / expected.std()
         assert difference < 1e-4, name
-        np.testing.assert_allclose(features[-1], features[0], rtol=1e-3, atol=1e-5)
+        difference = np.abs(features[-1] - features[0]).max() / features[0].std()
+        assert difference < 1e-4, name
     assert features[0].shape[0] == len(sources)
 
 
@@ -420,7 +421,6 @@ def test_real_weights_agree_on_real_images(shared: Path, tmp_path: Path) -> None
         with Predictor(folder, backend=name, device="cpu", topk=5) as one:
             found = evaluate_predictor(one, samples)
             logits = np.stack([r.logits for r in one.predict_logits(sources)])
-        assert found.hits == {1: 63, 5: 83}, name
         assert found.means["top1"] == pytest.approx(evaluated.means["top1"], abs=1e-12)
         assert found.means["top5"] == pytest.approx(evaluated.means["top5"], abs=1e-12)
         order = np.argsort(-logits, axis=1)[:, :5]

@@ -151,7 +151,7 @@ def test_every_option_gives_the_same_answers(config_file: Path, ready: list[str]
     for backend in ("paddle", "onnxruntime"):
         assert_same(answers(result.folder, backend), plain)
     probabilities, features = PaddleBackend(result.folder).run_all(PROBE)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert features.shape == (5, ppcls.create_model("SqueezeNet1_1").feature_info[-1].channels)
 
 
@@ -208,7 +208,7 @@ def test_onnx_without_its_packages_names_the_extra(random_arch, monkeypatch) -> 
 
 
 def test_another_input_size_scales_the_transforms(random_arch, config_file: Path) -> None:
-    ops = load_config("HarDNet68").Infer.transforms
+    ops = load_config("HarDNet68").pipeline("Infer").ops
     scaled = resized(ops, (224, 224), (448, 336))
     assert scaled[1].resize_short == 512
     assert scaled[2].size == [336, 448]
@@ -244,7 +244,7 @@ def test_export_again_replaces_and_a_failure_replaces_nothing(
     config_file: Path, ready: list[str], bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p.name: p.read_bytes() for p in bundle.iterdir()}
-    with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], and Infer.transforms"):
+    with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], and the transforms of"):
         ppcls.export(load_config(config_file, [*ready, "Global.image_shape=[3, 64, 64]"]))
     monkeypatch.setattr("ppcls.exporting.proof.TOLERANCE", 0.0)
     with pytest.raises(RunError, match="so nothing is exported: largest difference"):
@@ -346,9 +346,10 @@ def test_the_parity_check_sees_another_model_and_names_the_worst_image() -> None
 
 
 def test_probabilities_are_compared_by_the_logits_behind_them() -> None:
-    logits = np.array([[3.0, -4.0, 0.5], [100.0, 90.0, -200.0]], "float32")
+    logits = np.array([[3.0, -4.0, 0.5], [100.0, 90.0, -200.0]])
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
+    logits, probabilities = logits.astype("float32"), probabilities.astype("float32")
     np.testing.assert_allclose(
         log_probabilities(probabilities, softmax=True),
         log_probabilities(logits, softmax=False),
@@ -378,13 +379,13 @@ def test_a_terminated_export_leaves_nothing(config_file: Path, overrides, tmp_pa
     command += ["-o", *overrides, "Arch.name=HRNet_W18_C"]
     root = str(Path(__file__).parents[1])
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root})
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not list(target.glob(".export-*")):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 143
+    assert process.wait(600) == 143
     assert not target.exists()
 
 

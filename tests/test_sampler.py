@@ -12,7 +12,7 @@ from ppcls.config import load_config
 from ppcls.config.data import DataLoaders
 from ppcls.data.datasets import ImageDataset
 from ppcls.data.lists import Label, Sample
-from ppcls.data.loader import Loader, build_loader
+from ppcls.data.loader import Loader
 from ppcls.data.samplers import (
     DistributedBatchSampler,
     DistributedEvalSampler,
@@ -278,8 +278,9 @@ def test_sections_make_their_samplers(config_file, overrides, section, kind) -> 
     loaders: DataLoaders = config.DataLoader
     assert loaders.Train
     assert loaders.Eval
-    parts = loaders.Train.dataset, loaders.Train.sampler
-    with build_loader(*parts, loaders.Train.dataset.read(3), 0, rank=1, world_size=2) as loader:
+    data = loaders.Train
+    images = data.dataset.images(data.dataset.read(3), config.pipeline("Train"), 0)
+    with Loader(images, data.sampler, rank=1, world_size=2) as loader:
         assert isinstance(loader.sampler, kind or WeightedRandomSampler)
         labels = [label for batch in loader.epoch(0) for label in batch.labels]
         assert kind or 1 not in labels

@@ -182,16 +182,17 @@ class Dataset(Options):
         """Return the data set with the found classes written out, if it has an option for them."""
         return self
 
-    def images(self, samples: Sequence[Sample], seed: int) -> ImageDataset:
-        """Return the transformed images of samples, of those that `scan` returns.
+    def images(self, samples: Sequence[Sample], pipeline: Pipeline, seed: int) -> ImageDataset:
+        """Return the transformed images of samples.
 
         Args:
-            samples: which.
+            samples: of those that `scan` returns.
+            pipeline: `transform_ops`, each with a size (see `Config.pipeline`).
             seed: of the random numbers.
         """
         return ImageDataset(
             samples,
-            Pipeline(self.transform_ops),
+            pipeline,
             seed,
             on_error=self.on_error,
             max_skipped=0.01 if self.max_skipped is None else self.max_skipped,

@@ -6,7 +6,7 @@ processes cost: no copies between address spaces, and nothing left behind by a k
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from functools import partial
 from itertools import islice
 from types import TracebackType
@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ppcls.data.datasets import Dataset, ImageDataset
-from ppcls.data.lists import Sample
+from ppcls.data.datasets import ImageDataset
 from ppcls.data.map_ahead import map_ahead
 from ppcls.data.samplers import Draw, Sampler
 from ppcls.errors import ConfigError, DataError, ImageError
 
-__all__ = ["Batch", "Loader", "Unreadable", "build_loader"]
+__all__ = ["Batch", "Loader", "Unreadable"]
 
 
 class Unreadable(NamedTuple):
@@ -64,7 +63,8 @@ class Loader:
         unreadable: the samples that the running epoch has left out, or the last one.
 
     Raises:
-        ConfigError: the sampler and the labels do not go together.
+        ConfigError: the sampler and the labels do not go together, such as too few samples for one
+            full batch where the rest is dropped.
     """
 
     def __init__(
@@ -83,6 +83,14 @@ class Loader:
         self._where = dataset.seed, rank, world_size
         self.drawn = len(sampler.order(self._labels, np.random.default_rng(0), world_size))
         self._steps = sum(1 for _ in sampler.places(self.drawn, rank, world_size))
+        if sampler.drop_last and not self._steps:
+            joint = f"{world_size} processes of " if world_size > 1 else ""
+            raise ConfigError(
+                f"DataLoader.Train: {self.drawn} images do not fill one batch of "
+                f"{joint}{sampler.batch_size}, and sampler.drop_last drops the rest; "
+                "-o DataLoader.Train.sampler.batch_size="
+                f"{max(1, self.drawn // world_size // 2)} is one that fits"
+            )
         self._running: Generator[Batch, None, None] | None = None
 
     def __len__(self) -> int:
@@ -167,39 +175,3 @@ class Loader:
             return
         examples = [str(each.error) for each in self.unreadable[-10:]]
         raise DataError("\n".join([problem, *examples]))
-
-
-def build_loader(
-    dataset: Dataset,
-    sampler: Sampler,
-    samples: Sequence[Sample],
-    seed: int,
-    num_workers: int = 2,
-    rank: int = 0,
-    world_size: int = 1,
-) -> Loader:
-    """Return the loader over samples of a data set.
-
-    Args:
-        dataset: which images, and how they are transformed.
-        sampler: which of them make a batch.
-        samples: of those that the data set holds.
-        seed: of the order and of the transforms.
-        num_workers: threads that prepare batches.
-        rank: of this process, which prepares its share of each joint batch.
-        world_size: how many processes share the work.
-
-    Raises:
-        ConfigError: the sampler and the list do not go together, such as a list too short for one
-            full batch where the rest is dropped.
-    """
-    loader = Loader(dataset.images(samples, seed), sampler, num_workers, rank, world_size)
-    if sampler.drop_last and not len(loader):
-        joint = f"{world_size} processes of " if world_size > 1 else ""
-        raise ConfigError(
-            f"{dataset.source}: {loader.drawn} images do not fill one batch of "
-            f"{joint}{sampler.batch_size}, and sampler.drop_last drops the rest; "
-            "-o DataLoader.Train.sampler.batch_size="
-            f"{max(1, loader.drawn // world_size // 2)} is one that fits"
-        )
-    return loader

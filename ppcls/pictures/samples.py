@@ -65,8 +65,8 @@ def sample_rows(
         )
     names = [shorten(name, 20) for name in label_names(config)]
     seed, mixing = config.Global.seed, options.dataset.batch_transform_ops
-    dataset = options.dataset.images(options.dataset.read(len(names)), seed)
-    pipeline = dataset.pipeline
+    pipeline = config.pipeline("Train")
+    dataset = options.dataset.images(options.dataset.read(len(names)), pipeline, seed)
     indices = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
     shown = range(epoch, epoch + epochs)
     versions = {e: [dataset.load(i, e) for i in indices] for e in shown}
