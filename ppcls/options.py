@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     Tag,
+    ValidationError,
     WithJsonSchema,
     model_serializer,
     model_validator,
@@ -32,7 +34,7 @@ __all__ = [
     "PathText",
     "Positive",
     "Share",
-    "named",
+    "first_problem",
     "one_of",
 ]
 
@@ -47,6 +49,17 @@ class Options(BaseModel):
     """A group of named, typed, immutable options: no unknown key, no conversion of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say the first of pydantic's errors in a line: its dotted place, and what is wrong there."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        found = reprlib.repr(first["input"])
+        message = f"expected {message.removeprefix('Input should be ')}, not {found}"
+    return f"{place}: {message}" if place else message
 
 
 class OneKey(Options):
@@ -81,21 +94,6 @@ class OneKey(Options):
     @model_serializer(mode="wrap")
     def _wrap(self, handler: Any) -> dict[str, Any]:
         return {type(self).__name__: handler(self)}
-
-
-def named(default: str, **aliases: str) -> Discriminator:
-    """Return what chooses among tagged classes by the value's `name`.
-
-    Args:
-        default: the tag of a value without a name.
-        aliases: other names of tags.
-    """
-
-    def tag(value: Any) -> str:
-        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-        return default if name is None else aliases.get(str(name), str(name))
-
-    return Discriminator(tag)
 
 
 def _one_key(value: Any) -> str | None:

@@ -179,8 +179,10 @@ def test_an_interrupt_keeps_what_is_answered(bundle: Path, colours: Path, tmp_pa
 def test_backends_are_listed(capsys):
     assert main(["backends", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["paddle", "paddle-openvino", "tensorrt", "onnxruntime", "openvino"]
+    assert list(found) == ["onnxruntime", "openvino", "paddle", "tensorrt"]
     assert "fp32" in found["paddle"]["precisions"]["cpu"]
+    assert found["paddle"]["options"]["cpu"] == ["onednn"]
+    assert found["openvino"]["reads"] == ["inference.onnx"]
     assert main(["backends"]) == 0
     assert "inference.json or inference.pdmodel" in capsys.readouterr().out
 

@@ -34,7 +34,7 @@ from ppcls.metrics.single_label import (
     macro_means,
 )
 from ppcls.models.weights import save_weights
-from ppcls.pictures.plots import confusion_picture
+from ppcls.pictures.evaluation import confusion_picture
 
 
 def collect(logits: np.ndarray, labels: np.ndarray, size: int) -> tuple[float, Answers]:

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ppcls import __version__
 from ppcls.cli import benchmark as benchmarking
 from ppcls.cli import config as configs
 from ppcls.cli import data, models
@@ -21,6 +20,7 @@ from ppcls.cli import train as training
 from ppcls.cli.options import Commands, UsageError, examples_text, parse
 from ppcls.errors import PpclsError, Stopped, naming_missing_paddle
 from ppcls.plugins import load_plugins
+from ppcls.version import __version__
 
 __all__ = ["main", "run"]
 

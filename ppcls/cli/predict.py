@@ -60,8 +60,8 @@ def _infer(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    from ppcls.exporting.by_name import Predictor
     from ppcls.inference.inputs import find_inputs
-    from ppcls.inference.predictor import Predictor
 
     inputs = find_inputs(args.inputs)
     with Predictor(
@@ -230,7 +230,7 @@ def _row(result: Result) -> str:
 def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
     """Draw mistakes first, up to half of the picture, then answers from all over the inputs."""
     from ppcls.data import image
-    from ppcls.pictures.plots import Tile, prediction_grid
+    from ppcls.pictures.tiles import Tile, tile_grid
 
     named = [a for a in answered if a[1].class_ids]
     wrong = [a for a in named if a[0].label not in (None, a[1].class_ids[0])]
@@ -243,7 +243,7 @@ def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], pictu
         if one.label not in (None, result.class_ids[0]):
             caption += f" (is {labels[one.label]})"
         tiles.append(Tile(image.read(one.path), caption, (one, result) in wrong))
-    prediction_grid(tiles, picture)
+    tile_grid(tiles, picture)
 
 
 def _add_answer_options(command: argparse.ArgumentParser) -> None:
@@ -254,10 +254,13 @@ def _add_answer_options(command: argparse.ArgumentParser) -> None:
         help="what is printed: auto is a table on a terminal, else one JSON object a line, and "
         "nothing where a file is named",
     )
-    files = "; complete after every answer, and replaced if it is there"
-    command.add_argument("--json", metavar="FILE", help="write a JSON list" + files)
-    command.add_argument("--jsonl", metavar="FILE", help="write one JSON object a line" + files)
-    command.add_argument("--csv", metavar="FILE", help="write a table" + files)
+    command.add_argument(
+        "--json", metavar="FILE", help="write a JSON list, which is closed after the last answer"
+    )
+    command.add_argument(
+        "--jsonl", metavar="FILE", help="write one JSON object a line; whole after every answer"
+    )
+    command.add_argument("--csv", metavar="FILE", help="write a table; whole after every answer")
     command.add_argument(
         "--save-images",
         metavar="DIR",
@@ -274,18 +277,22 @@ def _add_answer_options(command: argparse.ArgumentParser) -> None:
 def _backends(args: argparse.Namespace) -> int:
     from ppcls.inference.backends import BACKENDS
 
-    found = {name: backend.capability() for name, backend in BACKENDS.items()}
     if args.json:
-        print(json.dumps({name: asdict(can) for name, can in found.items()}, indent=2))
+        found = {
+            name: {**asdict(b.capability()), "reads": b.reads, "options": b.options}
+            for name, b in BACKENDS.items()
+        }
+        print(json.dumps(found, indent=2))
         return 0
-    for name, can in found.items():
+    for name, backend in BACKENDS.items():
+        can = backend.capability()
         print(f"{name:<16} {can.version or 'not usable'}")
         for device, precisions in can.precisions.items():
-            options = ", ".join(can.options.get(device, ()))
+            options = ", ".join(backend.options.get(device, ()))
             extra = f"; options: {options}" if options else ""
             print(f"{'':<16}   {device}: {', '.join(precisions)}{extra}")
-        if can.reads:
-            print(f"{'':<16}   runs {' or '.join(can.reads)}")
+        if can.precisions:
+            print(f"{'':<16}   runs {' or '.join(backend.reads)}")
         if can.hint:
             print(f"{'':<16}   {can.hint}")
     return 0

@@ -27,7 +27,7 @@ from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
 from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
-from ppcls.pictures.plots import training_curves
+from ppcls.pictures.training import training_curves
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
