@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    Field,
     GetJsonSchemaHandler,
     Tag,
     ValidationError,
@@ -21,7 +24,25 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-__all__ = ["Fraction", "OneKey", "Options", "first_problem", "named", "one_of"]
+__all__ = [
+    "Count",
+    "Factor",
+    "Fraction",
+    "NotNegative",
+    "OneKey",
+    "Options",
+    "PathText",
+    "Positive",
+    "Share",
+    "first_problem",
+    "one_of",
+]
+
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Options(BaseModel):
@@ -75,21 +96,6 @@ class OneKey(Options):
         return {type(self).__name__: handler(self)}
 
 
-def named(default: str, **aliases: str) -> Discriminator:
-    """Return what chooses among tagged classes by the value's `name`.
-
-    Args:
-        default: the tag of a value without a name.
-        aliases: other names of tags.
-    """
-
-    def tag(value: Any) -> str:
-        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-        return default if name is None else aliases.get(str(name), str(name))
-
-    return Discriminator(tag)
-
-
 def _one_key(value: Any) -> str | None:
     if isinstance(value, OneKey):
         return type(value).__name__
@@ -129,3 +135,11 @@ Fraction = Annotated[
     WithJsonSchema({"type": ["number", "string"]}),
 ]
 """A number, or a quotient of two written as a string: `1.0/255.0`."""
+
+
+def _expand(path: str) -> str:
+    return os.path.expanduser(os.path.expandvars(path))
+
+
+PathText = Annotated[str, AfterValidator(_expand)]
+"""A path (or URL), with `~` and `$VARIABLE` replaced by what they stand for."""

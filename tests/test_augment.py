@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ppcls.data.image_dataset import ImageDataset
+from ppcls.data.datasets import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import RASampler
@@ -533,7 +533,7 @@ def test_augmented_batches_are_the_same_with_any_number_of_workers(
     ops = [DecodeImage(), ResizeImage(size=[64, 48]), *RANDOM[1:], NORMALIZE, ERASERS[2]]
 
     def epoch(workers: int) -> list[np.ndarray]:
-        sampler = RASampler(len(samples), 8, shuffle=True, selected_round=0)
+        sampler = RASampler(name="RASampler", batch_size=8, shuffle=True, selected_round=0)
         with Loader(ImageDataset(samples, Pipeline(ops), seed=5), sampler, workers) as loader:
             return [batch.images for batch in loader.epoch(1)]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ppcls.data import image
+from ppcls.data.datasets import ImageDataset
 from ppcls.data.folders import split_folder
-from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import (
     Sample,
     class_names,
@@ -264,7 +264,7 @@ def test_batches_are_the_same_with_any_number_of_workers(colours: Path, workers:
     ops = [DecodeImage(), RandCropImage(size=8), RandFlipImage()]
 
     def epoch(workers: int, number: int) -> list:
-        sampler = DistributedBatchSampler(len(samples), 4, shuffle=True, seed=5)
+        sampler = DistributedBatchSampler(batch_size=4, shuffle=True)
         with Loader(ImageDataset(samples, Pipeline(ops), seed=5), sampler, workers) as loader:
             assert len(loader) == 7
             return list(loader.epoch(number))
@@ -283,7 +283,7 @@ def test_batches_are_the_same_with_any_number_of_workers(colours: Path, workers:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_goes_wrong_in_a_worker_reaches_the_user(colours: Path, workers: int) -> None:
     samples = read_image_list(colours / "train_list.txt", colours, 3)
-    sampler = DistributedBatchSampler(len(samples), 27)
+    sampler = DistributedBatchSampler(batch_size=27)
     with (
         Loader(ImageDataset(samples, Pipeline([DecodeImage()])), sampler, workers) as loader,
         pytest.raises(DataError, match=r"its size after the transforms is 30x\d\d, while"),

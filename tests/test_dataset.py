@@ -15,8 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ppcls.data.datasets import DataLoaders, ImageFolder, ImageNetDataset, MultiLabelDataset
-from ppcls.data.image_dataset import ImageDataset
+from ppcls.config.data import DataLoaders
+from ppcls.data.datasets import (
+    ImageDataset,
+    ImageFolder,
+    ImageNetDataset,
+    MultiLabelDataset,
+)
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedBatchSampler
@@ -84,7 +89,8 @@ def test_multi_label_lists_give_float_labels(photos: Path) -> None:
     samples = dataset.read(3)
     assert [s.label for s in samples] == [(0, 1, 1), (1, 0, 0)]
     with Loader(
-        ImageDataset(samples, Pipeline(dataset.transform_ops)), DistributedBatchSampler(2, 2)
+        dataset.images(samples, Pipeline(dataset.transform_ops), 0),
+        DistributedBatchSampler(batch_size=2),
     ) as loader:
         (batch,) = loader.epoch()
     assert batch.labels.dtype == np.float32
@@ -123,7 +129,7 @@ def test_what_is_left_out_makes_its_batch_smaller_and_changes_no_other(photos: P
     pipeline = Pipeline([DecodeImage(), RandCropImage(size=8)])
 
     def epoch(workers: int, **options) -> list:
-        sampler = DistributedBatchSampler(27, 4, shuffle=True)
+        sampler = DistributedBatchSampler(batch_size=4, shuffle=True)
         with Loader(ImageDataset(samples, pipeline, **options), sampler, workers) as loader:
             batches = list(loader.epoch(1))
             assert sorted(each.number for each in loader.unreadable) == [5, 20]
@@ -150,7 +156,7 @@ def test_what_is_left_out_makes_its_batch_smaller_and_changes_no_other(photos: P
 def test_an_epoch_can_begin_at_any_batch(colours: Path) -> None:
     dataset = ImageFolder(name="ImageFolder", image_root=str(colours), transform_ops=OPS)
     whole = ImageDataset(dataset.read(3), Pipeline(dataset.transform_ops))
-    with Loader(whole, DistributedBatchSampler(36, 8, shuffle=True), 2) as loader:
+    with Loader(whole, DistributedBatchSampler(batch_size=8, shuffle=True), 2) as loader:
         late, all_of_it = list(loader.epoch(3, skip=3)), list(loader.epoch(3))
     assert [b.indices.tolist() for b in late] == [b.indices.tolist() for b in all_of_it[3:]]
 
@@ -289,7 +295,7 @@ def test_a_fault_in_a_worker_ends_the_epoch_and_names_the_image(
     samples = ImageFolder(name="ImageFolder", image_root=str(colours), transform_ops=OPS).read(3)
     dataset = ImageDataset(samples, Pipeline([Fails()]), on_error="skip")
     with (
-        Loader(dataset, DistributedBatchSampler(36, 8), workers) as loader,
+        Loader(dataset, DistributedBatchSampler(batch_size=8), workers) as loader,
         pytest.raises(DataError, match=r"image 00\.PNG: a transform fails .*: ZeroDivis"),
     ):
         next(loader.epoch())
@@ -301,7 +307,7 @@ def test_memory_is_flat_over_twenty_epochs(colours: Path) -> None:
         pytest.skip("the memory in use is read from /proc")
     samples = ImageFolder(name="ImageFolder", image_root=str(colours), transform_ops=OPS).read(3)
     pipeline = Pipeline([DecodeImage(), RandCropImage(size=224)])
-    sampler = DistributedBatchSampler(36, 6, shuffle=True)
+    sampler = DistributedBatchSampler(batch_size=6, shuffle=True)
     pages = []
     with Loader(ImageDataset(samples, pipeline), sampler, 2) as loader:
         for epoch in range(20):
@@ -316,7 +322,7 @@ ENDLESS = """
 import signal, sys
 # Where the tests run in the background, children are born deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from ppcls.data.image_dataset import ImageDataset
+from ppcls.data.datasets import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedBatchSampler
@@ -325,7 +331,7 @@ from ppcls.data.transforms.resize_crop import DecodeImage, ResizeImage
 
 samples = [Sample(sys.argv[1], 0)] * 64
 pipeline = Pipeline([DecodeImage(), ResizeImage(size=512)])
-with Loader(ImageDataset(samples, pipeline), DistributedBatchSampler(64, 8), 2) as loader:
+with Loader(ImageDataset(samples, pipeline), DistributedBatchSampler(batch_size=8), 2) as loader:
     while True:
         for batch in loader.epoch():
             print(len(batch.labels), flush=True)

@@ -24,8 +24,7 @@ from ppcls.losses.base import weighted_sum
 from ppcls.losses.classification import CELoss
 from ppcls.metrics.single_label import TopkAcc
 from ppcls.models.weights import read_pickle, read_weights, save_weights
-from ppcls.optim.build import learning_rate_schedule
-from ppcls.optim.options import Schedule
+from ppcls.optim.schedules import ScheduleOption
 from ppcls.training.dry_run import check_training
 from ppcls.training.profile import ProfileOptions
 from ppcls.training.totals import Totals
@@ -41,8 +40,8 @@ def test_learning_rates_are_the_published_ones(name: str) -> None:
     if "values" in options:
         # The published file states the first value twice.
         assert options.pop("learning_rate") == options["values"][0]
-    schedule = TypeAdapter(Schedule).validate_python(options)
-    rate = learning_rate_schedule(schedule, facts["epochs"], facts["steps_per_epoch"])
+    schedule = TypeAdapter(ScheduleOption).validate_python(options)
+    rate = schedule.curve(facts["epochs"], facts["steps_per_epoch"])
     for step, expected in facts["lr_at_step"]:
         if schedule.name == "Cosine" and not schedule.warmup_epoch:
             # Without a warmup the published code runs one step ahead after the first.

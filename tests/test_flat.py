@@ -17,7 +17,6 @@ from ppcls.config.printing import show_config
 from ppcls.errors import ConfigError, WeightsError
 from ppcls.evaluation.evaluate import evaluate
 from ppcls.models.weights import read_weights
-from ppcls.optim.build import build_optimizer
 from ppcls.training.dry_run import check_training
 from ppcls.training.train import train
 
@@ -348,7 +347,7 @@ def test_a_checkpoint_of_2_0_goes_on_with_last_epoch(
     path, overrides = flat_run
     config = load_config(path, overrides)
     model = build_model(config)
-    optimizer = build_optimizer(config.Optimizer, model)
+    optimizer = config.Optimizer.build(model)
     model(paddle.randn([2, 3, 32, 32])).sum().backward()
     optimizer.step()
     (tmp_path / "old").mkdir()

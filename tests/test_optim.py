@@ -15,8 +15,8 @@ from ppcls.config import dump_config, load_config
 from ppcls.errors import ConfigError, WeightsError
 from ppcls.losses.base import weighted_sum
 from ppcls.losses.classification import CELoss, FocalLoss
-from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
-from ppcls.optim.options import OptimizerOptions, Schedule
+from ppcls.optim.optimizers import OptimizerOption
+from ppcls.optim.schedules import ScheduleOption
 from ppcls.training.totals import Totals
 from ppcls.training.train import train
 
@@ -24,9 +24,7 @@ EPOCHS, STEPS = 12, 7
 
 
 def schedule(options: dict, epochs: int = EPOCHS, steps: int = STEPS, watched: tuple = ()):
-    return learning_rate_schedule(
-        TypeAdapter(Schedule).validate_python(options), epochs, steps, watched
-    )
+    return TypeAdapter(ScheduleOption).validate_python(options).curve(epochs, steps, watched)
 
 
 # Options, and Paddle's scheduler given how many times there are in all and in an epoch: a time is a
@@ -245,8 +243,8 @@ def take_two_steps(options: dict) -> list[np.ndarray]:
     model.weight.set_value(WEIGHT)
     model.bias.set_value(BIAS)
     lr = {"name": "Constant", "learning_rate": RATE}
-    parsed = TypeAdapter(OptimizerOptions).validate_python({"lr": lr} | options)
-    optimizer = build_optimizer(parsed, model)
+    parsed = TypeAdapter(OptimizerOption).validate_python({"lr": lr} | options)
+    optimizer = parsed.build(model)
     optimizer.set_lr(RATE)
     for _ in range(2):
         (model(paddle.to_tensor(INPUT)) * paddle.to_tensor(SCALE)).sum().backward()
@@ -289,11 +287,11 @@ def test_excepted_parameters_do_not_decay(name: str, decay: str, exception: dict
 
 def test_a_second_optimizer_does_not_inherit_the_penalties_of_the_first() -> None:
     model = paddle.nn.Linear(3, 2)
-    parse = TypeAdapter(OptimizerOptions).validate_python
+    parse = TypeAdapter(OptimizerOption).validate_python
     lr = {"name": "Constant", "learning_rate": RATE}
-    build_optimizer(parse({"name": "SGD", "lr": lr, "weight_decay": 0.5}), model)
+    parse({"name": "SGD", "lr": lr, "weight_decay": 0.5}).build(model)
     before = model.weight.numpy()
-    optimizer = build_optimizer(parse({"name": "SGD", "lr": lr}), model)
+    optimizer = parse({"name": "SGD", "lr": lr}).build(model)
     optimizer.set_lr(RATE)
     (model(paddle.to_tensor(INPUT)) * 0).sum().backward()
     optimizer.step()
@@ -302,22 +300,22 @@ def test_a_second_optimizer_does_not_inherit_the_penalties_of_the_first() -> Non
 
 def test_names_that_no_parameter_has_are_named() -> None:
     asked = {"name": "SGD", "lr": {"name": "Constant", "learning_rate": 0.1}, "weight_decay": 0.1}
-    parsed = TypeAdapter(OptimizerOptions).validate_python(
+    parsed = TypeAdapter(OptimizerOption).validate_python(
         asked | {"no_weight_decay_name": "bias wieght"}
     )
     with pytest.raises(ConfigError, match=r"has 'wieght' in its name; did you mean 'weight'\?"):
-        build_optimizer(parsed, paddle.nn.Linear(3, 2))
+        parsed.build(paddle.nn.Linear(3, 2))
 
 
 def test_frozen_parameters_stay() -> None:
     model = paddle.nn.Linear(3, 2)
     model.bias.stop_gradient = True
-    parsed = TypeAdapter(OptimizerOptions).validate_python(
+    parsed = TypeAdapter(OptimizerOption).validate_python(
         {"name": "AdamW", "lr": {"name": "Constant", "learning_rate": 0.1}}
     )
     assert parsed.weight_decay == 0.01
     before = model.bias.numpy()
-    optimizer = build_optimizer(parsed, model)
+    optimizer = parsed.build(model)
     optimizer.set_lr(0.1)
     model(paddle.to_tensor(INPUT)).sum().backward()
     optimizer.step()
@@ -526,19 +524,18 @@ def test_several_losses_train_and_no_metric_is_needed(
     ],
 )
 def test_auto_scale_multiplies_every_rate_of_the_run(options: dict, batch: int) -> None:
-    adapter = TypeAdapter(Schedule)
+    adapter = TypeAdapter(ScheduleOption)
     plain = adapter.validate_python(options | {"reference_batch": 256})
-    assert fit_to_batch(plain, 256) == (plain, None)
-    same, warning = fit_to_batch(plain, batch)
+    assert plain.fitted(256) == (plain, None)
+    same, warning = plain.fitted(batch)
     assert same is plain
     assert f"steps of {batch} images, and reference_batch is 256" in warning
     asked = adapter.validate_python(options | {"reference_batch": 256, "auto_scale": True})
-    scaled, said = fit_to_batch(asked, batch)
+    scaled, said = asked.fitted(batch)
     assert said.startswith(f"learning rates times {batch / 256:g}: ")
-    before, after = (learning_rate_schedule(s, 4, 5) for s in (plain, scaled))
+    before, after = (s.curve(4, 5) for s in (plain, scaled))
     # OneCycle ends at a rate that is as good as none.
     assert [after(i) for i in range(20)] == pytest.approx(
         [before(i) * batch / 256 for i in range(20)], rel=1e-6, abs=1e-9
     )
-    if "learning_rate" in options:
-        assert f"Optimizer.lr.learning_rate={options['learning_rate'] * batch / 256:g}" in warning
+    assert f"-o Optimizer.lr.auto_scale=true multiplies them by {batch / 256:g}" in warning

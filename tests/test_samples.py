@@ -12,7 +12,7 @@ from PIL import Image
 
 from ppcls.cli import main
 from ppcls.config import Config, load_config
-from ppcls.data.image_dataset import ImageDataset
+from ppcls.data.datasets import ImageDataset
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.pictures.data import sample_rows
 

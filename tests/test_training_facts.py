@@ -14,8 +14,8 @@ from recipes import fill_model, training_batch
 import ppcls
 from ppcls.losses.base import weighted_sum
 from ppcls.losses.classification import CELoss
-from ppcls.optim.build import build_optimizer
-from ppcls.optim.options import Constant, Momentum, Regularizer
+from ppcls.optim.optimizers import Momentum, Regularizer
+from ppcls.optim.schedules import Constant
 
 FACTS = json.loads((ROOT / "tests/facts/training.json").read_text())
 QUICK = {"DPN68", "DenseNet121", "HarDNet39_ds", "SqueezeNet1_1"}
@@ -55,7 +55,7 @@ def test_four_steps_give_the_published_losses(name: str) -> None:
         lr=Constant(name="Constant", learning_rate=0.01),
         regularizer=Regularizer(name="L2", coeff=1e-4),
     )
-    optimizer = build_optimizer(options, model)
+    optimizer = options.build(model)
     optimizer.set_lr(0.01)
     loss_of = weighted_sum([CELoss()])
     model.train()

@@ -17,8 +17,7 @@ from ppcls.config.schema import Topk
 from ppcls.config.yaml_files import find_config, read_config
 from ppcls.data.transforms.base import TransformOp
 from ppcls.errors import ConfigError
-from ppcls.option_types import Count, PathText
-from ppcls.options import Options
+from ppcls.options import Count, Options, PathText
 from ppcls.registry import follows_registries
 
 __all__ = ["DeployConfig", "load_deploy_config", "read_transforms"]

@@ -12,13 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ppcls.data.datasets import check_pipeline, refuse_random
-from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.mix import MixOp
+from ppcls.data.transforms.pipeline import TransformList, refuse_random
 from ppcls.errors import did_you_mean
 from ppcls.models.catalogue import list_models
-from ppcls.option_types import Count, Factor, NotNegative, PathText, Rate, Share
-from ppcls.options import Options
+from ppcls.options import Count, Factor, NotNegative, Options, PathText, Positive, Share
 from ppcls.registry import follows_registries
 
 __all__ = [
@@ -63,7 +61,7 @@ class Architecture(Options):
 class PiecewiseParams(Options):
     """`lr`, times `gamma` at each of the `decay_epochs`."""
 
-    lr: Rate = 0.1
+    lr: Positive = 0.1
     decay_epochs: Annotated[list[Count], Field(min_length=1)]
     gamma: Factor = 0.1
 
@@ -71,20 +69,20 @@ class PiecewiseParams(Options):
 class CosineParams(Options):
     """From `lr` to nothing along half a cosine."""
 
-    lr: Rate = 0.1
+    lr: Positive = 0.1
 
 
 class CosineWarmupParams(Options):
     """A linear rise to `lr` for `warmup_epoch` epochs, then half a cosine."""
 
-    lr: Rate = 0.1
+    lr: Positive = 0.1
     warmup_epoch: Annotated[int, Field(ge=0)] = 5
 
 
 class LinearParams(Options):
     """From `lr` to `end_lr` in a straight line over the whole run."""
 
-    lr: Rate = 0.1
+    lr: Positive = 0.1
     end_lr: NotNegative = 0.0
 
 
@@ -126,7 +124,7 @@ class OptimizerParams(Options):
 
     momentum: Share | None = None
     rho: Share | None = None
-    epsilon: Rate | None = None
+    epsilon: Positive | None = None
     beta1: Share | None = None
     beta2: Share | None = None
 
@@ -159,9 +157,7 @@ class Reader(Options):
     data_dir: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
     shuffle_seed: Annotated[int, Field(ge=0)] = 0
-    transforms: Annotated[list[TransformOp], Field(min_length=1)]
-
-    _pipeline = field_validator("transforms")(check_pipeline)
+    transforms: TransformList
 
 
 @follows_registries

@@ -9,15 +9,13 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from ppcls.config.data import DataLoaders
 from ppcls.config.sections import LossOptions, MetricOptions
-from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
-from ppcls.data.transforms.base import TransformOp
-from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_random
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.models.catalogue import list_models, model_card
-from ppcls.optim.options import OptimizerOptions, ReduceOnPlateau
-from ppcls.option_types import Count, PathText, Share
-from ppcls.options import Options
+from ppcls.optim.optimizers import OptimizerOption
+from ppcls.options import Count, Options, PathText, Share
 from ppcls.registry import follows_registries
 
 __all__ = ["Config", "required"]
@@ -334,7 +332,7 @@ class InferOptions(Options):
 
     infer_imgs: PathText | None = None
     batch_size: Count = 32
-    transforms: Annotated[list[TransformOp], Field(min_length=1)] | None = None
+    transforms: TransformList | None = None
     PostProcess: Topk = Topk()
 
     @field_validator("transforms")
@@ -342,13 +340,9 @@ class InferOptions(Options):
     def _draws_nothing(cls, ops: list | None) -> list | None:
         if ops is not None:
             refuse_random(ops, "Infer")
-            check_pipeline(ops)
         return ops
 
 
-_UNLABELED = "UnlabeledDataset"
-# Which labels the images of a data set have; of the others, one class each.
-_LABELS = {"MultiLabelDataset": "several", _UNLABELED: "none"}
 _WITH = {"one": "one class", "several": "several labels"}
 _FITTING = {
     ("Loss", "one"): "CELoss and FocalLoss fit",
@@ -358,30 +352,6 @@ _FITTING = {
     ("Metric", "several"): "AccuracyScore, HammingDistance and MultiLabelMAP fit",
     ("Metric", "none"): "set it to null",
 }
-
-
-def _within(at: list[int], key: str, config: Config) -> str:
-    """Return the overrides that let a schedule's epochs end within a run, in their proportions."""
-    assert config.Optimizer is not None
-    lr, count = config.Optimizer.lr, len(at)
-    left = config.Global.epochs - lr.warmup_epoch
-    if left <= count:
-        if config.Global.log_format == "sectioned":
-            rate = (getattr(lr, "values", None) or [getattr(lr, "learning_rate", None)])[0]
-            return f"'Optimizer.lr={{name: Constant, learning_rate: {rate}}}'"
-        # The flat dialect has no constant rate.
-        left = count + 1
-        return f"Global.epochs={lr.warmup_epoch + left} Optimizer.lr.{key}={_scaled(at, left)}"
-    return f"Optimizer.lr.{key}={_scaled(at, left)}"
-
-
-def _scaled(at: list[int], epochs: int) -> str:
-    # A run goes on after the last of them for about as long as it is from one to the next.
-    share = epochs / (at[-1] + at[-1] / len(at))
-    scaled = [0]
-    for i, epoch in enumerate(at):
-        scaled.append(max(scaled[-1] + 1, min(round(epoch * share), epochs - len(at) + i)))
-    return str(scaled[1:]).replace(" ", "")
 
 
 @follows_registries
@@ -397,7 +367,7 @@ class Config(Options):
         Discriminator(_arch_class),
     ]
     Loss: LossOptions = LossOptions()
-    Optimizer: OptimizerOptions | None = None
+    Optimizer: OptimizerOption | None = None
     DataLoader: DataLoaders = DataLoaders()
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
@@ -463,22 +433,10 @@ class Config(Options):
         if self.Optimizer is None:
             return self
         lr = self.Optimizer.lr
-        if lr.warmup_epoch >= self.Global.epochs:
+        lr.check_length(self.Global.epochs)
+        if lr.watches and not self.Global.eval_during_train:
             raise ValueError(
-                f"Optimizer.lr.warmup_epoch ({lr.warmup_epoch}) leaves nothing of "
-                f"Global.epochs ({self.Global.epochs}); -o Optimizer.lr.warmup_epoch=0 fits"
-            )
-        for key in ("decay_epochs", "milestones"):
-            at = getattr(lr, key, [0])
-            if lr.warmup_epoch + max(at) >= self.Global.epochs:
-                warmup = f" after warmup_epoch ({lr.warmup_epoch})" if lr.warmup_epoch else ""
-                raise ValueError(
-                    f"Optimizer.lr.{key} {at}{warmup} does not end within Global.epochs "
-                    f"({self.Global.epochs}); -o {_within(at, key, self)} fits"
-                )
-        if isinstance(lr, ReduceOnPlateau) and not self.Global.eval_during_train:
-            raise ValueError(
-                "Optimizer.lr.name: ReduceOnPlateau watches the evaluations, which "
+                f"Optimizer.lr.name: {lr.name} watches the evaluations, which "
                 "Global.eval_during_train: false leaves out"
             )
         return self
@@ -503,8 +461,9 @@ class Config(Options):
         metrics = [*self.Metric.Train, *self.Metric.Eval]
         if not isinstance(self.Arch, DistillationArch):
             odd = [type(term).__name__ for term in (*losses, *metrics) if term.models]
-            if self.DataLoader.Train and self.DataLoader.Train.dataset.name == _UNLABELED:
-                odd.append(_UNLABELED)
+            train = self.DataLoader.Train and self.DataLoader.Train.dataset
+            if train and train.labels == "none":
+                odd.append(train.name)
             if odd:
                 raise ValueError(
                     f"{odd[0]} is for Arch.name: DistillationModel, not {self.Arch.name}"
@@ -542,13 +501,14 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _losses_and_metrics_fit_the_labels(self) -> Config:
-        if self.DataLoader.Eval and self.DataLoader.Eval.dataset.name == _UNLABELED:
-            raise ValueError("DataLoader.Eval: an evaluation needs labels, not UnlabeledDataset")
+        held_out = self.DataLoader.Eval and self.DataLoader.Eval.dataset
+        if held_out and held_out.labels == "none":
+            raise ValueError(f"DataLoader.Eval: an evaluation needs labels, not {held_out.name}")
         for part in ("Train", "Eval"):
             data = getattr(self.DataLoader, part)
             if data is None:
                 continue
-            labels = _LABELS.get(data.dataset.name, "one")
+            labels = data.dataset.labels
             for section in ("Loss", "Metric"):
                 for term in getattr(getattr(self, section), part):
                     if term.labels not in (labels, "none"):

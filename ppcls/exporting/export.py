@@ -29,7 +29,7 @@ from ppcls.bundle import (
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import trained_label_names
-from ppcls.data.datasets import refuse_among_images
+from ppcls.config.data import refuse_among_images
 from ppcls.data.lists import Sample
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import select_device

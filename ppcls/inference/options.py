@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ppcls.inference.types import Device, InferencePrecision
-from ppcls.option_types import Count
-from ppcls.options import Options
+from ppcls.options import Count, Options
 
 __all__ = ["PredictorOptions"]
 

@@ -11,7 +11,6 @@ import numpy as np
 from ppcls.config import Config
 from ppcls.config.class_names import label_names
 from ppcls.data import image
-from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Label
 from ppcls.data.transforms.mix import Mixing
 from ppcls.data.transforms.pipeline import Pipeline
@@ -121,7 +120,7 @@ def sample_rows(
     names = [shorten(name, 20) for name in label_names(config)]
     seed, mixing = config.Global.seed, options.dataset.batch_transform_ops
     pipeline = config.pipeline("Train")
-    dataset = ImageDataset(options.dataset.read(len(names)), pipeline, seed)
+    dataset = options.dataset.images(options.dataset.read(len(names)), pipeline, seed)
     indices = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
     shown = range(epoch, epoch + epochs)
     versions = {e: [dataset.load(i, e) for i in indices] for e in shown}

@@ -18,8 +18,8 @@ from ppcls.checkpoints.files import Checkpoint
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
+from ppcls.config.data import EvalData, TrainData
 from ppcls.config.schema import DistillationArch, Part
-from ppcls.data.datasets import DataOptions
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import quick_check
 from ppcls.devices import seed_everything
@@ -30,15 +30,14 @@ from ppcls.losses.base import weighted_sum
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
-from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
-from ppcls.optim.options import OptimizerBase, ScheduleOptions
+from ppcls.optim.optimizers import Optimizer
+from ppcls.optim.schedules import Schedule
 from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
 from ppcls.training.freeze import prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
 from ppcls.training.precision import Precision
 from ppcls.training.resume import changed_settings, is_finished
-from ppcls.training.setup import build_loader
 from ppcls.training.state import TrainState
 
 __all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data"]
@@ -65,7 +64,7 @@ class RunData:
     train: Loader
     eval: Loader | None
     labels: list[str]
-    optimizer: OptimizerBase
+    optimizer: Optimizer
 
     @property
     def steps(self) -> int:
@@ -101,18 +100,17 @@ def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
     distributed.check_same(digest, "the configuration")
     train = required(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
     optimizer = required(config.Optimizer, "Optimizer", "ppcls train")
-    parts: dict[Part, DataOptions] = {"Train": train}
+    parts: dict[Part, TrainData | EvalData] = {"Train": train}
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
     samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
     ranks = distributed.rank(), distributed.world_size()
-    loaders = {
-        name: stack.enter_context(
-            build_loader(part, samples[name], config.pipeline(name), options.seed, *ranks)
-        )
-        for name, part in parts.items()
-    }
+    loaders = {}
+    for name, part in parts.items():
+        images = part.dataset.images(samples[name], config.pipeline(name), options.seed)
+        loader = Loader(images, part.sampler, part.loader.num_workers, *ranks)
+        loaders[name] = stack.enter_context(loader)
     # Wrong class names would otherwise come to light when the trained model is exported.
     labels = label_names(config)
     return RunData(config, device, loaders["Train"], loaders.get("Eval"), labels, optimizer)
@@ -136,7 +134,7 @@ class Run:
 
     config: Config
     loader: Loader
-    schedule: ScheduleOptions
+    schedule: Schedule
     state: TrainState
     objective: Objective
     evaluate: Callable[[], Evaluation] | None
@@ -163,11 +161,11 @@ def build_run(data: RunData) -> Run:
     model, more = _build_model(config, data.device, checkpoint)
     notes += more
     joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
-    schedule, fit = fit_to_batch(data.optimizer.lr, joint_batch)
+    schedule, fit = data.optimizer.lr.fitted(joint_batch)
     notes += [fit] if fit else []
     # A run too short for its schedule must not end only when the first epoch begins.
-    learning_rate_schedule(schedule, options.epochs, data.steps)
-    optimizer = precision.decorate(model, build_optimizer(data.optimizer, model))
+    schedule.curve(options.epochs, data.steps)
+    optimizer = precision.decorate(model, data.optimizer.build(model))
     state = TrainState(model, optimizer, precision, None)
     if checkpoint:
         notes += state.load_model(checkpoint, options.strict)

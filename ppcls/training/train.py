@@ -28,8 +28,6 @@ from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
 from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
-from ppcls.optim.build import learning_rate_schedule
-from ppcls.optim.options import ReduceOnPlateau
 from ppcls.pictures.training import training_curves
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import RunLog, StepReport, StepTimer, Update, peak_memory
@@ -122,7 +120,7 @@ class Trainer:
     def train_epoch(self, epoch: int, timer: StepTimer) -> None:
         """Train for one epoch (counted from 1), or what is left of it."""
         options, state, progress = self.options, self.state, self.state.progress
-        rate = learning_rate_schedule(self.schedule, options.epochs, self.steps, progress.watched)
+        rate = self.schedule.curve(options.epochs, self.steps, progress.watched)
         totals = Totals(self.counted)
         if progress.totals and distributed.rank() == 0:
             totals.load_state_dict(progress.totals)
@@ -288,8 +286,9 @@ class Trainer:
             progress.best_metric, progress.best_epoch = score, epoch
             if distributed.rank() == 0:
                 write_class_rows(self.folder.path / "classes.csv", rows_of(found))
-        if isinstance(self.schedule, ReduceOnPlateau) and epoch > self.schedule.warmup_epoch:
-            progress.watched.append(found.means["loss"] if self.schedule.mode == "min" else score)
+        watches = self.schedule.watches
+        if watches and epoch > self.schedule.warmup_epoch:
+            progress.watched.append(score if watches == "score" else found.means["loss"])
         self.log.record("eval", epoch=epoch, **found.means)
         best_text = f"best {found.metric}: {progress.best_metric:.5f}"
         self.log.evaluation(epoch, found.means, best_text)

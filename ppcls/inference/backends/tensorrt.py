@@ -24,8 +24,7 @@ from ppcls.errors import RunError, require_paddle
 from ppcls.files import cache_home, sha256
 from ppcls.inference.backends.base import Capability, installed_version, register_backend
 from ppcls.inference.backends.paddle import PaddleRunner, create_engine, engine_config
-from ppcls.option_types import Count
-from ppcls.options import Options
+from ppcls.options import Count, Options
 
 __all__ = ["TensorRTBackend", "TensorRTOptions"]
 
