@@ -224,13 +224,9 @@ DatasetOptions = Annotated[
 
 
 class LoaderOptions(Options):
-    """How batches are prepared.
-
-    Workers are threads, which share all memory: `use_shared_memory` is true or false alike.
-    """
+    """How batches are prepared, by how many threads."""
 
     num_workers: Annotated[int, Field(ge=0)] = 2
-    use_shared_memory: bool = True
 
 
 @follows_registries

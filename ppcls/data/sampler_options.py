@@ -59,7 +59,7 @@ class PKSampler(SamplerBase):
 
     Classes are drawn in proportion to their sizes (`sample_avg_prob`) or evenly (`id_avg_prob`);
     `id_list`, pairs of a first and a last label one after the other, and `ratio`, one factor a
-    pair, make some more probable. All is drawn anew each epoch: `shuffle` can only be true.
+    pair, make some more probable. All is drawn anew each epoch.
     """
 
     name: Literal["PKSampler"]
@@ -67,7 +67,6 @@ class PKSampler(SamplerBase):
     sample_method: Literal["sample_avg_prob", "id_avg_prob"] = "sample_avg_prob"
     id_list: list[Annotated[int, Field(ge=0)]] = []
     ratio: list[NotNegative] = []
-    shuffle: Literal[True] = True
     drop_last: bool = True
 
     @model_validator(mode="after")
@@ -103,5 +102,3 @@ class EvalSampler(Options):
 
     name: Literal["DistributedBatchSampler", "DistributedEvalSampler"] = "DistributedEvalSampler"
     batch_size: Count
-    shuffle: Literal[False] = False
-    drop_last: Literal[False] = False

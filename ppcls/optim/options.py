@@ -134,7 +134,7 @@ class Cyclic(ScheduleOptions):
 
     `step_size_up` and `step_size_down` (by default equal) count steps, or epochs with `by_epoch`.
     The mode `triangular2` halves the height with each cycle, `exp_range` multiplies it by
-    `exp_gamma` at each step. `scale_mode` follows from the mode; it may only confirm it.
+    `exp_gamma` at each step.
     """
 
     name: Literal["Cyclic"]
@@ -144,17 +144,12 @@ class Cyclic(ScheduleOptions):
     step_size_down: Count | None = None
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
     exp_gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
-    scale_mode: Literal["cycle", "iterations"] | None = None
 
     @model_validator(mode="after")
     def _of_one_mode(self) -> Cyclic:
         _ordered(self, "base_learning_rate", "max_learning_rate")
-        exponential = self.mode == "exp_range"
-        if self.exp_gamma != 1 and not exponential:
+        if self.exp_gamma != 1 and self.mode != "exp_range":
             raise ValueError(f"exp_gamma goes with mode: exp_range, not {self.mode}")
-        scale_mode = "iterations" if exponential else "cycle"
-        if self.scale_mode not in (None, scale_mode):
-            raise ValueError(f"mode: {self.mode} scales by {scale_mode}, not {self.scale_mode}")
         return self
 
 
