@@ -6,34 +6,31 @@ scalars beside them. Batch sizes are over all cards.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from ppcls.config.yaml_files import Key, dotted
 from ppcls.data.datasets import check_pipeline, refuse_random
 from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.mix import MixOp
 from ppcls.errors import did_you_mean
 from ppcls.models.catalogue import list_models
 from ppcls.option_types import Count, Factor, NotNegative, PathText, Rate, Share
-from ppcls.options import Options
+from ppcls.options import Mismatch, Options
 from ppcls.registry import follows_registries
 
 __all__ = [
     "FLAT_SECTIONS",
-    "FLAT_TO_SECTIONED",
+    "SECTIONED_NAMES",
     "FlatConfig",
-    "dotted_names",
-    "flat_names",
+    "flat_name",
     "indivisible",
     "is_flat",
     "sectioned_origins",
     "translate",
 ]
-
-Key = tuple[str | int, ...]
 
 
 class ArchitectureParams(Options):
@@ -158,7 +155,6 @@ class Reader(Options):
     file_list: PathText
     data_dir: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
-    shuffle_seed: Annotated[int, Field(ge=0)] = 0
     transforms: Annotated[list[TransformOp], Field(min_length=1)]
 
     _pipeline = field_validator("transforms")(check_pipeline)
@@ -171,12 +167,13 @@ class TrainReader(Reader):
     `shuffle_seed` is the seed of the whole run, and `mix` happens where `use_mix` is true.
     """
 
+    shuffle_seed: Annotated[int, Field(ge=0)] = 0
     mix: list[MixOp] = []
 
 
 @follows_registries
 class ValidReader(Reader):
-    """The images to evaluate on, every one once: `shuffle_seed` changes nothing."""
+    """The images to evaluate on, every one once."""
 
     @field_validator("transforms")
     @classmethod
@@ -199,19 +196,16 @@ class FlatConfig(Options):
     `pretrained_model` (by default those published); the labels of the training
     images are not looked at.
 
-    `mode` is there for the reader: the command decides. `last_epoch` is the last finished epoch of
-    `checkpoints`, counted from 0. `label_list` names the classes, for exported models.
+    `last_epoch` is the last complete epoch of `checkpoints`, counted from 0. `label_list` names the
+    classes, for exported models.
     """
 
-    mode: Literal["train", "valid"] = "train"
     ARCHITECTURE: Architecture
     pretrained_model: PathText | None = None
-    load_static_weights: bool = False
     model_save_dir: PathText = "./output/"
     checkpoints: PathText | None = None
     last_epoch: Annotated[int, Field(ge=-1)] = -1
     classes_num: Count = 1000
-    total_images: Count | None = None
     save_interval: Count = 1
     validate_: Annotated[bool, Field(alias="validate")] = True
     valid_interval: Count = 1
@@ -235,27 +229,23 @@ class FlatConfig(Options):
     def _empty_is_none(cls, path: Any) -> Any:
         return None if path == "" else path
 
-    @field_validator("load_static_weights")
-    @classmethod
-    def _dynamic_weights(cls, static: bool) -> bool:
-        if static:
-            raise ValueError(
-                "weights of static graphs (a folder with a file for each parameter) are not read; "
-                "name a .pdparams file in pretrained_model and set load_static_weights: False"
-            )
-        return static
-
     @model_validator(mode="after")
     def _mixes_with_something(self) -> FlatConfig:
         if self.use_mix and self.TRAIN and not self.TRAIN.mix:
-            raise ValueError("use_mix: True needs TRAIN.mix, such as [MixupOperator: {alpha: 0.2}]")
+            raise Mismatch(
+                "True needs TRAIN.mix, such as [MixupOperator: {alpha: 0.2}]",
+                "use_mix",
+                "TRAIN.mix",
+            )
         if self.use_distillation != (_DISTILLS in self.ARCHITECTURE.name):
-            raise ValueError(
-                "use_distillation: True goes with ARCHITECTURE.name: TEACHER_distill_STUDENT, such "
-                "as HarDNet85_distill_HarDNet39_ds"
+            raise Mismatch(
+                "True goes with ARCHITECTURE.name: TEACHER_distill_STUDENT, such as "
+                "HarDNet85_distill_HarDNet39_ds",
+                "use_distillation",
+                "ARCHITECTURE.name",
             )
         if self.last_epoch >= 0 and not self.checkpoints:
-            raise ValueError("last_epoch goes with checkpoints, which is not set")
+            raise Mismatch("goes with checkpoints, which is not set", "last_epoch", "checkpoints")
         return self
 
 
@@ -295,7 +285,6 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
     ("print_interval",): ("Global", "print_batch_step"),
     ("vdl_dir",): ("Global", "vdl_dir"),
     ("image_shape",): ("Global", "image_shape"),
-    ("total_images",): ("Global", "total_images"),
     ("topk",): ("Metric", "Eval"),
     ("ls_epsilon",): ("Loss", "Train"),
     ("LEARNING_RATE",): ("Optimizer", "lr"),
@@ -322,9 +311,17 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
 """Where a key of the flat dialect lives in the sectioned one."""
 
 
-def dotted_names() -> dict[str, str]:
-    """Return the names of sectioned keys by those of the flat ones."""
-    return {".".join(map(str, k)): ".".join(map(str, v)) for k, v in FLAT_TO_SECTIONED.items()}
+SECTIONED_NAMES = {dotted(flat): dotted(key) for flat, key in FLAT_TO_SECTIONED.items()}
+"""The dotted names of sectioned keys by those of the flat ones."""
+
+_FLAT = {key: flat for flat, key in FLAT_TO_SECTIONED.items()}
+
+
+def flat_name(key: Key) -> str:
+    """Return the dotted name that the flat dialect has for a sectioned key, if it has one."""
+    known = (end for end in range(len(key), 0, -1) if key[:end] in _FLAT)
+    end = next(known, 0)
+    return dotted(_FLAT[key[:end]] + key[end:]) if end else dotted(key)
 
 
 def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
@@ -336,19 +333,6 @@ def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
                 found[FLAT_TO_SECTIONED[key[:end]] + key[end:]] = at
                 break
     return found
-
-
-_DEVICES = {"Global.device is gpu": "use_gpu is True", "Global.device=cpu": "use_gpu=False"}
-
-
-def flat_names(message: str) -> str:
-    """Replace the names of sectioned keys in a message by those of the flat dialect."""
-    names = {sectioned: flat for flat, sectioned in dotted_names().items()}
-    longest_first = sorted(names, key=len, reverse=True)
-    pattern = "|".join(re.escape(name) for name in longest_first)
-    for was, becomes in _DEVICES.items():
-        message = message.replace(was, becomes)
-    return re.sub(rf"(?<![\w.])({pattern})(?!\w)", lambda match: names[match[0]], message)
 
 
 def _learning_rate(rate: Any) -> dict[str, Any]:
@@ -383,6 +367,7 @@ def _optimizer(flat: FlatConfig) -> dict[str, Any] | None:
 
 
 def _loader(reader: Reader, mix: list[Any], processes: int, training: bool) -> dict[str, Any]:
+    order = {"shuffle": True, "drop_last": True} if training else {}
     return {
         "dataset": {
             "image_root": reader.data_dir,
@@ -391,11 +376,7 @@ def _loader(reader: Reader, mix: list[Any], processes: int, training: bool) -> d
             "transform_ops": [op.model_dump(exclude_unset=True) for op in reader.transforms],
             "batch_transform_ops": [op.model_dump(exclude_unset=True) for op in mix],
         },
-        "sampler": {
-            "batch_size": reader.batch_size // processes,
-            "shuffle": training,
-            "drop_last": training,
-        },
+        "sampler": {"batch_size": reader.batch_size // processes} | order,
         "loader": {"num_workers": reader.num_workers},
     }
 
@@ -456,8 +437,6 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
             "use_visualdl": flat.vdl_dir is not None,
             "vdl_dir": flat.vdl_dir,
             "image_shape": flat.image_shape,
-            "total_images": flat.total_images,
-            "log_format": "flat",
             "checkpoint_layout": "flat",
         },
         "Arch": {"name": flat.ARCHITECTURE.name, "class_num": flat.classes_num},

@@ -22,7 +22,7 @@ from ppcls.metrics.options import DistillationTopkAcc, LabelSetMetric, MetricOpt
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.options import OptimizerOptions, ReduceOnPlateau
 from ppcls.option_types import Count, PathText, Share
-from ppcls.options import Options
+from ppcls.options import Mismatch, Options
 from ppcls.registry import follows_registries
 
 __all__ = ["Config", "required"]
@@ -66,10 +66,8 @@ class GlobalOptions(Options):
         vdl_gradients: histograms of the gradients for VisualDL, once an epoch.
         to_static: train the model as a static graph.
         vdl_dir: where `use_visualdl` writes to; null is `vdl` in the run's folder.
-        log_format: the lines of the log as PaddleClas 2.x writes them, or 2.0 (`flat`).
         checkpoint_layout: `best_model.pdparams`, or `best_model/ppcls.pdparams` (`flat`), where
             `epoch_1` is `0/ppcls`.
-        total_images: how many images the training list should have; another number is said.
         last_epoch: the last complete epoch, from 0, of a `checkpoints` that does not say it.
     """
 
@@ -98,9 +96,7 @@ class GlobalOptions(Options):
     vdl_dir: PathText | None = None
     vdl_gradients: bool = False
     to_static: bool = False
-    log_format: Literal["sectioned", "flat"] = "sectioned"
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
-    total_images: Count | None = None
     last_epoch: Annotated[int, Field(ge=0)] | None = None
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
     save_inference_dir: PathText = "./inference"
@@ -331,30 +327,6 @@ _FITTING = {
 }
 
 
-def _within(at: list[int], key: str, config: Config) -> str:
-    """Return the overrides that let a schedule's epochs end within a run, in their proportions."""
-    assert config.Optimizer is not None
-    lr, count = config.Optimizer.lr, len(at)
-    left = config.Global.epochs - lr.warmup_epoch
-    if left <= count:
-        if config.Global.log_format == "sectioned":
-            rate = (getattr(lr, "values", None) or [getattr(lr, "learning_rate", None)])[0]
-            return f"'Optimizer.lr={{name: Constant, learning_rate: {rate}}}'"
-        # The flat dialect has no constant rate.
-        left = count + 1
-        return f"Global.epochs={lr.warmup_epoch + left} Optimizer.lr.{key}={_scaled(at, left)}"
-    return f"Optimizer.lr.{key}={_scaled(at, left)}"
-
-
-def _scaled(at: list[int], epochs: int) -> str:
-    # A run goes on after the last of them for about as long as it is from one to the next.
-    share = epochs / (at[-1] + at[-1] / len(at))
-    scaled = [0]
-    for i, epoch in enumerate(at):
-        scaled.append(max(scaled[-1] + 1, min(round(epoch * share), epochs - len(at) + i)))
-    return str(scaled[1:]).replace(" ", "")
-
-
 @follows_registries
 class Config(Options):
     """A whole configuration. Sections that a command needs and lacks are named by that command."""
@@ -377,24 +349,31 @@ class Config(Options):
     def _schedule_fits_the_run(self) -> Config:
         if self.Optimizer is None:
             return self
-        lr = self.Optimizer.lr
-        if lr.warmup_epoch >= self.Global.epochs:
-            raise ValueError(
-                f"Optimizer.lr.warmup_epoch ({lr.warmup_epoch}) leaves nothing of "
-                f"Global.epochs ({self.Global.epochs}); -o Optimizer.lr.warmup_epoch=0 fits"
+        lr, epochs = self.Optimizer.lr, self.Global.epochs
+        if lr.warmup_epoch >= epochs:
+            raise Mismatch(
+                f"{lr.warmup_epoch} epochs leave nothing of Global.epochs ({epochs}); "
+                "-o Optimizer.lr.warmup_epoch=0 fits",
+                "Optimizer.lr.warmup_epoch",
+                "Global.epochs",
             )
         for key in ("decay_epochs", "milestones"):
             at = getattr(lr, key, [0])
-            if lr.warmup_epoch + max(at) >= self.Global.epochs:
-                warmup = f" after warmup_epoch ({lr.warmup_epoch})" if lr.warmup_epoch else ""
-                raise ValueError(
-                    f"Optimizer.lr.{key} {at}{warmup} does not end within Global.epochs "
-                    f"({self.Global.epochs}); -o {_within(at, key, self)} fits"
+            if lr.warmup_epoch + max(at) >= epochs:
+                warmup = f" after a warmup of {lr.warmup_epoch}" if lr.warmup_epoch else ""
+                raise Mismatch(
+                    f"{at}{warmup} does not end within Global.epochs ({epochs}); a schedule for "
+                    "any number of epochs is -o "
+                    "'Optimizer.lr={name: Cosine, learning_rate: 0.1}'",
+                    f"Optimizer.lr.{key}",
+                    "Global.epochs",
                 )
         if isinstance(lr, ReduceOnPlateau) and not self.Global.eval_during_train:
-            raise ValueError(
-                "Optimizer.lr.name: ReduceOnPlateau watches the evaluations, which "
-                "Global.eval_during_train: false leaves out"
+            raise Mismatch(
+                "ReduceOnPlateau watches the evaluations, which Global.eval_during_train: false "
+                "leaves out",
+                "Optimizer.lr.name",
+                "Global.eval_during_train",
             )
         return self
 
@@ -406,9 +385,10 @@ class Config(Options):
                 for key in ("alpha", "class_weights"):
                     weights = getattr(term, key, None)
                     if isinstance(weights, list) and len(weights) != classes:
-                        raise ValueError(
-                            f"Loss.{section}.{i}.{type(term).__name__}.{key} has {len(weights)} "
-                            f"entries; Arch.class_num is {classes}"
+                        raise Mismatch(
+                            f"has {len(weights)} entries; Arch.class_num is {classes}",
+                            f"Loss.{section}.{i}.{type(term).__name__}.{key}",
+                            "Arch.class_num",
                         )
         return self
 
@@ -419,50 +399,50 @@ class Config(Options):
         metrics = [*self.Metric.Train, *self.Metric.Eval]
         unlabeled = self.DataLoader.Train and self.DataLoader.Train.dataset.name == _UNLABELED
         if self.DataLoader.Eval and self.DataLoader.Eval.dataset.name == _UNLABELED:
-            raise ValueError("DataLoader.Eval: an evaluation needs labels, not UnlabeledDataset")
+            raise Mismatch("an evaluation needs labels, not UnlabeledDataset", "DataLoader.Eval")
         if not isinstance(self.Arch, DistillationArch):
             kinds = (DistillationLoss, DistillationTopkAcc)
             odd = [t for t in (*(t for _, t in terms), *metrics) if isinstance(t, kinds)]
             if odd or unlabeled:
                 what = type(odd[0]).__name__ if odd else _UNLABELED
-                raise ValueError(
-                    f"{what} is for Arch.name: DistillationModel, not {self.Arch.name}"
-                )
+                raise Mismatch(f"{what} needs DistillationModel, not {self.Arch.name}", "Arch.name")
             return self
         models, chosen = self.Arch.by_name, self.Arch.infer_model_name
         if self.Global.to_static:
-            raise ValueError("Global.to_static: several models at once are not trained that way")
+            raise Mismatch("several models at once are not trained that way", "Global.to_static")
         for where, term in terms:
             kind = type(term).__name__
             if not isinstance(term, DistillationLoss):
                 if where == "Loss.Train":
-                    raise ValueError(f"{where}: {kind} names no model; DistillationGTCELoss does")
+                    raise Mismatch(f"{kind} names no model; DistillationGTCELoss does", where)
                 continue
             for name in term.models:
                 if name not in models:
                     hint = did_you_mean(name, models)
-                    raise ValueError(f"{where}: {kind}: no model {name!r} in Arch.models{hint}")
+                    raise Mismatch(f"{kind}: no model {name!r} in Arch.models{hint}", where)
                 if term.layer is not None and term.layer not in models[name].return_patterns:
-                    raise ValueError(
-                        f"{where}: {kind}: {term.key!r} is not one of return_patterns of {name}"
+                    raise Mismatch(
+                        f"{kind}: {term.key!r} is not one of return_patterns of {name}", where
                     )
             if where == "Loss.Eval" and (
                 not isinstance(term, DistillationGTCELoss) or set(term.models) != {chosen}
             ):
-                raise ValueError(
-                    f"Loss.Eval: {chosen} (infer_model_name) alone is evaluated: CELoss, or "
-                    f"DistillationGTCELoss with model_names: [{chosen}]"
+                raise Mismatch(
+                    f"{chosen} (infer_model_name) alone is evaluated: CELoss, or "
+                    f"DistillationGTCELoss with model_names: [{chosen}]",
+                    "Loss.Eval",
                 )
             if unlabeled and isinstance(term, DistillationGTCELoss) and where == "Loss.Train":
-                raise ValueError("Loss.Train: DistillationGTCELoss needs labels: UnlabeledDataset")
+                raise Mismatch("DistillationGTCELoss needs labels: UnlabeledDataset", where)
         for metric in metrics:
             if isinstance(metric, DistillationTopkAcc) and metric.model_key != chosen:
-                raise ValueError(
-                    f"Metric: {chosen} (Arch.infer_model_name) is what is measured, not "
-                    f"{metric.model_key!r} (model_key)"
+                raise Mismatch(
+                    f"{chosen} (Arch.infer_model_name) is evaluated, not {metric.model_key!r} "
+                    "(model_key)",
+                    "Metric",
                 )
         if unlabeled and self.Metric.Train:
-            raise ValueError("Metric.Train: images without labels have no metrics; set it to null")
+            raise Mismatch("images without labels have no metrics; set it to null", "Metric.Train")
         return self
 
     @model_validator(mode="after")
@@ -477,11 +457,13 @@ class Config(Options):
                 *(("Metric", metric) for metric in getattr(self.Metric, part)),
             ):
                 if isinstance(term, (MultiLabelLoss, LabelSetMetric)) != several:
-                    raise ValueError(
-                        f"{section}.{part}: {type(term).__name__} is for images with "
+                    raise Mismatch(
+                        f"{type(term).__name__} is for images with "
                         f"{'one class' if several else 'several labels'} each, and "
                         f"DataLoader.{part}.dataset is {data.dataset.name}; "
-                        f"{_FITTING[section, several]}"
+                        f"{_FITTING[section, several]}",
+                        f"{section}.{part}",
+                        f"DataLoader.{part}.dataset",
                     )
         return self
 
