@@ -20,6 +20,7 @@ __all__ = [
     "Commands",
     "UsageError",
     "add_backend_options",
+    "add_check_option",
     "add_config_options",
     "add_data_option",
     "add_override_option",
@@ -48,10 +49,7 @@ def config_of(args: argparse.Namespace) -> Config:
     # The launcher of several processes says in the environment how many there are.
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     data = getattr(args, "data", None)
-    config = load_config(args.config, overrides, data=data, processes=processes)
-    # Errors that come later are told in the dialect of the file.
-    args.flat = config.Global.log_format == "flat"
-    return config
+    return load_config(args.config, overrides, data=data, processes=processes)
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -204,3 +202,12 @@ def add_config_options(
         command.add_argument(
             "--allow-random", action="store_true", help="go on with untrained weights"
         )
+
+
+def add_check_option(command: argparse.ArgumentParser) -> None:
+    """Add `--check`."""
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="read the lists, build everything, compute one batch, write nothing",
+    )

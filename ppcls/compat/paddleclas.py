@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ppcls.compat.inference_cls import DeployGlobal
 from ppcls.errors import ConfigError, did_you_mean
+from ppcls.ignored_options import IGNORED
 from ppcls.inference.predictor import Predictor
 
 __all__ = ["PaddleClas"]
@@ -28,7 +29,7 @@ class PaddleClas:
         inference_model_dir: an exported model, in its place.
         topk: number of classes in an answer.
         class_id_map_file: other class names, `label name` on each line.
-        options: `batch_size use_gpu enable_mkldnn cpu_num_threads use_fp16 use_tensorrt ir_optim
+        options: `batch_size use_gpu enable_mkldnn cpu_num_threads use_fp16 use_tensorrt
             gpu_mem`, as in `deploy/configs/inference_cls.yaml`.
 
     Raises:
@@ -47,7 +48,8 @@ class PaddleClas:
     ):
         if (model_name is None) == (inference_model_dir is None):
             raise ConfigError("PaddleClas: give either model_name or inference_model_dir")
-        known = set(DeployGlobal.model_fields) - {"infer_imgs", "inference_model_dir"}
+        known = DeployGlobal.model_fields.keys() | IGNORED["DeployGlobal"].keys()
+        known -= {"infer_imgs", "inference_model_dir"}
         for name in options:
             if name not in known:
                 hint = did_you_mean(name, known)
