@@ -34,4 +34,4 @@ def add_commands(commands: Commands) -> None:
     )
     convert.add_argument("source", metavar="IN", help="the file to read")
     convert.add_argument("target", metavar="OUT", help="the file to write, by its suffix")
-    convert.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    convert.add_argument("--overwrite", action="store_true", help="replace an existing file")

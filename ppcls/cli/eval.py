@@ -54,7 +54,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         if args.config:
             data = config_of(args).DataLoader.Eval
             if data is None:
-                raise ConfigError(f"{args.config}: no DataLoader.Eval, which says the images")
+                raise ConfigError(f"{args.config}: it has no DataLoader.Eval")
             samples = data.dataset.read(classes)
         elif args.data:
             samples = held_out_images(args.data, classes)
@@ -113,7 +113,7 @@ def add_commands(commands: Commands) -> None:
     evaluate = commands.add(
         "eval",
         _eval,
-        "evaluate trained weights on the held-out images",
+        "evaluate trained weights on the validation set",
         """
         ppcls eval -c output/digits/HarDNet39_ds/config.yaml \\
             -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ppcls.cli.answers import add_answer_options, answer
 from ppcls.cli.options import Commands, add_config_options, config_of
+from ppcls.cli.predictions import add_output_options, output
 from ppcls.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ def _infer(args: argparse.Namespace) -> int:
         topk=options.PostProcess.topk,
         batch_size=options.batch_size,
     )
-    return answer(classifier, inputs, args)
+    return output(classifier, inputs, args)
 
 
 def add_commands(commands: Commands) -> None:
@@ -53,4 +53,4 @@ def add_commands(commands: Commands) -> None:
         """,
     )
     add_config_options(infer, weights=True, data=True)
-    add_answer_options(infer)
+    add_output_options(infer)

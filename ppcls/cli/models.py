@@ -40,7 +40,7 @@ def _table(cards: Iterable[ModelCard]) -> str:
 
 
 def _describe(card: ModelCard) -> str:
-    """Return all that the card says, to be read by people."""
+    """Return the whole card as text."""
     return "\n".join([card.name, *_facts(card), *_checkpoints(card), *_remarks(card)])
 
 
@@ -152,7 +152,7 @@ def add_commands(commands: Commands) -> None:
     info = commands.add(
         "info",
         _info,
-        "print all that is known of an architecture: its model card",
+        "print the model card of an architecture",
         """
         ppcls info HRNet_W48_C
         ppcls info DPN68 --json

@@ -46,7 +46,7 @@ def config_of(args: argparse.Namespace) -> Config:
 
     overrides = [f"Global.plugins+={json.dumps(name)}" for name in args.plugin]
     overrides += [o for group in args.override for o in group]
-    # The launcher of several processes says in the environment how many there are.
+    # The launcher of several processes sets it.
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     data = getattr(args, "data", None)
     return load_config(args.config, overrides, data=data, processes=processes)
@@ -146,7 +146,7 @@ def examples_text(text: str) -> str:
 
 
 def add_backend_options(command: argparse._ActionsContainer) -> None:
-    """Add the options that say what runs the network."""
+    """Add the options of the backend."""
     command.add_argument(
         "--backend",
         default="auto",
@@ -180,7 +180,7 @@ def add_data_option(command: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         help="a folder that `ppcls data split` prepared (`ppcls train` does so where there are "
-        "no lists): sets the lists, the number of classes and their names (-o goes on top)",
+        "no lists): sets the lists, the number of classes and their names (-o overrides it)",
     )
 
 
@@ -199,9 +199,7 @@ def add_config_options(
     if data:
         add_data_option(command)
     if weights:
-        command.add_argument(
-            "--allow-random", action="store_true", help="go on with untrained weights"
-        )
+        command.add_argument("--allow-random", action="store_true", help="accept untrained weights")
 
 
 def add_check_option(command: argparse.ArgumentParser) -> None:

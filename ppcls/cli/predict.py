@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ppcls.cli.answers import add_answer_options, answer
 from ppcls.cli.options import Commands, add_backend_options, positive, score
+from ppcls.cli.predictions import add_output_options, output
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def _predict(args: argparse.Namespace) -> int:
         softmax=False if args.logits else None,
     ) as predictor:
         print(f"backend  {predictor.description}", file=sys.stderr)
-        return answer(predictor, inputs, args)
+        return output(predictor, inputs, args)
 
 
 def _transforms(text: str | None) -> Any:
@@ -71,7 +71,7 @@ def add_commands(commands: Commands) -> None:
         help="an image, a folder, a glob pattern, a .txt list of images, with or without labels, "
         "or a URL (with --allow-url)",
     )
-    predict.add_argument("--topk", type=positive, metavar="K", help="classes in an answer")
+    predict.add_argument("--topk", type=positive, metavar="K", help="classes per image")
     predict.add_argument(
         "--threshold",
         type=score,
@@ -98,4 +98,4 @@ def add_commands(commands: Commands) -> None:
     )
     predict.add_argument("--allow-url", action="store_true", help="fetch inputs that are URLs")
     add_backend_options(predict)
-    add_answer_options(predict)
+    add_output_options(predict)

@@ -21,7 +21,7 @@ def _split_new_folder(folder: str) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    # A check writes nothing, and several processes would write at once: they say what to type.
+    # A check writes nothing, and several processes would write at once: those report the command.
     if args.data and not args.check and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         _split_new_folder(args.data)
     config = config_of(args)
@@ -55,7 +55,7 @@ def add_commands(commands: Commands) -> None:
     train = commands.add(
         "train",
         _train,
-        "train a model as a configuration says",
+        "train the model of a configuration",
         """
         ppcls train -c quick_start/HarDNet39_ds
         ppcls train -c quick_start/HarDNet39_ds -o Global.epochs=20 Optimizer.lr.learning_rate=0.05

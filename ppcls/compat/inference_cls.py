@@ -1,6 +1,6 @@
 """The configuration of `deploy/python/predict_cls.py`, in the published keys; and transform lists.
 
-An exported model says its own transforms and class names: `PreProcess` and
+An exported model has its own transforms and class names: `PreProcess` and
 `PostProcess.class_id_map_file` are for models that another tool has exported.
 """
 
@@ -62,7 +62,7 @@ class DeployGlobal(Options):
         return self
 
     def predictor_options(self) -> dict[str, Any]:
-        """Return the arguments of `Predictor` that these options come to."""
+        """Return the arguments of `Predictor` for these options."""
         chosen: dict[str, Any] = {
             "backend": "tensorrt" if self.use_tensorrt else "paddle",
             "device": "gpu" if self.use_gpu else "cpu",

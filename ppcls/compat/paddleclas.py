@@ -82,7 +82,7 @@ class PaddleClas:
 
         Returns:
             Dictionaries with `class_ids scores label_names filename`, scores rounded to five
-            digits; of an image that cannot be read they are empty, and `error` says why.
+            digits; of an image that cannot be read they are empty, and `error` has the reason.
         """
         results = self._predictor.predict(input_data)
         while batch := list(itertools.islice(results, self._batch_size)):

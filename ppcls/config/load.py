@@ -1,4 +1,4 @@
-"""From a YAML file and `-o` overrides to a checked `Config`, or to errors that say where."""
+"""From a YAML file and `-o` overrides to a checked `Config`, or to errors with their places."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def find_config(source: str | Path) -> Path:
 
 
 def _find_shipped(source: str | Path) -> Path:
-    # The published commands say ppcls/configs/… and ./configs/…, seen from a repository's root.
+    # The published commands name ppcls/configs/… and ./configs/…, seen from a repository's root.
     name = re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
     shipped = _shipped()
     if name in shipped:

@@ -96,7 +96,7 @@ class StepTimer:
 
 
 class StepReport(NamedTuple):
-    """What is said of a step: of which epoch (from 1) it is, means, learning rate, speed, memory.
+    """The report of a step: its epoch (from 1), means, learning rate, speed and memory.
 
     `means` are the epoch's so far: top-k hits, single losses, and the whole `loss` last.
     """
@@ -169,7 +169,7 @@ class RunLog:
         visualdl: Path | None = None,
         writes: bool = True,
     ):
-        """Open the files; those of a resumed run go on after `epoch` epochs and `step` steps.
+        """Open the files; those of a resumed run continue after `epoch` epochs and `step` steps.
 
         The numbers of `metrics.jsonl` go to the folder `visualdl` too, for `visualdl --logdir`.
         Of several processes one `writes`; the others are silent.

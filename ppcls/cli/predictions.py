@@ -1,4 +1,4 @@
-"""What `ppcls infer` and `ppcls predict` share: answers printed, written, drawn and counted."""
+"""What `ppcls infer` and `ppcls predict` share: the output of predictions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ppcls.inference.predictor import Classifier
     from ppcls.inference.results import Result
 
-__all__ = ["add_answer_options", "answer"]
+__all__ = ["add_output_options", "output"]
 
 _GRID_TILES = 48
 
 
-def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
-    """Print and write the answers as they come, draw them if asked, and count what went wrong."""
+def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
+    """Predict; print, write and draw the results. Return 1 if an image could not be read."""
     from tqdm import tqdm
 
     from ppcls.inference.writers import WRITERS
@@ -61,7 +61,7 @@ def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
                 bar.update()
         except KeyboardInterrupt:
             bar.close()
-            print(f"{tally.count} of {len(inputs)} images are answered", file=sys.stderr)
+            print(f"{tally.count} of {len(inputs)} images are done", file=sys.stderr)
             for writer in writers:
                 print(f"kept     {writer.path}", file=sys.stderr)
             raise
@@ -71,7 +71,7 @@ def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
 def _refuse_overwriting(
     inputs: Sequence[Input], args: argparse.Namespace, outputs: Sequence[str | None]
 ) -> None:
-    """Stop before an answer would replace what is asked about, or another answer.
+    """Stop before an output would replace an input or another output.
 
     Raises:
         ConfigError: two outputs are one file, or an output is an input or a list of them.
@@ -96,14 +96,14 @@ def _refuse_overwriting(
 
 
 class _Tally:
-    """What the answers come to."""
+    """Counts of the predictions, and those to draw."""
 
     def __init__(self) -> None:
         self.count = self.failed = self.labelled = self.right = 0
-        self.answered: list[tuple[Input, Result]] = []
+        self.drawn: list[tuple[Input, Result]] = []
 
     def add(self, one: Input, result: Result, keep: bool) -> None:
-        """Count an answer; `keep` it for pictures."""
+        """Count a result; `keep` it for pictures."""
         self.count += 1
         if result.error is not None:
             self.failed += 1
@@ -112,25 +112,25 @@ class _Tally:
             self.labelled += 1
             self.right += result.class_ids[:1] == [one.label]
         if keep:
-            self.answered.append((one, result))
+            self.drawn.append((one, result))
 
 
 def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Namespace) -> int:
     if tally.labelled:
         print(
             f"top-1 {tally.right / tally.labelled:.5f}: {tally.right} of {tally.labelled} images "
-            "are of the class that their list says",
+            "have the class of their list",
             file=sys.stderr,
         )
-    if args.grid and any(result.class_ids for _, result in tally.answered):
-        _draw(tally.answered, classifier.labels, args.grid)
+    if args.grid and any(result.class_ids for _, result in tally.drawn):
+        _draw(tally.drawn, classifier.labels, args.grid)
         print(f"picture  {args.grid}", file=sys.stderr)
-    if args.save_images and tally.answered:
+    if args.save_images and tally.drawn:
         from ppcls.pictures.annotate import save_annotated
 
         root = Path(args.inputs[0]).expanduser()
         save_annotated(
-            [(one.path, result) for one, result in tally.answered],
+            [(one.path, result) for one, result in tally.drawn],
             Path(args.save_images),
             root if len(args.inputs) == 1 and root.is_dir() else None,
         )
@@ -141,7 +141,7 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
 
 
 def _shown(format_: str, has_files: bool) -> Callable[[Result], str] | None:
-    """Return what makes a line of an answer for the terminal or the pipe; None to print nothing."""
+    """Return what makes a line of a result for the terminal or the pipe; None to print nothing."""
     if format_ == "auto":
         if has_files:
             return None
@@ -158,12 +158,12 @@ def _row(result: Result) -> str:
     return f"{result.source}  " + "  ".join(f"{name} {score:.3f}" for name, score in answers)
 
 
-def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
-    """Draw mistakes first, up to half of the picture, then answers from all over the inputs."""
+def _draw(results: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
+    """Draw mistakes first, up to half of the picture, then results from all over the inputs."""
     from ppcls.data import image
     from ppcls.pictures.plots import Tile, prediction_grid
 
-    named = [a for a in answered if a[1].class_ids]
+    named = [a for a in results if a[1].class_ids]
     wrong = [a for a in named if a[0].label not in (None, a[1].class_ids[0])]
     wrong = wrong[: _GRID_TILES // 2]
     others = [a for a in named if a[0].label in (None, a[1].class_ids[0])]
@@ -177,8 +177,8 @@ def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], pictu
     prediction_grid(tiles, picture)
 
 
-def add_answer_options(command: argparse.ArgumentParser) -> None:
-    """Add the options on what becomes of the answers."""
+def add_output_options(command: argparse.ArgumentParser) -> None:
+    """Add the options for the output of predictions."""
     command.add_argument(
         "--format",
         choices=("auto", "table", "jsonl"),
@@ -186,17 +186,17 @@ def add_answer_options(command: argparse.ArgumentParser) -> None:
         help="what is printed: auto is a table on a terminal, else one JSON object a line, and "
         "nothing where a file is named",
     )
-    files = "; complete after every answer, and replaced if it is there"
+    files = "; complete after every image; an existing file is replaced"
     command.add_argument("--json", metavar="FILE", help="write a JSON list" + files)
     command.add_argument("--jsonl", metavar="FILE", help="write one JSON object a line" + files)
     command.add_argument("--csv", metavar="FILE", help="write a table" + files)
     command.add_argument(
         "--save-images",
         metavar="DIR",
-        help="write every image with its classes under it, in the sub-folders of the one INPUT",
+        help="write every image with its classes below, in the sub-folders of the one INPUT",
     )
     command.add_argument(
-        "--timing", action="store_true", help="add what each image took to the records"
+        "--timing", action="store_true", help="add the time of each image to the records"
     )
     command.add_argument(
         "--grid", type=png_file, metavar="FILE.png", help="draw images with their best classes"
