@@ -9,26 +9,19 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from ppcls import __version__
-from ppcls.cli import (
-    backends,
-    benchmark,
-    config,
-    convert,
-    data,
-    eval,
-    export,
-    infer,
-    models,
-    predict,
-    train,
-)
 from ppcls.cli.options import Commands, UsageError, examples_text, parse
 from ppcls.errors import PpclsError, Stopped, naming_missing_paddle
 
 __all__ = ["main", "run"]
+
+_MODULES = (
+    *("train", "eval", "export", "infer", "predict", "backends", "benchmark"),
+    *("models", "convert", "config", "data"),
+)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -49,11 +42,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ppcls {__version__}")
     commands = Commands(parser)
-    for command in (
-        *(train, eval, export, infer, predict, backends, benchmark, models, convert, config),
-        data,
-    ):
-        command.add_commands(commands)
+    for name in _MODULES:
+        import_module(f"ppcls.cli.{name}").add_commands(commands)
     return parser
 
 

@@ -8,15 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ppcls.cli.options import Commands, UsageError, number, positive
+from ppcls.cli.options import Commands, UsageError, checked, positive
 from ppcls.errors import ConfigError
 
-
-def _seconds(text: str) -> float:
-    value = number(text)
-    if not 0 < value < 3600:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text}")
-    return value
+_SECONDS = checked(float, lambda value: 0 < value < 3600, "a number of seconds")
 
 
 def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
@@ -135,7 +130,7 @@ def add_commands(commands: Commands) -> None:
     )
     benchmark.add_argument(
         "--seconds",
-        type=_seconds,
+        type=_SECONDS,
         default=2.0,
         metavar="S",
         help="how long each is measured after a warm-up (default: 2; at least ten runs)",

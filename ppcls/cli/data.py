@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ppcls.cli.options import (
     Commands,
     add_override_option,
+    checked,
     config_of,
     natural,
     png_file,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ppcls.data.folders import Split
 
 
+_QUALITY = checked(int, lambda value: 1 <= value <= 100, "a whole number from 1 to 100")
 _DATA_HELP = "for a configuration: a folder that `ppcls data split` prepared"
 
 
@@ -90,12 +92,6 @@ def _list_file(text: str) -> str:
             f"expected a file that ends in {', '.join(LIST_SUFFIXES)}, not {text}"
         )
     return text
-
-
-def _quality(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 100, not {text}")
-    return int(text)
 
 
 def print_lists(folder: str, split: Split) -> None:
@@ -208,7 +204,7 @@ def add_commands(commands: Commands) -> None:
         "--short-side", type=positive, default=320, metavar="N", help="in pixels (320)"
     )
     preparing.add_argument(
-        "--quality", type=_quality, default=95, metavar="N", help="of the JPEGs, 1 to 100 (95)"
+        "--quality", type=_QUALITY, default=95, metavar="N", help="of the JPEGs, 1 to 100 (95)"
     )
     for command in (check, preparing):
         command.add_argument(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ppcls.errors import ConfigError, did_you_mean
 
@@ -24,10 +24,10 @@ __all__ = [
     "add_config_options",
     "add_data_option",
     "add_override_option",
+    "checked",
     "config_of",
     "examples_text",
     "natural",
-    "number",
     "parse",
     "png_file",
     "positive",
@@ -73,42 +73,25 @@ def png_file(text: str) -> str:
     return text
 
 
-def number(text: str) -> float:
-    """Read a number; what is none becomes not-a-number, which is within no bounds."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def checked(
+    read: Callable[[str], float], fits: Callable[[float], bool], expected: str
+) -> Callable[[str], Any]:
+    """Return the type of an argument: what `read` makes of the text, if it `fits`."""
+
+    def checked_value(text: str) -> float:
+        with suppress(ValueError):
+            value = read(text)
+            if fits(value):
+                return value
+        raise argparse.ArgumentTypeError(f"expected {expected}, not {text}")
+
+    return checked_value
 
 
-def share(text: str) -> float:
-    """Read a number above 0 and below 1."""
-    value = number(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number above 0 and below 1, not {text}")
-    return value
-
-
-def score(text: str) -> float:
-    """Read a number from 0 to 1."""
-    value = number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a score, 0 to 1, not {text}")
-    return value
-
-
-def natural(text: str) -> int:
-    """Read a whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, not {text}")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text}")
-    return int(text)
+share = checked(float, lambda value: 0 < value < 1, "a number above 0 and below 1")
+score = checked(float, lambda value: 0 <= value <= 1, "a score, 0 to 1")
+natural = checked(int, lambda value: value >= 0, "a whole number from 0")
+positive = checked(int, lambda value: value > 0, "a positive integer")
 
 
 class Commands:

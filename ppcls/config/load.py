@@ -15,7 +15,6 @@ from ppcls.config.messages import explain
 from ppcls.config.paddleclas20 import (
     FlatConfig,
     flat_name,
-    indivisible,
     is_flat,
     sectioned_origins,
     translate,
@@ -117,14 +116,9 @@ def _translated(
 ) -> tuple[dict[str, Any], dict[Key, str]]:
     """Return flat data and its origins in the sectioned dialect."""
     try:
-        flat = FlatConfig.model_validate(data)
+        flat = FlatConfig.model_validate(data, context={"processes": processes})
     except ValidationError as error:
         raise explain(error, data, origins, path, FlatConfig) from None
-    uneven = [
-        f"{origins[key]}: {dotted(key)}: {problem}" for key, problem in indivisible(flat, processes)
-    ]
-    if uneven:
-        raise ConfigError("\n".join(uneven))
     return translate(flat, processes), sectioned_origins(origins)
 
 

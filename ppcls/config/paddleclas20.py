@@ -6,10 +6,10 @@ scalars beside them. Batch sizes are over all cards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ppcls.config.yaml_files import Key, dotted
 from ppcls.data.datasets import check_pipeline, refuse_random
@@ -26,7 +26,6 @@ __all__ = [
     "SECTIONED_NAMES",
     "FlatConfig",
     "flat_name",
-    "indivisible",
     "is_flat",
     "sectioned_origins",
     "translate",
@@ -57,65 +56,28 @@ class Architecture(Options):
         return name
 
 
-class PiecewiseParams(Options):
-    """`lr`, times `gamma` at each of the `decay_epochs`."""
+class RateParams(Options):
+    """Arguments of the schedule; which of them it takes is checked by the sectioned schema.
+
+    Attributes:
+        lr: the first rate, or that after the warm-up.
+        decay_epochs: of Piecewise, where the rate is multiplied by `gamma` (0.1).
+        warmup_epoch: of CosineWarmup, epochs of a linear rise (5).
+        end_lr: of Linear, the last rate (0).
+    """
 
     lr: Rate = 0.1
-    decay_epochs: Annotated[list[Count], Field(min_length=1)]
-    gamma: Factor = 0.1
+    decay_epochs: list[Count] | None = None
+    gamma: Factor | None = None
+    warmup_epoch: Annotated[int, Field(ge=0)] | None = None
+    end_lr: NotNegative | None = None
 
 
-class CosineParams(Options):
-    """From `lr` to nothing along half a cosine."""
+class LearningRate(Options):
+    """The schedule of the learning rate."""
 
-    lr: Rate = 0.1
-
-
-class CosineWarmupParams(Options):
-    """A linear rise to `lr` for `warmup_epoch` epochs, then half a cosine."""
-
-    lr: Rate = 0.1
-    warmup_epoch: Annotated[int, Field(ge=0)] = 5
-
-
-class LinearParams(Options):
-    """From `lr` to `end_lr` in a straight line over the whole run."""
-
-    lr: Rate = 0.1
-    end_lr: NotNegative = 0.0
-
-
-class PiecewiseRate(Options):
-    """`function: Piecewise`."""
-
-    function: Literal["Piecewise"]
-    params: PiecewiseParams
-
-
-class CosineRate(Options):
-    """`function: Cosine`."""
-
-    function: Literal["Cosine"]
-    params: CosineParams = CosineParams()
-
-
-class CosineWarmupRate(Options):
-    """`function: CosineWarmup`."""
-
-    function: Literal["CosineWarmup"]
-    params: CosineWarmupParams = CosineWarmupParams()
-
-
-class LinearRate(Options):
-    """`function: Linear`."""
-
-    function: Literal["Linear"]
-    params: LinearParams = LinearParams()
-
-
-LearningRate = Annotated[
-    PiecewiseRate | CosineRate | CosineWarmupRate | LinearRate, Field(discriminator="function")
-]
+    function: Literal["Piecewise", "Cosine", "CosineWarmup", "Linear"]
+    params: RateParams = RateParams()
 
 
 class OptimizerParams(Options):
@@ -158,6 +120,17 @@ class Reader(Options):
     transforms: Annotated[list[TransformOp], Field(min_length=1)]
 
     _pipeline = field_validator("transforms")(check_pipeline)
+
+    @field_validator("batch_size")
+    @classmethod
+    def _can_be_shared(cls, size: int, info: ValidationInfo) -> int:
+        processes = (info.context or {}).get("processes", 1)
+        if size % processes:
+            raise ValueError(
+                f"{size} images over all cards cannot be shared evenly by {processes} processes; "
+                f"use a multiple of {processes}"
+            )
+        return size
 
 
 @follows_registries
@@ -290,9 +263,11 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
     ("LEARNING_RATE",): ("Optimizer", "lr"),
     ("LEARNING_RATE", "function"): ("Optimizer", "lr", "name"),
     ("LEARNING_RATE", "params", "lr"): ("Optimizer", "lr", "learning_rate"),
-    ("LEARNING_RATE", "params", "decay_epochs"): ("Optimizer", "lr", "decay_epochs"),
-    ("LEARNING_RATE", "params", "warmup_epoch"): ("Optimizer", "lr", "warmup_epoch"),
-    ("LEARNING_RATE", "params", "end_lr"): ("Optimizer", "lr", "end_lr"),
+    **{
+        ("LEARNING_RATE", "params", name): ("Optimizer", "lr", name)
+        for name in RateParams.model_fields
+        if name != "lr"
+    },
     ("OPTIMIZER",): ("Optimizer",),
     ("OPTIMIZER", "function"): ("Optimizer", "name"),
     **{("OPTIMIZER", "params", name): ("Optimizer", name) for name in OptimizerParams.model_fields},
@@ -335,17 +310,16 @@ def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
     return found
 
 
-def _learning_rate(rate: Any) -> dict[str, Any]:
-    params = rate.params
-    common = {"learning_rate": params.lr}
-    if isinstance(rate, PiecewiseRate):
-        values = [params.lr * params.gamma**i for i in range(len(params.decay_epochs) + 1)]
-        return {"name": "Piecewise", "decay_epochs": params.decay_epochs, "values": values}
-    if isinstance(rate, CosineWarmupRate):
-        return {"name": "Cosine", "warmup_epoch": params.warmup_epoch} | common
-    if isinstance(rate, LinearRate):
-        return {"name": "Linear", "end_lr": params.end_lr} | common
-    return {"name": "Cosine"} | common
+def _learning_rate(rate: LearningRate) -> dict[str, Any]:
+    params = rate.params.model_dump(exclude_none=True)
+    first = params.pop("lr")
+    if rate.function == "Piecewise":
+        gamma, count = params.pop("gamma", 0.1), len(params.get("decay_epochs", ()))
+        values = [first * gamma**i for i in range(count + 1)]
+        return {"name": "Piecewise", "values": values, **params}
+    if rate.function == "CosineWarmup":
+        return {"name": "Cosine", "learning_rate": first, "warmup_epoch": 5, **params}
+    return {"name": rate.function, "learning_rate": first, **params}
 
 
 def _optimizer(flat: FlatConfig) -> dict[str, Any] | None:
@@ -396,19 +370,6 @@ def _distillation(flat: FlatConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     pair = {"weight": 1.0, "model_name_pairs": [["Student", "Teacher"]]}
     return arch, {"Train": [{"DistillationDMLLoss": pair}], "Eval": [{"CELoss": {"weight": 1.0}}]}
-
-
-def indivisible(flat: FlatConfig, processes: int) -> Iterator[tuple[Key, str]]:
-    """Yield the batch sizes, over all cards, that cannot be shared evenly, and what to do."""
-    for name, reader in (("TRAIN", flat.TRAIN), ("VALID", flat.VALID)):
-        if reader and reader.batch_size % processes:
-            lower = reader.batch_size // processes * processes
-            near = f"{lower} or {lower + processes}" if lower else f"{processes}"
-            yield (
-                (name, "batch_size"),
-                f"{reader.batch_size} images over all cards cannot be shared evenly by {processes} "
-                f"processes; use {near}",
-            )
 
 
 def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
