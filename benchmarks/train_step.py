@@ -33,7 +33,7 @@ import paddle
 from ppcls.checkpoints.run_folder import run_folder
 from ppcls.config import Config, load_config
 from ppcls.data.loader import Batch, Loader
-from ppcls.losses.build import build_loss
+from ppcls.losses.base import weighted_sum
 from ppcls.models.normalize import Normalize
 from ppcls.training.log import RunLog, StepTimer
 from ppcls.training.run import Run, build_run, open_data
@@ -111,7 +111,7 @@ class Bench:
     def __init__(self, run: Run):
         self.run = run
         self.batch = run.loader.sampler.batch_size
-        self.loss = build_loss(run.config.Loss.Train)
+        self.loss = weighted_sum(run.config.Loss.Train)
         self.normalize = Normalize(run.loader.dataset.pipeline.affine)
         self.preloaded = [batch for batch, _ in zip(run.loader.epoch(1), range(4), strict=False)]
 

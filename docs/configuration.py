@@ -298,7 +298,7 @@ def _section(
             done.add(parent.__name__)
             text, about = _about(parent.__doc__ or "")
             yield from ("", f"### {parent.__name__}", "", text)
-            yield from ("", *_table(parent.model_json_schema(), about, ["name"], say))
+            yield from ("", *_table(_options(parent.model_json_schema()), about, ["name"], say))
         options = _options(definitions[name])
         text, about = _about(options.get("description", ""))
         places_of_it = say.and_place.join(f"`{place}`" for place in where)

@@ -561,3 +561,23 @@ def test_a_published_training_list_runs_as_it_is(colours: Path) -> None:
     # What is erased goes beyond the range of pixels, which is -2.12 to 2.64.
     erased = sum(np.abs(image).max() > 3 for image in images)
     assert 2 <= erased <= 15
+
+
+@pytest.mark.parametrize(
+    ("image_size", "shape", "resized"),
+    [((224, 224), (300, 400), (256, 341)), ((32, 128), (64, 256), (36, 146))],
+)
+def test_transforms_without_a_size_follow_the_image_size(image_size, shape, resized) -> None:
+    resize = ResizeImage().sized(*image_size)
+    image = np.zeros((*shape, 3), np.uint8)
+    assert resize(image, rng()).shape[:2] == resized
+    for crop in (CropImage(), RandCropImage()):
+        assert crop.follows_image_size
+        assert crop.sized(*image_size)(image, rng()).shape[:2] == image_size
+    assert ResizeImage(keep_ratio=False).sized(*image_size)(image, rng()).shape[:2] == image_size
+    own = CropImage(size=[50, 40])
+    assert own.sized(*image_size) is own
+    ops = [DecodeImage(), ResizeImage(), CropImage()]
+    assert Pipeline(ops, image_size).output_shape(500, 600) == [3, *image_size]
+    with pytest.raises(ConfigError, match="ResizeImage needs a size"):
+        Pipeline(ops)

@@ -114,7 +114,18 @@ MISTAKES = [
         "Infer.transforms.1={ResizeImag: {size: 3}}",
         "Infer.transforms.1: expected a map of one key, one of ",
     ),
-    ("Infer.transforms.1={ResizeImage: {}}", "set exactly one of size and resize_short"),
+    (
+        "Infer.transforms.1={ResizeImage: {size: 3, resize_short: 4}}",
+        "set one of size, resize_short and cover, not size and resize_short",
+    ),
+    (
+        "Infer.transforms.1={ResizeImage: {size: 3, crop_pct: 0.9}}",
+        "crop_pct is about Global.image_size, and size is set; leave one of them out",
+    ),
+    (
+        "Global.image_size=48",
+        "Global.image_size: changes nothing: every transform ",
+    ),
     (
         "Infer.transforms.1.ResizeImage.backend=skimage",
         "transforms.1.ResizeImage.backend: expected 'cv2' or 'pil', not 'skimage'",

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -90,9 +91,19 @@ def test_every_shipped_file_resolves_and_satisfies_the_json_schema(path: Path) -
     if "ImageNet" in path.parts:
         assert config.Arch.name == path.stem
         card = ppcls.model_card(path.stem)
-        resize, crop = config.DataLoader.Eval.dataset.transform_ops[1:3]
-        assert config.Global.image_shape == [3, card.input_size, card.input_size]
+        resize, crop = config.pipeline("Infer").ops[1:3]
+        assert config.input_shape() == [3, card.input_size, card.input_size]
         assert (resize.resize_short, crop.size) == (card.resize_short, card.input_size)
+    larger = (
+        "image_shape=[3, 320, 320]" if "TRAIN" in read_config(path)[0] else "Global.image_size=320"
+    )
+    config = load_config(path, [larger])
+    assert config.input_shape() == [3, 320, 320]
+    assert config.pipeline("Infer").gives_same(config.pipeline("Eval"))
+    seen = config.pipeline("Train")(np.zeros((400, 500, 3), np.uint8), np.random.default_rng(0))
+    assert seen.shape == (320, 320, 3)
+    resize = config.pipeline("Infer").ops[1]
+    assert resize.size == 320 or resize.resize_short in (363, 365)
     jsonschema.validate(read_config(path)[0], json.loads(json_schema()))
 
 
@@ -183,7 +194,7 @@ def test_show_says_where_each_value_is_from_and_is_itself_a_config(tmp_path: Pat
     assert origin("epochs: 97") == "-o Global.epochs=97"
     assert origin("class_num: 5") == "-o Arch={name: AlexNet, class_num: 5}"
     assert origin("values: [0.01").endswith("configs/ImageNet/AlexNet/AlexNet.yaml:4")
-    assert origin("momentum: 0.9").endswith("configs/_base_/ImageNet.yaml:19")
+    assert origin("momentum: 0.9").endswith("configs/_base_/ImageNet.yaml:18")
     assert origin("seed: 0") == "default"
     (tmp_path / "shown.yaml").write_text(shown)
     assert load_config(tmp_path / "shown.yaml") == load_config(

@@ -16,7 +16,8 @@ from ppcls.config import load_config
 from ppcls.data.tools.digits import write_digits
 from ppcls.errors import ConfigError
 from ppcls.evaluation.evaluate import evaluate
-from ppcls.losses.options import (
+from ppcls.losses.base import weighted_sum
+from ppcls.losses.distillation import (
     DistillationCELoss,
     DistillationDistanceLoss,
     DistillationDMLLoss,
@@ -24,7 +25,6 @@ from ppcls.losses.options import (
     DistillationKLDivLoss,
 )
 from ppcls.models.weights import read_weights, save_weights
-from ppcls.training.distillation_model import build_distillation_loss
 from ppcls.training.dry_run import check_evaluation
 from ppcls.training.train import train
 
@@ -62,9 +62,9 @@ def test_the_losses_are_their_definitions() -> None:
         (DistillationDistanceLoss(model_name_pairs=PAIR, mode="l1"), np.abs(s - t).mean()),
     ]
     for term, value in cases:
-        found = build_distillation_loss([term])(outputs, paddle.to_tensor(labels))
+        found = weighted_sum([term])(outputs, paddle.to_tensor(labels))
         assert found.item() == pytest.approx(float(value), rel=1e-4), term
-    both = build_distillation_loss([term for term, _ in cases])(outputs, paddle.to_tensor(labels))
+    both = weighted_sum([term for term, _ in cases])(outputs, paddle.to_tensor(labels))
     assert both.item() == pytest.approx(sum(float(value) for _, value in cases), rel=1e-4)
 
 
@@ -181,12 +181,13 @@ def test_images_without_labels(config_file: Path, distilling: list[str], colours
             "'_conv8' is not one of return_patterns of Student",
         ),
         ("Loss.Train=[{CELoss: }]", "Loss.Train: CELoss names no model; DistillationGTCELoss does"),
-        (
-            "Arch={name: SqueezeNet1_1}",
-            "needs DistillationModel, not SqueezeNet1_1",
-        ),
+        ("Arch={name: SqueezeNet1_1}", "needs DistillationModel, not SqueezeNet1_1"),
         ("Metric.Eval.0.DistillationTopkAcc.model_key=Teacher", "is evaluated, not 'Teacher'"),
-        ("DataLoader.Train.dataset.name=UnlabeledDataset", "DistillationGTCELoss needs labels"),
+        (
+            "DataLoader.Train.dataset.name=UnlabeledDataset",
+            "Loss.Train: DistillationGTCELoss is for images with one class each, and "
+            "DataLoader.Train.dataset is UnlabeledDataset; losses of model_name_pairs fit",
+        ),
         ("Global.to_static=true", "Global.to_static: several models"),
     ],
 )

@@ -20,14 +20,15 @@ from ppcls.data.lists import read_label_names
 from ppcls.devices import select_device
 from ppcls.errors import ConfigError, RunError, Stopped, WeightsError
 from ppcls.evaluation.evaluate import evaluate
-from ppcls.losses.build import build_loss
-from ppcls.losses.options import CELoss
-from ppcls.metrics.answers import Totals, clip_topk
+from ppcls.losses.base import weighted_sum
+from ppcls.losses.classification import CELoss
+from ppcls.metrics.single_label import TopkAcc
 from ppcls.models.weights import read_pickle, read_weights, save_weights
 from ppcls.optim.build import learning_rate_schedule
 from ppcls.optim.options import Schedule
 from ppcls.training.dry_run import check_training
 from ppcls.training.profile import ProfileOptions
+from ppcls.training.totals import Totals
 from ppcls.training.train import train
 
 SCHEDULES = json.loads((ROOT / "tests/facts/learning_rates.json").read_text())
@@ -262,12 +263,12 @@ def test_totals_are_exact_for_any_batches() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(23, 6)).astype("float32")
     labels = rng.integers(0, 6, 23)
-    loss_of = build_loss([CELoss()])
+    loss_of = weighted_sum([CELoss()])
     shifted = np.exp(logits.astype("float64"))
     expected = -np.log(shifted[np.arange(23), labels] / shifted.sum(1)).mean()
     ranks = (logits > logits[np.arange(23), labels][:, None]).sum(1)
     for size in (1, 5, 23):
-        totals = Totals([1, 3])
+        totals = Totals(TopkAcc(topk=[1, 3]).parts(6))
         for i in range(0, 23, size):
             x, y = paddle.to_tensor(logits[i : i + size]), paddle.to_tensor(labels[i : i + size])
             totals.add(loss_of(x, y), x, y)
@@ -283,14 +284,14 @@ def test_label_smoothing_and_weights_of_losses() -> None:
     log_p = logits - np.log(np.exp(logits).sum())
     target = np.array([0.9 + 0.1 / 3, 0.1 / 3, 0.1 / 3])
     smooth, plain = -(target * log_p).sum(), -log_p[0, 0]
-    loss = build_loss([CELoss(epsilon=0.1, weight=2.0), CELoss()])
+    loss = weighted_sum([CELoss(epsilon=0.1, weight=2.0), CELoss()])
     found = loss(paddle.to_tensor(logits), paddle.to_tensor([0]))
     assert found.item() == pytest.approx(2 * smooth + plain, rel=1e-6)
 
 
 def test_topk_is_limited_to_the_classes() -> None:
-    assert clip_topk([1, 5], 3) == [1, 3]
-    assert clip_topk([5, 1, 2], 1000) == [1, 2, 5]
+    for topk, class_num, keys in (([1, 5], 3, ["top1", "top3"]), ([5, 1], 9, ["top1", "top5"])):
+        assert [part.key for part in TopkAcc(topk=topk).parts(class_num)] == keys
 
 
 def test_a_gpu_that_is_not_there_is_named() -> None:
@@ -310,7 +311,8 @@ def test_sign_language_digits_are_learned(shared: Path, tmp_path: Path) -> None:
         [
             "Arch.class_num=10",
             "Optimizer={name: AdamW, lr: {name: Constant, learning_rate: 0.001}}",
-            "DataLoader.Train.dataset.transform_ops.1={ResizeImage: {size: 32}}",
+            "DataLoader.Train.dataset.transform_ops.1={ResizeImage: {keep_ratio: false}}",
+            "Global.image_size=32",
             "Global.epochs=12",
             "Global.eval_during_train=false",
             "Global.print_batch_step=1",
@@ -379,7 +381,8 @@ def test_what_could_not_be_exported_is_said_before_it_is_trained(
     config_file: Path, overrides: list[str]
 ) -> None:
     lines = check_training(load_config(config_file, [*overrides, "Global.image_shape=[3,64,64]"]))
-    assert "Global.image_shape=[3,32,32] lets `ppcls export` work" in lines[-1]
+    assert "`ppcls export` will refuse this" in lines[-1]
+    assert "is [3, 64, 64], and the transforms of evaluation give [3, 32, 32]" in lines[-1]
     other = "DataLoader.Eval.dataset.transform_ops.2.NormalizeImage.mean=[0, 0, 0]"
     lines = check_training(load_config(config_file, [*overrides, other]))
     assert "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops" in lines[-1]

@@ -208,7 +208,7 @@ def test_onnx_without_its_packages_names_the_extra(random_arch, monkeypatch) -> 
 
 
 def test_another_input_size_scales_the_transforms(random_arch, config_file: Path) -> None:
-    ops = load_config("HarDNet68").Infer.transforms
+    ops = load_config("HarDNet68").pipeline("Infer").ops
     scaled = resized(ops, (224, 224), (448, 336))
     assert scaled[1].resize_short == 512
     assert scaled[2].size == [336, 448]
@@ -244,7 +244,7 @@ def test_export_again_replaces_and_a_failure_replaces_nothing(
     config_file: Path, ready: list[str], bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p.name: p.read_bytes() for p in bundle.iterdir()}
-    with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], and Infer.transforms"):
+    with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], and the transforms of"):
         ppcls.export(load_config(config_file, [*ready, "Global.image_shape=[3, 64, 64]"]))
     monkeypatch.setattr("ppcls.exporting.proof.TOLERANCE", 0.0)
     with pytest.raises(RunError, match="so nothing is exported: largest difference"):

@@ -102,7 +102,7 @@ def test_it_means_what_its_tables_say(flat_file: Path) -> None:
     )
     assert val.sampler.batch_size == 4
     assert train.dataset.batch_transform_ops[0].alpha == 0.2
-    assert config.Infer.transforms == val.dataset.transform_ops
+    assert config.transforms("Infer") == val.dataset.transform_ops
     assert config.Global.checkpoint_layout == "flat"
 
 

@@ -19,12 +19,20 @@ from sklearn.metrics import (
 
 from ppcls.cli import main
 from ppcls.config import load_config
+from ppcls.data.lists import Sample
 from ppcls.errors import ConfigError
-from ppcls.losses.build import build_loss
-from ppcls.losses.options import MultiLabelLoss
-from ppcls.metrics.answers import LabelSets, Totals
-from ppcls.metrics.multi_label import average_precision, label_rows, label_set_means, micro_means
-from ppcls.metrics.options import AccuracyScore, HammingDistance, MultiLabelMAP
+from ppcls.losses.base import weighted_sum
+from ppcls.losses.multi_label import MultiLabelLoss
+from ppcls.metrics.answers import LabelSets
+from ppcls.metrics.multi_label import (
+    AccuracyScore,
+    HammingDistance,
+    MultiLabelMAP,
+    average_precision,
+    label_rows,
+    micro_means,
+)
+from ppcls.training.totals import Totals
 from ppcls.training.train import train
 
 
@@ -51,7 +59,7 @@ def test_metrics_are_those_of_scikit_learn(scored: LabelSets) -> None:
         "AccuracyScore_sample": accuracy_score(scored.labels, given),
         "MultiLabelMAP": average_precision_score(scored.labels[:, :4], scored.scores[:, :4]),
     }
-    assert label_set_means(scored, metrics) == pytest.approx(expected)
+    assert {m.key: m.value(scored) for m in metrics} == pytest.approx(expected)
     rows = label_rows(scored, list("abcde"), 0.3)
     sklearn = precision_recall_fscore_support(scored.labels, given, zero_division=0)
     for name, values in zip(("precision", "recall", "f1", "support"), sklearn, strict=True):
@@ -75,25 +83,26 @@ def test_the_eleven_point_average_precision() -> None:
 
 def test_training_totals_are_the_evaluations(scored: LabelSets) -> None:
     metrics = [HammingDistance(), AccuracyScore(), AccuracyScore(base="sample")]
-    totals = Totals([], metrics)
+    totals = Totals(metrics)
     logits = np.log(scored.scores / (1 - scored.scores))
     for part in np.split(np.arange(200), [3, 64]):
         x, y = paddle.to_tensor(logits[part]), paddle.to_tensor(scored.labels[part].astype("f4"))
-        totals.add(build_loss([MultiLabelLoss()])(x, y), x, y)
+        totals.add(weighted_sum([MultiLabelLoss()])(x, y), x, y)
     found = totals.means()
     p = scored.scores.astype("f8")
     expected = -np.where(scored.labels, np.log(p), np.log(1 - p)).mean()
     assert found.pop("loss") == pytest.approx(expected, rel=1e-5)
-    assert found == pytest.approx(label_set_means(scored, metrics))
+    assert found == pytest.approx({m.key: m.value(scored) for m in metrics})
 
 
 def test_options_of_the_loss() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(4, 3)).astype("f4"), (rng.random((4, 3)) < 0.5).astype("f4")
-    ratio = np.array([0.1, 0.5, 0.9], "f4")
+    samples = [Sample("", label) for label in ((0, 1, 1), (0, 0, 1), (1, 1, 0), (0, 0, 1))]
+    ratio = np.array([0.25, 0.5, 0.75])
 
     def value(term: MultiLabelLoss) -> float:
-        loss = build_loss([term], ratio)(paddle.to_tensor(logits), paddle.to_tensor(labels))
+        loss = weighted_sum([term], samples)(paddle.to_tensor(logits), paddle.to_tensor(labels))
         return loss.item()
 
     def costs(targets: np.ndarray) -> np.ndarray:

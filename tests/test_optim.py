@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 
 from ppcls.config import dump_config, load_config
 from ppcls.errors import ConfigError, WeightsError
-from ppcls.losses.build import build_loss
-from ppcls.losses.options import CELoss, FocalLoss
-from ppcls.metrics.answers import Totals
+from ppcls.losses.base import weighted_sum
+from ppcls.losses.classification import CELoss, FocalLoss
 from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.optim.options import OptimizerOptions, Schedule
+from ppcls.training.totals import Totals
 from ppcls.training.train import train
 
 EPOCHS, STEPS = 12, 7
@@ -452,7 +452,7 @@ CLASS_WEIGHTS = [0.5, 2.0, 0.0, 1.0]
 
 
 def value(terms: list, labels: np.ndarray) -> float:
-    return build_loss(terms)(paddle.to_tensor(LOGITS), paddle.to_tensor(labels)).item()
+    return weighted_sum(terms)(paddle.to_tensor(LOGITS), paddle.to_tensor(labels)).item()
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -482,13 +482,13 @@ def test_focal_loss(soft: bool) -> None:
 
 def test_focal_loss_of_a_certain_answer_has_finite_gradients() -> None:
     logits = paddle.to_tensor([[200.0, 0.0], [0.0, 200.0]], stop_gradient=False)
-    build_loss([FocalLoss(gamma=0.5)])(logits, paddle.to_tensor([0, 0])).backward()
+    weighted_sum([FocalLoss(gamma=0.5)])(logits, paddle.to_tensor([0, 0])).backward()
     assert np.isfinite(logits.grad.numpy()).all()
 
 
 def test_totals_without_topk_take_soft_targets() -> None:
-    totals = Totals([])
-    loss = build_loss([CELoss()])
+    totals = Totals()
+    loss = weighted_sum([CELoss()])
     logits, targets = paddle.to_tensor(LOGITS), paddle.to_tensor(SOFT)
     totals.add(loss(logits, targets), logits, targets)
     assert totals.means() == {"loss": pytest.approx(value([CELoss()], SOFT))}

@@ -21,10 +21,11 @@ from sklearn.metrics import precision_recall_fscore_support
 import ppcls
 from ppcls.cli import main
 from ppcls.config import load_config
+from ppcls.evaluation.answer_log import AnswerLog
 from ppcls.evaluation.report import class_table
-from ppcls.losses.build import build_loss
-from ppcls.losses.options import CELoss
-from ppcls.metrics.answers import AnswerLog, Answers
+from ppcls.losses.base import weighted_sum
+from ppcls.losses.classification import CELoss
+from ppcls.metrics.answers import Answers
 from ppcls.metrics.single_label import (
     calibrate,
     class_rows,
@@ -38,7 +39,7 @@ from ppcls.pictures.plots import confusion_picture
 
 def collect(logits: np.ndarray, labels: np.ndarray, size: int) -> tuple[float, Answers]:
     """The loss and the answers, added in batches of a size."""
-    log, loss_of = AnswerLog(), build_loss([CELoss()])
+    log, loss_of = AnswerLog(), weighted_sum([CELoss()])
     for i in range(0, len(labels), size):
         x, y = paddle.to_tensor(logits[i : i + size]), paddle.to_tensor(labels[i : i + size])
         log.add(loss_of(x, y), x, y, np.arange(i, i + len(y)))

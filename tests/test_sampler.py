@@ -237,13 +237,17 @@ def test_sections_make_their_samplers(config_file, overrides, section, kind) -> 
     assert loaders.Train
     assert loaders.Eval
     samples = loaders.Train.dataset.read(3)
-    with build_loader(loaders.Train, samples, 0, rank=1, world_size=2) as loader:
+    with build_loader(
+        loaders.Train, samples, config.pipeline("Train"), 0, rank=1, world_size=2
+    ) as loader:
         assert isinstance(loader.sampler, kind or WeightedRandomSampler)
         assert (loader.sampler.rank, loader.sampler.world_size) == (1, 2)
         labels = [label for batch in loader.epoch(0) for label in batch.labels]
         assert kind or 1 not in labels
     samples = loaders.Eval.dataset.read(3)
-    with build_loader(loaders.Eval, samples, 0, rank=1, world_size=2) as loader:
+    with build_loader(
+        loaders.Eval, samples, config.pipeline("Eval"), 0, rank=1, world_size=2
+    ) as loader:
         assert isinstance(loader.sampler, DistributedEvalSampler)
 
 
@@ -256,7 +260,7 @@ def test_weights_that_do_not_fit_the_labels_are_named(config_file, overrides) ->
     assert config.DataLoader.Train
     samples = config.DataLoader.Train.dataset.read(3)
     with pytest.raises(ConfigError, match="class_weights has 2 entries: it needs one for each of"):
-        build_loader(config.DataLoader.Train, samples, 0)
+        build_loader(config.DataLoader.Train, samples, config.pipeline("Train"), 0)
 
 
 def test_samples_of_several_classes_have_no_class_to_draw_by() -> None:

@@ -12,8 +12,8 @@ from conftest import ROOT
 from recipes import fill_model, training_batch
 
 import ppcls
-from ppcls.losses.build import build_loss
-from ppcls.losses.options import CELoss
+from ppcls.losses.base import weighted_sum
+from ppcls.losses.classification import CELoss
 from ppcls.optim.build import build_optimizer
 from ppcls.optim.options import Constant, Momentum, Regularizer
 
@@ -43,7 +43,7 @@ def test_four_steps_give_the_published_losses(name: str) -> None:
     )
     optimizer = build_optimizer(options, model)
     optimizer.set_lr(0.01)
-    loss_of = build_loss([CELoss()])
+    loss_of = weighted_sum([CELoss()])
     model.train()
     for step, expected in enumerate(FACTS[name]["losses"]):
         images, labels = map(paddle.to_tensor, training_batch(step))

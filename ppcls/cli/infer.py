@@ -14,15 +14,13 @@ def _infer(args: argparse.Namespace) -> int:
     from ppcls.checkpoints.weights import load_trained_model
     from ppcls.config import required
     from ppcls.config.class_names import trained_label_names
-    from ppcls.config.deployed import deployed_config, refuse_several_labels
-    from ppcls.data.transforms.pipeline import Pipeline
     from ppcls.devices import select_device
     from ppcls.inference.backends.eager import EagerBackend
     from ppcls.inference.inputs import find_inputs
     from ppcls.inference.predictor import Classifier
 
-    config = deployed_config(config)
-    refuse_several_labels(config, "ppcls infer")
+    config = config.deployed()
+    config.refuse_several_labels("ppcls infer")
     options = required(config.Infer, "Infer", "ppcls infer")
     if options.infer_imgs is None:
         raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")
@@ -32,7 +30,7 @@ def _infer(args: argparse.Namespace) -> int:
     select_device(config.Global.device)
     classifier = Classifier(
         EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
-        Pipeline(options.transforms),
+        config.pipeline("Infer"),
         labels,
         topk=options.PostProcess.topk,
         batch_size=options.batch_size,

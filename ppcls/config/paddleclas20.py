@@ -184,7 +184,7 @@ class FlatConfig(Options):
     valid_interval: Count = 1
     epochs: Count = 120
     topk: Count = 5
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
     use_mix: bool = False
     ls_epsilon: Annotated[float, Field(ge=-1, lt=1), AfterValidator(_smoothing)] = 0.0
     use_distillation: bool = False
@@ -382,6 +382,8 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
     mix = flat.TRAIN.mix if flat.TRAIN and flat.use_mix else []
     topk = {"TopkAcc": {"topk": sorted({1, flat.topk})}}
     loss = {"CELoss": {"weight": 1.0, "epsilon": max(0.0, flat.ls_epsilon)}}
+    readers = [reader for reader in (flat.TRAIN, flat.VALID) if reader]
+    follows = any(op.follows_image_size for reader in readers for op in reader.transforms)
     data: dict[str, Any] = {
         "Global": {
             "device": {None: "auto", True: "gpu", False: "cpu"}[flat.use_gpu],
@@ -398,6 +400,7 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
             "use_visualdl": flat.vdl_dir is not None,
             "vdl_dir": flat.vdl_dir,
             "image_shape": flat.image_shape,
+            "image_size": flat.image_shape[1:] if flat.image_shape and follows else None,
             "checkpoint_layout": "flat",
         },
         "Arch": {"name": flat.ARCHITECTURE.name, "class_num": flat.classes_num},
@@ -419,7 +422,6 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
     if flat.VALID:
         data["DataLoader"]["Eval"] = _loader(flat.VALID, [], processes, training=False)
         data["Infer"] = {
-            "transforms": [op.model_dump(exclude_unset=True) for op in flat.VALID.transforms],
             "PostProcess": {"topk": flat.topk, "class_id_map_file": flat.label_list},
         }
     return data

@@ -5,20 +5,15 @@ Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or c
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from ppcls.config.sections import LossOptions, MetricOptions
 from ppcls.data.datasets import DataLoaders, check_pipeline, refuse_random
 from ppcls.data.transforms.base import TransformOp
+from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.errors import ConfigError, did_you_mean
-from ppcls.losses.options import (
-    DistillationGTCELoss,
-    DistillationLoss,
-    LossOptions,
-    MultiLabelLoss,
-)
-from ppcls.metrics.options import DistillationTopkAcc, LabelSetMetric, MetricOptions
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.options import OptimizerOptions, ReduceOnPlateau
 from ppcls.option_types import Count, PathText, Share
@@ -28,6 +23,11 @@ from ppcls.registry import follows_registries
 __all__ = ["Config", "required"]
 
 SectionT = TypeVar("SectionT")
+
+
+Part = Literal["Train", "Eval", "Infer"]
+_PARTS: tuple[Part, ...] = get_args(Part)
+Side = Annotated[int, Field(gt=0, le=16384)]
 
 
 class GlobalOptions(Options):
@@ -47,7 +47,10 @@ class GlobalOptions(Options):
         eval_interval: epochs from one evaluation to the next.
         print_batch_step: steps from one line of the log to the next.
         use_visualdl: write numbers and sample images for VisualDL.
-        image_shape: channels, height and width of the model's input.
+        image_size: side, or height and width, of the model's input: transforms that name no size
+            of their own follow it. Null is that of the architecture.
+        image_shape: channels, height and width of the model's input, to be checked; null is what
+            the transforms give.
         save_inference_dir: where `ppcls export` writes to; a run's checkpoint goes to `inference`
             beside it instead.
         checkpoints: the checkpoint to go on from, a path without suffix, or `auto` for the newest
@@ -98,7 +101,8 @@ class GlobalOptions(Options):
     to_static: bool = False
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
     last_epoch: Annotated[int, Field(ge=0)] | None = None
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] = [3, 224, 224]
+    image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
     save_inference_dir: PathText = "./inference"
 
     @model_validator(mode="after")
@@ -192,6 +196,15 @@ class ArchOptions(Options):
             raise ValueError("use_ssld chooses among the published weights: set pretrained: true")
         return self
 
+    @property
+    def student(self) -> str | None:
+        """The name of the one of several models that is deployed; None of a single model."""
+        return None
+
+    def deployed(self) -> ArchOptions:
+        """Return the section of the model that is evaluated, exported and predicts."""
+        return self
+
 
 class DistilledModel(ArchOptions):
     """One of the models of a distillation.
@@ -248,6 +261,16 @@ class DistillationArch(ArchOptions):
         flags = self.freeze_params_list or [False] * len(self.models)
         return {name for name, flag in zip(self.by_name, flags, strict=True) if flag}
 
+    @property
+    def student(self) -> str:
+        """The name of the model that is deployed."""
+        return self.infer_model_name
+
+    def deployed(self) -> ArchOptions:
+        """Return the section of the model that is deployed, alone."""
+        model = self.by_name[self.infer_model_name]
+        return ArchOptions(**model.model_dump(exclude={"return_patterns"}))
+
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -301,29 +324,35 @@ class InferOptions(Options):
 
     Attributes:
         infer_imgs: an image, a folder or a list.
-        transforms: those of evaluation, on the way from an image file to the model.
+        transforms: those of evaluation, on the way from an image file to the model; null is those
+            of `DataLoader.Eval`.
     """
 
     infer_imgs: PathText | None = None
     batch_size: Count = 32
-    transforms: Annotated[list[TransformOp], Field(min_length=1)]
+    transforms: Annotated[list[TransformOp], Field(min_length=1)] | None = None
     PostProcess: Topk = Topk()
 
     @field_validator("transforms")
     @classmethod
-    def _draws_nothing(cls, ops: list) -> list:
-        refuse_random(ops, "Infer")
+    def _draws_nothing(cls, ops: list | None) -> list | None:
+        if ops is not None:
+            refuse_random(ops, "Infer")
+            check_pipeline(ops)
         return ops
-
-    _pipeline = field_validator("transforms")(check_pipeline)
 
 
 _UNLABELED = "UnlabeledDataset"
+# Which labels the images of a data set have; of the others, one class each.
+_LABELS = {"MultiLabelDataset": "several", _UNLABELED: "none"}
+_WITH = {"one": "one class", "several": "several labels"}
 _FITTING = {
-    ("Loss", False): "CELoss and FocalLoss fit",
-    ("Loss", True): "MultiLabelLoss fits",
-    ("Metric", False): "TopkAcc fits",
-    ("Metric", True): "AccuracyScore, HammingDistance and MultiLabelMAP fit",
+    ("Loss", "one"): "CELoss and FocalLoss fit",
+    ("Loss", "several"): "MultiLabelLoss fits",
+    ("Loss", "none"): "losses of model_name_pairs fit",
+    ("Metric", "one"): "TopkAcc fits",
+    ("Metric", "several"): "AccuracyScore, HammingDistance and MultiLabelMAP fit",
+    ("Metric", "none"): "set it to null",
 }
 
 
@@ -344,6 +373,63 @@ class Config(Options):
     DataLoader: DataLoaders = DataLoaders()
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images that transforms without a size of their own give."""
+        size = self.Global.image_size
+        if size is None:
+            size = model_card(self.Arch.deployed().name).input_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def transforms(self, part: Part) -> list[Any] | None:
+        """Return a list of transforms, as it is configured; None where there is no such section.
+
+        `Infer.transforms` are those of `DataLoader.Eval` where they are not set.
+        """
+        if part == "Infer" and self.Infer and self.Infer.transforms:
+            return self.Infer.transforms
+        data = getattr(self.DataLoader, "Train" if part == "Train" else "Eval")
+        return data.dataset.transform_ops if data else None
+
+    def pipeline(self, part: Part) -> Pipeline:
+        """Return the transforms of a section, each with a size.
+
+        Raises:
+            ConfigError: there is no such section.
+        """
+        key = f"DataLoader.{part}" if part != "Infer" else "Infer.transforms (or DataLoader.Eval)"
+        return Pipeline(required(self.transforms(part), key, "ppcls"), self.image_size)
+
+    def input_shape(self) -> list[int]:
+        """Return [channels, height, width] of the model's input: what `Infer.transforms` give.
+
+        Raises:
+            ConfigError: `Global.image_shape` is set, and is another; or there are no transforms.
+        """
+        height, width = self.image_size
+        # Larger than the result, so that the transforms have to do all that they do.
+        found = self.pipeline("Infer").output_shape(height + 40, width + 60)
+        stated = self.Global.image_shape
+        if stated not in (None, found):
+            raise ConfigError(
+                f"Global.image_shape is {stated}, and the transforms of evaluation give {found}; "
+                "leave it out, or set Global.image_size and let the transforms follow it"
+            )
+        return found
+
+    @model_validator(mode="after")
+    def _something_follows_the_image_size(self) -> Config:
+        parts = [self.transforms(part) for part in _PARTS]
+        ops = [op for listed in parts for op in listed or ()]
+        if self.Global.image_size and ops and not any(op.follows_image_size for op in ops):
+            sized = next((op for op in ops if getattr(op, "size", None)), ops[0])
+            raise Mismatch(
+                f"changes nothing: every transform has a size of its own, such as "
+                f"{type(sized).__name__}; leave those out, or it",
+                "Global.image_size",
+            )
+        return self
 
     @model_validator(mode="after")
     def _schedule_fits_the_run(self) -> Config:
@@ -382,8 +468,8 @@ class Config(Options):
         classes = self.Arch.class_num
         for section, terms in (("Train", self.Loss.Train), ("Eval", self.Loss.Eval)):
             for i, term in enumerate(terms):
-                for key in ("alpha", "class_weights"):
-                    weights = getattr(term, key, None)
+                for key in term.per_class:
+                    weights = getattr(term, key)
                     if isinstance(weights, list) and len(weights) != classes:
                         raise Mismatch(
                             f"has {len(weights)} entries; Arch.class_num is {classes}",
@@ -394,78 +480,95 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _distils_what_there_is(self) -> Config:
-        terms = [("Loss.Train", t) for t in self.Loss.Train]
-        terms += [("Loss.Eval", t) for t in self.Loss.Eval]
+        losses = [*self.Loss.Train, *self.Loss.Eval]
         metrics = [*self.Metric.Train, *self.Metric.Eval]
-        unlabeled = self.DataLoader.Train and self.DataLoader.Train.dataset.name == _UNLABELED
-        if self.DataLoader.Eval and self.DataLoader.Eval.dataset.name == _UNLABELED:
-            raise Mismatch("an evaluation needs labels, not UnlabeledDataset", "DataLoader.Eval")
         if not isinstance(self.Arch, DistillationArch):
-            kinds = (DistillationLoss, DistillationTopkAcc)
-            odd = [t for t in (*(t for _, t in terms), *metrics) if isinstance(t, kinds)]
-            if odd or unlabeled:
-                what = type(odd[0]).__name__ if odd else _UNLABELED
-                raise Mismatch(f"{what} needs DistillationModel, not {self.Arch.name}", "Arch.name")
+            odd = [type(term).__name__ for term in (*losses, *metrics) if term.models]
+            if self.DataLoader.Train and self.DataLoader.Train.dataset.name == _UNLABELED:
+                odd.append(_UNLABELED)
+            if odd:
+                raise Mismatch(
+                    f"{odd[0]} needs DistillationModel, not {self.Arch.name}", "Arch.name"
+                )
             return self
-        models, chosen = self.Arch.by_name, self.Arch.infer_model_name
         if self.Global.to_static:
             raise Mismatch("several models at once are not trained that way", "Global.to_static")
-        for where, term in terms:
-            kind = type(term).__name__
-            if not isinstance(term, DistillationLoss):
-                if where == "Loss.Train":
+        models, chosen = self.Arch.by_name, self.Arch.infer_model_name
+        for where in ("Loss.Train", "Loss.Eval"):
+            for term in self.Loss.Train if where == "Loss.Train" else self.Loss.Eval:
+                kind = type(term).__name__
+                if where == "Loss.Train" and not term.models:
                     raise Mismatch(f"{kind} names no model; DistillationGTCELoss does", where)
-                continue
-            for name in term.models:
-                if name not in models:
-                    hint = did_you_mean(name, models)
-                    raise Mismatch(f"{kind}: no model {name!r} in Arch.models{hint}", where)
-                if term.layer is not None and term.layer not in models[name].return_patterns:
-                    raise Mismatch(
-                        f"{kind}: {term.key!r} is not one of return_patterns of {name}", where
-                    )
-            if where == "Loss.Eval" and (
-                not isinstance(term, DistillationGTCELoss) or set(term.models) != {chosen}
-            ):
+                for name in term.models:
+                    if name not in models:
+                        hint = did_you_mean(name, models)
+                        raise Mismatch(f"{kind}: no model {name!r} in Arch.models{hint}", where)
+                    if term.layer is not None and term.layer not in models[name].return_patterns:
+                        raise Mismatch(
+                            f"{kind}: {term.key!r} is not one of return_patterns of {name}", where
+                        )
+        for term in self.Loss.Eval:
+            if term.deployed().models or set(term.models) - {chosen}:
                 raise Mismatch(
                     f"{chosen} (infer_model_name) alone is evaluated: CELoss, or "
                     f"DistillationGTCELoss with model_names: [{chosen}]",
                     "Loss.Eval",
                 )
-            if unlabeled and isinstance(term, DistillationGTCELoss) and where == "Loss.Train":
-                raise Mismatch("DistillationGTCELoss needs labels: UnlabeledDataset", where)
         for metric in metrics:
-            if isinstance(metric, DistillationTopkAcc) and metric.model_key != chosen:
+            if set(metric.models) - {chosen}:
                 raise Mismatch(
-                    f"{chosen} (Arch.infer_model_name) is evaluated, not {metric.model_key!r} "
+                    f"{chosen} (Arch.infer_model_name) is evaluated, not {metric.models[0]!r} "
                     "(model_key)",
                     "Metric",
                 )
-        if unlabeled and self.Metric.Train:
-            raise Mismatch("images without labels have no metrics; set it to null", "Metric.Train")
         return self
 
     @model_validator(mode="after")
     def _losses_and_metrics_fit_the_labels(self) -> Config:
+        if self.DataLoader.Eval and self.DataLoader.Eval.dataset.name == _UNLABELED:
+            raise Mismatch("an evaluation needs labels, not UnlabeledDataset", "DataLoader.Eval")
         for part in ("Train", "Eval"):
             data = getattr(self.DataLoader, part)
             if data is None:
                 continue
-            several = data.dataset.name == "MultiLabelDataset"
-            for section, term in (
-                *(("Loss", term) for term in getattr(self.Loss, part)),
-                *(("Metric", metric) for metric in getattr(self.Metric, part)),
-            ):
-                if isinstance(term, (MultiLabelLoss, LabelSetMetric)) != several:
-                    raise Mismatch(
-                        f"{type(term).__name__} is for images with "
-                        f"{'one class' if several else 'several labels'} each, and "
-                        f"DataLoader.{part}.dataset is {data.dataset.name}; "
-                        f"{_FITTING[section, several]}",
-                        f"{section}.{part}",
-                        f"DataLoader.{part}.dataset",
-                    )
+            labels = _LABELS.get(data.dataset.name, "one")
+            for section in ("Loss", "Metric"):
+                for term in getattr(getattr(self, section), part):
+                    if term.labels not in (labels, "none"):
+                        raise Mismatch(
+                            f"{type(term).__name__} is for images with {_WITH[term.labels]} each, "
+                            f"and DataLoader.{part}.dataset is {data.dataset.name}; "
+                            f"{_FITTING[section, labels]}",
+                            f"{section}.{part}",
+                            f"DataLoader.{part}.dataset",
+                        )
         return self
+
+    def deployed(self) -> Config:
+        """Return the configuration of the model that is evaluated, exported and predicts.
+
+        Of a distillation that is `Arch.infer_model_name` alone.
+        """
+        arch = self.Arch.deployed()
+        if arch is self.Arch:
+            return self
+        losses = [term.deployed() for term in self.Loss.Eval]
+        loss = self.Loss.model_copy(update={"Train": losses, "Eval": losses})
+        return self.model_copy(update={"Arch": arch, "Loss": loss})
+
+    def refuse_several_labels(self, command: str) -> None:
+        """Stop a command that would answer with the one best class of a model that knows several.
+
+        Raises:
+            ConfigError: the model gives each image any number of labels.
+        """
+        several = [t for t in (*self.Loss.Train, *self.Loss.Eval) if t.labels == "several"]
+        if several:
+            raise ConfigError(
+                f"`{command}` answers with the best class, and this model gives images several "
+                f"labels ({type(several[0]).__name__}): such models are trained and evaluated, and "
+                "not deployed yet"
+            )
 
 
 def required(section: SectionT | None, name: str, command: str) -> SectionT:

@@ -39,7 +39,7 @@ def refuse_random(ops: Sequence[Any], section: str) -> None:
 def check_pipeline(ops: list) -> list:
     """Return the operations, or raise a ValueError if they cannot follow one another."""
     try:
-        Pipeline(ops)
+        Pipeline(ops, image_size=(224, 224))  # any will do to see whether they fit together
     except ConfigError as error:
         raise ValueError(str(error).removeprefix("transform_ops: ")) from None
     return ops

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,91 +19,37 @@ from ppcls import distributed
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, required
 from ppcls.config.class_names import trained_label_names
-from ppcls.config.deployed import deployed_config
 from ppcls.data.datasets import refuse_among_images
 from ppcls.data.loader import Loader
 from ppcls.devices import on_device
 from ppcls.errors import DataError, RunError
+from ppcls.evaluation.answer_log import AnswerLog, LabelSetLog, joined
 from ppcls.evaluation.report import write_report
-from ppcls.losses.build import build_loss
-from ppcls.losses.options import MultiLabelLoss
-from ppcls.metrics.answers import AnswerLog, Answers, LabelSetLog, LabelSets, clip_topk, joined
-from ppcls.metrics.multi_label import decision_threshold, label_set_means
-from ppcls.metrics.options import HammingDistance, LabelSetMetric, MultiLabelMAP
+from ppcls.evaluation.results import Evaluation
+from ppcls.losses.base import weighted_sum
+from ppcls.metrics.base import Metric, parts_of
+from ppcls.metrics.multi_label import MultiLabelMAP, decision_threshold
+from ppcls.metrics.single_label import TopkAcc
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.training.setup import build_loader
 
 __all__ = [
-    "Evaluation",
     "deciding_metric",
-    "eval_topk",
     "evaluate",
     "evaluate_model",
     "topk_note",
 ]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found.
-
-    Attributes:
-        means: `loss` and the metrics by name (`top1`, `top5` …), each the mean over images.
-        metric: the name of the metric that says which weights are the best; higher is better.
-        answers: what the model said of each image: of one class, or with several labels.
-        names: of the classes.
-        seconds: how long it took.
-        threshold: from which score on an image is given one of several labels.
-    """
-
-    means: dict[str, float]
-    metric: str
-    answers: Answers | LabelSets
-    names: Sequence[str]
-    seconds: float
-    threshold: float = 0.5
-
-    @property
-    def count(self) -> int:
-        """How many images there were."""
-        return len(self.answers.index)
-
-    @property
-    def unreadable(self) -> int:
-        """How many of them could not be read: they count as wrong, and in no loss."""
-        return int((~self.answers.read).sum())
-
-    @property
-    def score(self) -> float:
-        """The value of that metric, 0 to 1."""
-        return self.means[self.metric]
-
-    def summary(self) -> str:
-        """Return the means as one line of text."""
-        text = ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
-        if self.unreadable:
-            text += f"; {self.unreadable} that cannot be read are counted as wrong"
-        return text
-
-
-def eval_topk(config: Config) -> list[int]:
-    """Return the ks of `Metric.Eval`, no k above the number of classes."""
-    # Top-1 is always there: it says which checkpoint is the best.
-    ks = [k for metric in config.Metric.Eval for k in getattr(metric, "topk", [])]
-    return clip_topk([1, *ks], config.Arch.class_num)
-
-
 def topk_note(config: Config) -> list[str]:
     """Say which ks of the metrics are above the number of classes, if there are any."""
     metrics = (*config.Metric.Train, *config.Metric.Eval)
-    asked = {k for metric in metrics for k in getattr(metric, "topk", [])}
-    high = sorted(k for k in asked if k > config.Arch.class_num)
-    if not high:
-        return []
     classes = config.Arch.class_num
-    names = " and ".join(f"top{k}" for k in high)
-    return [f"there are {classes} classes: {names} of Metric is counted as top{classes}"]
+    asked = {k for metric in metrics for k in getattr(metric, "topk", [])}
+    high = " and ".join(f"top{k}" for k in sorted(asked) if k > classes)
+    counted = f"there are {classes} classes: {high} of Metric is counted as top{classes}"
+    return [counted] if high else []
 
 
 def deciding_metric(config: Config) -> str:
@@ -113,20 +58,21 @@ def deciding_metric(config: Config) -> str:
     It is the top-1 accuracy, or with several labels the first of `Metric.Eval` of which more is
     better.
     """
-    if not _has_several_labels(config):
-        return "top1"
-    return next(m.key for m in _eval_metrics(config) if not isinstance(m, HammingDistance))
+    return next(metric.key for metric in _eval_metrics(config) if metric.higher_is_better)
 
 
 def _has_several_labels(config: Config) -> bool:
-    return any(isinstance(term, MultiLabelLoss) for term in config.Loss.Eval)
+    return any(term.labels == "several" for term in config.Loss.Eval)
 
 
-def _eval_metrics(config: Config) -> list[LabelSetMetric]:
-    """Return the metrics of images with several labels, at least one of them that chooses."""
+def _eval_metrics(config: Config) -> list[Metric]:
+    """Return the single numbers to measure, at least one of them that chooses the best weights."""
     metrics = list(config.Metric.Eval)
-    chooses = any(not isinstance(metric, HammingDistance) for metric in metrics)
-    return metrics if chooses else [*metrics, MultiLabelMAP()]
+    if not _has_several_labels(config):
+        metrics.insert(0, TopkAcc(topk=[1]))
+    elif not any(metric.higher_is_better for metric in metrics):
+        metrics.append(MultiLabelMAP())
+    return parts_of(metrics, config.Arch.class_num)
 
 
 @paddle.no_grad()
@@ -155,7 +101,7 @@ def evaluate_model(
     was_training, start = model.training, time.perf_counter()
     model.eval()
     normalize = Normalize(loader.dataset.pipeline.affine)
-    loss = build_loss(config.Loss.Eval)
+    loss = weighted_sum(config.Loss.Eval)
     log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
     hide = distributed.rank() != 0 or not sys.stderr.isatty()
     for batch in tqdm(loader.epoch(), "eval", total=len(loader), leave=False, disable=hide):
@@ -176,10 +122,7 @@ def evaluate_model(
         count = len(answers.index)
         raise DataError(f"none of the {count} images to evaluate on can be read")
     means = {"loss": loss_sum / int(answers.read.sum())}
-    if isinstance(answers, LabelSets):
-        means |= label_set_means(answers, _eval_metrics(config))
-    else:
-        means |= {f"top{k}": answers.topk(k) for k in eval_topk(config)}
+    means |= {metric.key: metric.value(answers) for metric in _eval_metrics(config)}
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
@@ -206,7 +149,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
     Raises:
         PpclsError: as `evaluate`.
     """
-    config = deployed_config(config)
+    config = config.deployed()
     names = trained_label_names(config)
     data = required(config.DataLoader.Eval, "DataLoader.Eval", "ppcls eval")
     with on_device(config.Global.device):
@@ -215,7 +158,9 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
                 print(note, file=sys.stderr)
         samples = data.dataset.read(config.Arch.class_num)
         ranks = distributed.rank(), distributed.world_size()
-        with build_loader(data, samples, config.Global.seed, *ranks) as loader:
+        with build_loader(
+            data, samples, config.pipeline("Eval"), config.Global.seed, *ranks
+        ) as loader:
             model = load_trained_model(config, "ppcls eval", allow_random)
             yield EvaluationParts(model, loader, config, names)
 

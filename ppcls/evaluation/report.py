@@ -6,14 +6,16 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ppcls.evaluation.results import Evaluation
 from ppcls.files import replacing
 from ppcls.metrics.answers import Answers, LabelSets
 from ppcls.metrics.multi_label import LabelRow, label_rows, micro_means, precision_recall_curve
 from ppcls.metrics.single_label import (
+    Calibration,
     ClassRow,
     calibrate,
     class_rows,
@@ -29,10 +31,6 @@ from ppcls.pictures.plots import (
     reliability_diagram,
     shorten,
 )
-
-if TYPE_CHECKING:
-    from ppcls.evaluation.evaluate import Evaluation
-    from ppcls.metrics.single_label import Calibration
 
 __all__ = ["class_table", "report_data", "rows_of", "write_class_rows", "write_report"]
 

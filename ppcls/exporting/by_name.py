@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -68,10 +69,9 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
             f"Global.pretrained_model={weights}",
             f"Global.save_inference_dir={folder}",
             "Global.device=cpu",
-            "DataLoader={}",
         ]
         try:
-            export(load_config(name, overrides), onnx=onnx)
+            export(_without_data(load_config(name, overrides)), onnx=onnx)
         except WeightsError as error:
             raise WeightsError(
                 f"{error}; `ppcls export {name} DIR --weights {weights} -o Arch.class_num=N "
@@ -95,9 +95,17 @@ def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
     from ppcls.config import load_config
     from ppcls.exporting.export import export
 
-    overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu", "DataLoader={}"]
-    config = load_config(name, overrides)
+    overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu"]
+    config = _without_data(load_config(name, overrides))
     return export(config, allow_random=True, onnx=onnx and _has_onnx(), check=False).folder
+
+
+def _without_data(config: Any) -> Any:
+    """Return a recipe without its data sets: an export by name is the same wherever it is made."""
+    from ppcls.config.schema import DataLoaders
+
+    infer = config.Infer.model_copy(update={"transforms": config.transforms("Infer")})
+    return config.model_copy(update={"Infer": infer, "DataLoader": DataLoaders()})
 
 
 def _has_onnx() -> bool:

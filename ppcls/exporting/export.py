@@ -30,7 +30,6 @@ from ppcls.bundle import (
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import trained_label_names
-from ppcls.config.deployed import deployed_config, refuse_several_labels
 from ppcls.data.datasets import refuse_among_images
 from ppcls.data.lists import Sample
 from ppcls.data.transforms.pipeline import Pipeline
@@ -107,23 +106,27 @@ def export(
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:
         require_onnx()
-    refuse_several_labels(config, "ppcls export")
-    config = _at_size(deployed_config(config), input_size)
+    config.refuse_several_labels("ppcls export")
+    config = config.deployed()
     infer = required(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = trained_label_names(config)
-    pipeline = Pipeline(infer.transforms)
+    pipeline = config.pipeline("Infer")
+    if config.DataLoader.Eval:
+        _check_same(pipeline, config.pipeline("Eval"))
+    shape = config.input_shape()
+    if input_size is not None:
+        pipeline, shape = _at_size(pipeline, shape, input_size)
     folder = Path(config.Global.save_inference_dir)
     samples: list[Sample] = []
     if config.DataLoader.Eval:
         dataset = config.DataLoader.Eval.dataset
-        _check_same(pipeline, Pipeline(dataset.transform_ops))
         if Path(dataset.source).exists():
             samples, _ = dataset.scan(config.Arch.class_num)
     refuse_among_images(folder, config.DataLoader, samples)
-    noise = random_images(config, pipeline)
+    noise = random_images(shape)
     model = load_trained_model(config, "ppcls export", allow_random)
-    channels, height, width = config.Global.image_shape
+    channels, height, width = shape
     affine = [values.tolist() for values in pipeline.affine]
     options = GraphOptions(
         (channels, height, width),
@@ -158,15 +161,13 @@ def export(
             "Global": {"model_name": config.Arch.name},
             "card": model_card(config.Arch.name).to_dict(),
             "config_sha256": hashlib.sha256(dump_config(config).encode()).hexdigest(),
-            "Input": _input_spec(config, pipeline, uint8_input),
+            "Input": _input_spec(shape, pipeline, uint8_input),
             "Output": {
                 "classes": config.Arch.class_num,
                 "softmax": softmax,
                 "features": features,
             },
-            "PreProcess": {
-                "transform_ops": image_ops_of(infer.transforms, normalized=not uint8_input)
-            },
+            "PreProcess": {"transform_ops": image_ops_of(pipeline.ops, normalized=not uint8_input)},
             "PostProcess": {
                 "Topk": {"topk": min(infer.PostProcess.topk, len(labels)), "label_list": labels}
             },
@@ -178,33 +179,18 @@ def export(
     return ExportResult(folder, read_bundle(folder))
 
 
-def _at_size(config: Config, size: int | tuple[int, int] | None) -> Config:
-    """Return the configuration with its images and transforms at another size."""
-    if size is None:
-        return config
+def _at_size(
+    pipeline: Pipeline, shape: list[int], size: int | tuple[int, int]
+) -> tuple[Pipeline, list[int]]:
+    """Return transforms for images of another size, in the same proportions, and their shape."""
     new = (size, size) if isinstance(size, int) else size
-    channels, *old = config.Global.image_shape
     if len(new) != 2 or min(new) < _LEAST_SIDE:
         raise ConfigError(
             f"the input size is a side or (height, width) of at least {_LEAST_SIDE} pixels, "
             f"not {size}"
         )
-
-    def at_size(ops: Any) -> list[Any]:
-        return resized(ops, (old[0], old[1]), new)
-
-    update: dict[str, Any] = {
-        "Global": config.Global.model_copy(update={"image_shape": [channels, *new]})
-    }
-    if config.Infer:
-        transforms = at_size(config.Infer.transforms)
-        update["Infer"] = config.Infer.model_copy(update={"transforms": transforms})
-    if data := config.DataLoader.Eval:
-        ops = at_size(data.dataset.transform_ops)
-        dataset = data.dataset.model_copy(update={"transform_ops": ops})
-        data = data.model_copy(update={"dataset": dataset})
-        update["DataLoader"] = config.DataLoader.model_copy(update={"Eval": data})
-    return config.model_copy(update=update)
+    channels, height, width = shape
+    return Pipeline(resized(pipeline.ops, (height, width), new)), [channels, *new]
 
 
 def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
@@ -216,16 +202,17 @@ def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
         )
 
 
-def _input_spec(config: Config, pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:
-    channels, height, width = config.Global.image_shape
-    shape, dtype, layout = [-1, channels, height, width], "float32", "NCHW"
+def _input_spec(shape: list[int], pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:
+    channels, height, width = shape
+    graph_shape, dtype, layout = [-1, channels, height, width], "float32", "NCHW"
     low, high = pipeline.affine.bias, pipeline.affine.scale * 255 + pipeline.affine.bias
     values = [float(low.min()), float(high.max())]
     if uint8_input:
-        shape, dtype, layout, values = [-1, height, width, channels], "uint8", "NHWC", [0.0, 255.0]
+        graph_shape, dtype, layout = [-1, height, width, channels], "uint8", "NHWC"
+        values = [0.0, 255.0]
     return {
         "name": INPUT_NAME,
-        "shape": shape,
+        "shape": graph_shape,
         "dtype": dtype,
         "layout": layout,
         "range": values,

@@ -39,17 +39,20 @@ def resized(ops: Sequence[Any], old: tuple[int, int], new: tuple[int, int]) -> l
         update: dict[str, Any] = {}
         if getattr(op, "resize_short", None):
             update["resize_short"] = round(op.resize_short * max(down, across))
-        size = getattr(op, "size", None)
-        if size:
-            width, height = (size, size) if isinstance(size, int) else size
-            width, height = round(width * across), round(height * down)
-            update["size"] = width if width == height else [width, height]
+        for key in ("size", "cover"):
+            size = getattr(op, key, None)
+            if size:
+                width, height = (size, size) if isinstance(size, int) else size
+                width, height = round(width * across), round(height * down)
+                update[key] = width if width == height else [width, height]
         return op.model_copy(update=update)
 
     return [scaled(op) for op in ops]
 
 
-def real_images(config: Config, pipeline: Pipeline) -> tuple[Images, str] | None:
+def real_images(
+    config: Config, pipeline: Pipeline, shape: Sequence[int]
+) -> tuple[Images, str] | None:
     """Return up to 64 images from all over the evaluation set, and what to call the set.
 
     None where the configuration has no evaluation set, or there is no such list or folder here.
@@ -57,7 +60,7 @@ def real_images(config: Config, pipeline: Pipeline) -> tuple[Images, str] | None
 
     Raises:
         DataError: the list, a label or an image is wrong.
-        ConfigError: the transforms give another size than `Global.image_shape`.
+        ConfigError: the transforms give one of them another shape, [channels, height, width].
     """
     data = config.DataLoader.Eval and config.DataLoader.Eval.dataset
     if not data or not Path(data.source).exists():
@@ -74,29 +77,20 @@ def real_images(config: Config, pipeline: Pipeline) -> tuple[Images, str] | None
             if data.on_error == "error":
                 raise
             continue
-        _check_shape([image.shape[2], *image.shape[:2]], name, config)
+        found = [image.shape[2], *image.shape[:2]]
+        if found != list(shape):
+            raise ConfigError(
+                f"the transforms of evaluation make {name} {found}, others {list(shape)}: "
+                "a CropImage or a ResizeImage.size gives all of them one size"
+            )
         images.append(image)
         names.append(name)
     return (Images(np.stack(images), names), data.source) if images else None
 
 
-def random_images(config: Config, pipeline: Pipeline) -> Images:
-    """Return 8 images of noise.
-
-    Raises:
-        ConfigError: the transforms give another size than `Global.image_shape`.
-    """
-    channels, height, width = config.Global.image_shape
-    # Larger than the result, so that the transforms have to do all that they do.
-    _check_shape(pipeline.output_shape(height + 40, width + 60), "an image", config)
+def random_images(shape: Sequence[int]) -> Images:
+    """Return 8 images of noise, of the shape [channels, height, width]."""
+    channels, height, width = shape
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (_RANDOM, height, width, channels), np.uint8)
     return Images(pixels, [f"random image {i}" for i in range(_RANDOM)])
-
-
-def _check_shape(found: list[int], name: str, config: Config) -> None:
-    if found != config.Global.image_shape:
-        raise ConfigError(
-            f"Global.image_shape is {config.Global.image_shape}, and Infer.transforms make "
-            f"{name} {found}; set -o Global.image_shape={str(found).replace(' ', '')}"
-        )

@@ -184,7 +184,7 @@ class Proof:
             size = "x".join(str(side) for side in reversed(options.shape[1:]))
             reason = str(error).strip().splitlines()[-1].strip()
             raise ConfigError(f"{model.name} cannot take {size} images: {reason}") from None
-        found = real_images(config, pipeline)
+        found = real_images(config, pipeline, options.shape)
         self._real, self._source = None, "random"
         if found:
             images, self._source = found

@@ -1,22 +1,29 @@
-"""What an evaluation of images with several labels finds: decisions, ranking, each label."""
+"""Metrics of images with several labels: decisions and ranking; and the table of the labels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from ppcls.metrics.answers import LabelSets
-from ppcls.metrics.options import AccuracyScore, HammingDistance, LabelSetMetric, MultiLabelMAP
+from ppcls.metrics.base import METRICS, Metric
+from ppcls.metrics.single_label import ratio
+from ppcls.option_types import Factor
+
+if TYPE_CHECKING:
+    from paddle import Tensor
 
 __all__ = [
+    "AccuracyScore",
+    "HammingDistance",
     "LabelRow",
+    "MultiLabelMAP",
     "average_precision",
     "decision_threshold",
     "label_rows",
-    "label_set_means",
     "micro_means",
     "precision_recall_curve",
 ]
@@ -65,27 +72,73 @@ def average_precision(
     return float(np.mean(points))
 
 
-def _right(found: LabelSets, threshold: float) -> np.ndarray:
-    """Return which decisions are right, bool (N, C); none of an image that could not be read."""
-    return ((found.scores > threshold) == found.labels) & found.read[:, None]
+class _Decisions(Metric):
+    labels: ClassVar[Literal["several"]] = "several"
+    by_batch: ClassVar[bool] = True
+
+    threshold: Factor = 0.5
+
+    def value(self, answers: LabelSets) -> float:
+        # No decision about an image that could not be read is right.
+        right = ((answers.scores > self.threshold) == answers.labels) & answers.read[:, None]
+        return float(self._of_images(right.astype(np.float64)).mean())
+
+    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
+        right = (logits.sigmoid() > self.threshold) == (labels > 0.5)
+        return self._of_images(right.astype("float64"))
+
+    def _of_images(self, right: Any) -> Any:
+        """Return what images count, float64 (N,), of which decisions are right, float64 (N, C)."""
+        raise NotImplementedError
 
 
-def _value(metric: LabelSetMetric, found: LabelSets) -> float:
-    if isinstance(metric, MultiLabelMAP):
-        columns = zip(found.labels.T, found.scores.T, strict=True)
-        values = [average_precision(*column, metric.map_type) for column in columns]
+@METRICS.register
+class AccuracyScore(_Decisions):
+    """What is decided rightly at `threshold`.
+
+    `base: label` is the share of (image, class) decisions, `base: sample` that of images with all
+    their labels right and no other.
+    """
+
+    base: Literal["sample", "label"] = "label"
+
+    @property
+    def key(self) -> str:
+        """What logs and records call it."""
+        return "AccuracyScore_sample" if self.base == "sample" else "AccuracyScore"
+
+    def _of_images(self, right: Any) -> Any:
+        return right.min(1) if self.base == "sample" else right.mean(1)
+
+
+@METRICS.register
+class HammingDistance(_Decisions):
+    """The share of (image, class) decisions that are wrong, at `threshold`. Lower is better."""
+
+    higher_is_better: ClassVar[bool] = False
+
+    def _of_images(self, right: Any) -> Any:
+        return 1 - right.mean(1)
+
+
+@METRICS.register
+class MultiLabelMAP(Metric):
+    """The mean over classes of the average precision; classes without a positive are left out.
+
+    `integral` is the area under the precision-recall curve as a sum of steps (what scikit-learn
+    computes), `11point` the interpolated mean of PASCAL VOC 2007.
+    """
+
+    labels: ClassVar[Literal["several"]] = "several"
+
+    map_type: Literal["integral", "11point"] = "integral"
+
+    def value(self, answers: LabelSets) -> float:
+        """Return the mean; NaN where no image has a label."""
+        columns = zip(answers.labels.T, answers.scores.T, strict=True)
+        values = [average_precision(*column, self.map_type) for column in columns]
         present = [value for value in values if value is not None]
         return math.fsum(present) / len(present) if present else math.nan
-    assert isinstance(metric, (AccuracyScore, HammingDistance))
-    right = _right(found, metric.threshold)
-    if isinstance(metric, HammingDistance):
-        return 1 - float(right.mean())
-    return float((right.all(1) if metric.base == "sample" else right).mean())
-
-
-def label_set_means(found: LabelSets, metrics: Sequence[LabelSetMetric]) -> dict[str, float]:
-    """Return the metrics by their keys."""
-    return {metric.key: _value(metric, found) for metric in metrics}
 
 
 class LabelRow(NamedTuple):
@@ -104,10 +157,6 @@ class LabelRow(NamedTuple):
     average_precision: float | None
     best_threshold: float | None
     best_f1: float | None
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def label_rows(found: LabelSets, names: Sequence[str], threshold: float) -> list[LabelRow]:
@@ -129,9 +178,9 @@ def label_rows(found: LabelSets, names: Sequence[str], threshold: float) -> list
                 name,
                 support,
                 taken,
-                _ratio(right, taken),
-                _ratio(right, support),
-                _ratio(2 * right, support + taken),
+                ratio(right, taken),
+                ratio(right, support),
+                ratio(2 * right, support + taken),
                 average_precision(labels, scores),
                 best_threshold,
                 best_f1,

@@ -1,28 +1,86 @@
-"""What an evaluation of images with one class each finds: each class, confusion, calibration."""
+"""Metrics of images with one class each, and the tables: each class, confusion, calibration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
+
+from ppcls.metrics.answers import Answers
+from ppcls.metrics.base import METRICS, Metric
+from ppcls.option_types import Count
 
 if TYPE_CHECKING:
-    from ppcls.metrics.answers import Answers
+    from paddle import Tensor
+
     from ppcls.metrics.multi_label import LabelRow
 
 __all__ = [
     "Calibration",
     "ClassRow",
     "Confusion",
+    "DistillationTopkAcc",
+    "TopkAcc",
+    "TopkShare",
     "calibrate",
     "class_rows",
     "confused_pairs",
     "confusion_matrix",
     "macro_means",
+    "ratio",
 ]
+
+
+class TopkShare(Metric):
+    """The share of images whose class is among the `k` most probable ones."""
+
+    by_batch: ClassVar[bool] = True
+
+    k: Count
+
+    @property
+    def key(self) -> str:
+        """What logs and records call it."""
+        return f"top{self.k}"
+
+    def value(self, answers: Answers) -> float:
+        """Return the share."""
+        return answers.topk(self.k)
+
+    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return which images of float32 (N, C) and int64 (N,) are hit, float64 (N,)."""
+        best = logits.topk(self.k, axis=1)[1]
+        return (best == labels.unsqueeze(1)).any(1).astype("float64")
+
+
+@METRICS.register
+class TopkAcc(Metric):
+    """The share of images whose class is among the `topk` most probable ones, for each k."""
+
+    by_batch: ClassVar[bool] = True
+
+    topk: Annotated[list[Count], Field(min_length=1)] = [1, 5]
+
+    def parts(self, class_num: int) -> list[TopkShare]:
+        """Return one share for each k, no k above the number of classes."""
+        return [TopkShare(k=k) for k in sorted({min(k, class_num) for k in self.topk})]
+
+
+@METRICS.register
+class DistillationTopkAcc(TopkAcc):
+    """`TopkAcc` of the model of `Arch.models` that is called `model_key`."""
+
+    model_key: str
+    feature_key: Literal["logits", "output"] | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """The model of a distillation that it is of."""
+        return [self.model_key]
 
 
 class ClassRow(NamedTuple):
@@ -71,7 +129,8 @@ class Calibration:
     error: float
 
 
-def _ratio(part: int, whole: int) -> float | None:
+def ratio(part: int, whole: int) -> float | None:
+    """Return a quotient; None where it is undefined."""
     return part / whole if whole else None
 
 
@@ -87,9 +146,9 @@ def class_rows(answers: Answers, names: Sequence[str]) -> list[ClassRow]:
             name,
             support[label],
             taken[label],
-            _ratio(right[label], taken[label]),
-            _ratio(right[label], support[label]),
-            _ratio(2 * right[label], support[label] + taken[label]),
+            ratio(right[label], taken[label]),
+            ratio(right[label], support[label]),
+            ratio(2 * right[label], support[label] + taken[label]),
         )
         for label, name in enumerate(names)
     ]

@@ -66,7 +66,7 @@ def sample_rows(
         )
     names = [shorten(name, 20) for name in label_names(config)]
     seed, mixing = config.Global.seed, options.dataset.batch_transform_ops
-    pipeline = Pipeline(options.dataset.transform_ops)
+    pipeline = config.pipeline("Train")
     dataset = ImageDataset(options.dataset.read(len(names)), pipeline, seed)
     indices = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
     shown = range(epoch, epoch + epochs)

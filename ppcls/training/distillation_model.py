@@ -1,35 +1,22 @@
-"""Distillation: several models in one, and the losses between them."""
+"""Distillation: several models in one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 import paddle
-import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ppcls.config.schema import DistillationArch
 from ppcls.errors import ConfigError, did_you_mean
-from ppcls.losses.build import build_loss
-from ppcls.losses.options import (
-    CELoss,
-    DistillationCELoss,
-    DistillationDistanceLoss,
-    DistillationDMLLoss,
-    DistillationGTCELoss,
-    DistillationKLDivLoss,
-    DistillationLoss,
-)
+from ppcls.losses.distillation import Outputs
 from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import model_card
 from ppcls.models.registry import create_model
 from ppcls.models.weights import load_weights, locate_weights
 from ppcls.training.freeze import prepare_model
 
-__all__ = ["DistillationModel", "build_distillation", "build_distillation_loss"]
-
-Outputs = Mapping[str, Mapping[str | None, Tensor]]
-"""By model and layer: the outputs for a batch. The layer None stands for the logits (N, C)."""
+__all__ = ["DistillationModel", "build_distillation"]
 
 
 class DistillationModel(ImageClassifier):
@@ -39,6 +26,7 @@ class DistillationModel(ImageClassifier):
         models: by name.
         frozen: the names of those that are not trained: they stay in evaluation mode.
         layers: by model, the names of the sub-layers whose outputs are wanted.
+        student: the name of the one that is deployed.
 
     Raises:
         ConfigError: a model has no such sub-layer.
@@ -49,10 +37,11 @@ class DistillationModel(ImageClassifier):
         models: Mapping[str, ImageClassifier],
         frozen: set[str],
         layers: Mapping[str, Sequence[str]],
+        student: str,
     ):
         super().__init__()
         self.name, self.head, self.first_conv = "DistillationModel", "", ""
-        self.frozen = frozen
+        self.frozen, self.student = frozen, student
         self._models = dict(models)
         self._kept: dict[str, dict[str | None, Tensor]] = {name: {} for name in models}
         for name, model in models.items():
@@ -138,60 +127,4 @@ def build_distillation(
         )
         models[name] = model
     layers = {name: options.return_patterns for name, options in arch.by_name.items()}
-    return DistillationModel(models, arch.frozen, layers), notes
-
-
-def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Return the mean over images of KL(q || p), of log-probabilities (N, C)."""
-    return (log_q.exp() * (log_q - log_p)).sum(-1).mean()
-
-
-def _log_act(act: str | None, x: Tensor) -> Tensor:
-    if act == "softmax":
-        return F.log_softmax(x, axis=-1)
-    return F.log_sigmoid(x) if act == "sigmoid" else x.clip(min=1e-12).log()
-
-
-def _pair_value(term: DistillationLoss, first: Tensor, second: Tensor) -> Tensor:
-    if isinstance(term, DistillationDMLLoss):
-        p, q = _log_act(term.act, first), _log_act(term.act, second)
-        return (_kl(p, q) + _kl(q, p)) / 2
-    if isinstance(term, DistillationKLDivLoss):
-        t = term.temperature
-        target = F.log_softmax(second.detach() / t, axis=-1)
-        return _kl(F.log_softmax(first / t, axis=-1), target) * t**2
-    if isinstance(term, DistillationCELoss):
-        target = F.softmax(second.detach(), axis=-1)
-        return F.cross_entropy(first, target, soft_label=True, label_smoothing=term.epsilon)
-    assert isinstance(term, DistillationDistanceLoss)
-    if first.shape != second.shape:
-        raise ConfigError(
-            f"Loss.Train: DistillationDistanceLoss of {term.key or 'logits'}: the outputs have the "
-            f"shapes {first.shape} and {second.shape}; they must have one"
-        )
-    if term.mode == "l1":
-        return F.l1_loss(first, second)
-    return F.mse_loss(first, second) if term.mode == "l2" else F.smooth_l1_loss(first, second)
-
-
-def build_distillation_loss(
-    terms: Sequence[DistillationLoss],
-) -> Callable[[Outputs, Tensor], Tensor]:
-    """Return the weighted sum of losses, a function of outputs and labels to a scalar.
-
-    Labels are classes, int64 (N,), or soft targets, float32 (N, C); only `DistillationGTCELoss`
-    looks at them. The gradients of the terms of teacher and student go to the first of a pair, of
-    `DistillationDMLLoss` and `DistillationDistanceLoss` to both, where they are not frozen.
-    """
-
-    def value(term: DistillationLoss, outputs: Outputs, labels: Tensor) -> Tensor:
-        if isinstance(term, DistillationGTCELoss):
-            loss = build_loss([CELoss(epsilon=term.epsilon)])
-            return paddle.add_n([loss(outputs[m][term.layer], labels) for m in term.model_names])
-        pairs = [(outputs[a][term.layer], outputs[b][term.layer]) for a, b in term.model_name_pairs]  # type: ignore[attr-defined]
-        return paddle.add_n([_pair_value(term, first, second) for first, second in pairs])
-
-    def loss(outputs: Outputs, labels: Tensor) -> Tensor:
-        return paddle.add_n([value(term, outputs, labels) * term.weight for term in terms])
-
-    return loss
+    return DistillationModel(models, arch.frozen, layers, arch.student), notes

@@ -11,8 +11,9 @@ from paddle import Tensor
 
 from ppcls.data.loader import Batch
 from ppcls.data.transforms.mix import Mixing
+from ppcls.losses.base import LossFunction
 from ppcls.models.normalize import Normalize
-from ppcls.training.distillation_model import DistillationModel, Outputs
+from ppcls.training.distillation_model import DistillationModel
 
 __all__ = ["Distilled", "Objective", "Supervised"]
 
@@ -29,7 +30,7 @@ class Supervised:
     def __init__(
         self,
         model: Callable[[Tensor], Tensor],
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: LossFunction,
         normalize: Normalize,
         mixing: Sequence[Mixing],
         class_num: int,
@@ -60,22 +61,12 @@ class Supervised:
 
 
 class Distilled(Supervised):
-    """The objective of a distillation; the logits are those of the model that is deployed."""
+    """The objective of a distillation: the loss is of all models' outputs."""
 
-    def __init__(
-        self,
-        model: DistillationModel,
-        loss: Callable[[Outputs, Tensor], Tensor],
-        normalize: Normalize,
-        mixing: Sequence[Mixing],
-        class_num: int,
-        deployed: str,
-    ):
-        self.models, self.loss_of, self.deployed = model, loss, deployed
-        self.normalize, self.mixing, self.class_num = normalize, mixing, class_num
+    model: DistillationModel
 
     def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss, the deployed model's logits and the labels of a batch."""
         images, targets, labels = self.prepare(batch, entropy)
-        outputs = self.models.outputs(images)
-        return self.loss_of(outputs, targets), outputs[self.deployed][None], labels
+        outputs = self.model.outputs(images)
+        return self.loss(outputs, targets), outputs[self.model.student][None], labels

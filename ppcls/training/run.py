@@ -18,26 +18,21 @@ from ppcls.checkpoints.files import Checkpoint
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
-from ppcls.config.deployed import deployed_config
-from ppcls.config.schema import DistillationArch
+from ppcls.config.schema import DistillationArch, Part
 from ppcls.data.datasets import DataOptions
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import quick_check
-from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import seed_everything
 from ppcls.errors import ConfigError
-from ppcls.evaluation.evaluate import Evaluation, evaluate_model, topk_note
-from ppcls.losses.build import build_loss, label_ratio
+from ppcls.evaluation.evaluate import evaluate_model, topk_note
+from ppcls.evaluation.results import Evaluation
+from ppcls.losses.base import weighted_sum
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
 from ppcls.optim.build import build_optimizer, fit_to_batch, learning_rate_schedule
 from ppcls.optim.options import OptimizerBase, ScheduleOptions
-from ppcls.training.distillation_model import (
-    DistillationModel,
-    build_distillation,
-    build_distillation_loss,
-)
+from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
 from ppcls.training.freeze import prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
@@ -106,14 +101,16 @@ def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
     distributed.check_same(digest, "the configuration")
     train = required(config.DataLoader.Train, "DataLoader.Train", "ppcls train")
     optimizer = required(config.Optimizer, "Optimizer", "ppcls train")
-    parts: dict[str, DataOptions] = {"Train": train}
+    parts: dict[Part, DataOptions] = {"Train": train}
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
     samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
     ranks = distributed.rank(), distributed.world_size()
     loaders = {
-        name: stack.enter_context(build_loader(part, samples[name], options.seed, *ranks))
+        name: stack.enter_context(
+            build_loader(part, samples[name], config.pipeline(name), options.seed, *ranks)
+        )
         for name, part in parts.items()
     }
     # Wrong class names would otherwise come to light when the trained model is exported.
@@ -183,10 +180,10 @@ def build_run(data: RunData) -> Run:
     distributed.broadcast(model.state_dict().values())
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
-    notes += topk_note(config) + _export_notes(config)
+    notes += topk_note(config) + _export_notes(config, data)
     evaluate = None
     if data.eval is not None:
-        deployed, eval_loader = deployed_config(config), data.eval
+        deployed, eval_loader = config.deployed(), data.eval
         kept = deployed_model(config, model)
 
         def evaluate() -> Evaluation:
@@ -211,32 +208,27 @@ def _length_note(data: RunData) -> list[str]:
     ]
 
 
-def _export_notes(config: Config) -> list[str]:
+def _export_notes(config: Config, data: RunData) -> list[str]:
     """Say where the trained model could not be exported, because two sections disagree."""
     if config.Infer is None:
         return []
-    shape, deployed = config.Global.image_shape, Pipeline(config.Infer.transforms)
-    found = deployed.output_shape(shape[1] + 40, shape[2] + 60)
     notes = []
-    if found != shape:
-        notes.append(
-            f"warning: Infer.transforms make images {found}, and Global.image_shape is {shape}: "
-            f"Global.image_shape={str(found).replace(' ', '')} lets `ppcls export` work"
-        )
-    data = config.DataLoader.Eval
-    if data and not deployed.gives_same(Pipeline(data.dataset.transform_ops)):
+    try:
+        config.input_shape()
+    except ConfigError as error:
+        notes.append(f"warning: `ppcls export` will refuse this: {error}")
+    if data.eval and not config.pipeline("Infer").gives_same(data.eval.dataset.pipeline):
         notes.append(
             "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
-            "export` refuses that, because what is exported must be what was evaluated"
+            "export` refuses that, because what is exported must be what was evaluated; leave "
+            "Infer.transforms out"
         )
     return notes
 
 
 def deployed_model(config: Config, model: ImageClassifier) -> ImageClassifier:
     """Return the model that is evaluated and deployed: of a distillation, one of several."""
-    if isinstance(config.Arch, DistillationArch):
-        return getattr(model, config.Arch.infer_model_name)
-    return model
+    return getattr(model, config.Arch.student) if config.Arch.student else model
 
 
 def _build_model(
@@ -266,12 +258,10 @@ def _build_model(
 def _build_objective(config: Config, model: ImageClassifier, loader: Loader) -> Objective:
     train = config.DataLoader.Train
     assert train is not None
+    loss = weighted_sum(config.Loss.Train, loader.dataset.samples)
     normalize, class_num = Normalize(loader.dataset.pipeline.affine), config.Arch.class_num
     mixing: Any = train.dataset.batch_transform_ops
-    if isinstance(model, DistillationModel) and isinstance(config.Arch, DistillationArch):
-        losses = build_distillation_loss(config.Loss.Train)
-        deployed = config.Arch.infer_model_name
-        return Distilled(model, losses, normalize, mixing, class_num, deployed)
+    if isinstance(model, DistillationModel):
+        return Distilled(model, loss, normalize, mixing, class_num)
     forward = paddle.jit.to_static(model, full_graph=True) if config.Global.to_static else model
-    loss = build_loss(config.Loss.Train, label_ratio(loader.dataset.samples))
     return Supervised(forward, loss, normalize, mixing, class_num)

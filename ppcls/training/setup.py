@@ -17,13 +17,19 @@ __all__ = ["build_loader"]
 
 
 def build_loader(
-    options: DataOptions, samples: list[Sample], seed: int, rank: int = 0, world_size: int = 1
+    options: DataOptions,
+    samples: list[Sample],
+    pipeline: Pipeline,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Loader:
     """Return the loader over the samples of a `DataLoader` section.
 
     Args:
         options: the section.
         samples: what its data set holds.
+        pipeline: its transforms (see `Config.pipeline`).
         seed: of the order and of the transforms.
         rank: of this process, which prepares its share of each joint batch.
         world_size: how many processes share the work.
@@ -46,7 +52,7 @@ def build_loader(
     return Loader(
         ImageDataset(
             samples,
-            Pipeline(dataset.transform_ops),
+            pipeline,
             seed,
             on_error=dataset.on_error,
             max_skipped=0.01 if dataset.max_skipped is None else dataset.max_skipped,

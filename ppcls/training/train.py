@@ -20,15 +20,12 @@ from ppcls.checkpoints.files import (
 )
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.config import Config
-from ppcls.config.deployed import deployed_config
-from ppcls.config.schema import DistillationArch
 from ppcls.data.loader import Batch
 from ppcls.devices import on_device, seed_everything
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
-from ppcls.metrics.answers import Totals, clip_topk
-from ppcls.metrics.options import TopkAcc
+from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
 from ppcls.optim.build import learning_rate_schedule
 from ppcls.optim.options import ReduceOnPlateau
@@ -41,6 +38,7 @@ from ppcls.training.provenance import record_start
 from ppcls.training.run import Run, build_run, open_data
 from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.training.state import Progress
+from ppcls.training.totals import Totals
 
 __all__ = ["TrainResult", "Trainer", "train"]
 
@@ -87,20 +85,17 @@ class Trainer:
         self.state, self.objective, self.loader = run.state, run.objective, loader
         self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
         self.profile = profile
-        self.metric = deciding_metric(deployed_config(config))
+        self.metric = deciding_metric(config)
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
-        ks = [k for m in config.Metric.Train if isinstance(m, TopkAcc) for k in m.topk]
-        decisions = [m for m in config.Metric.Train if not isinstance(m, TopkAcc)]
-        self.counted = clip_topk(ks, config.Arch.class_num), decisions
+        self.counted = parts_of(config.Metric.Train, config.Arch.class_num)
         self.loss_name = type(config.Loss.Train[0]).__name__ if len(config.Loss.Train) == 1 else ""
         samples = loader.dataset.samples
         self.watch = LossWatch(samples)
         self.guard = None
         if self.options.on_nan == "skip":
             self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
-        arch = config.Arch
-        self.student = arch.infer_model_name if isinstance(arch, DistillationArch) else None
+        self.student = config.Arch.student
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
@@ -127,7 +122,7 @@ class Trainer:
         """Train for one epoch (counted from 1), or what is left of it."""
         options, state, progress = self.options, self.state, self.state.progress
         rate = learning_rate_schedule(self.schedule, options.epochs, self.steps, progress.watched)
-        totals = Totals(*self.counted)
+        totals = Totals(self.counted)
         if progress.totals and distributed.rank() == 0:
             totals.load_state_dict(progress.totals)
         set_training(state.model)
@@ -435,10 +430,10 @@ def _result(
 ) -> TrainResult:
     """Return what is in the folder of a run that was started at this `time.perf_counter()`."""
     best = Path(f"{folder.checkpoint('best_model')}.pdparams")
-    if isinstance(config.Arch, DistillationArch):
+    if config.Arch.student:
         best = folder.path / STUDENT_FILE
     if not best.is_file():
         best = Path(f"{folder.checkpoint('latest')}.pdparams")
     seconds = time.perf_counter() - start
-    metric = deciding_metric(deployed_config(config))
+    metric = deciding_metric(config)
     return TrainResult(folder.path, best, progress.best_metric, metric, seconds, was_finished)

@@ -40,6 +40,15 @@ class Transform(OneKey):
     random: ClassVar[bool] = False
     after_normalize: ClassVar[bool] = False
 
+    @property
+    def follows_image_size(self) -> bool:
+        """Whether it leaves a size to `Global.image_size`."""
+        return False
+
+    def sized(self, height: int, width: int) -> Transform:
+        """Return the operation for a model of such images; one that follows no size as it is."""
+        return self
+
     def check_place(self, normalized: bool) -> None:
         """Raise a ConfigError if its options fit only on the other side of `NormalizeImage`."""
 

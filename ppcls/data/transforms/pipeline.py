@@ -30,29 +30,35 @@ class Pipeline:
     Args:
         ops: transforms as in a configuration: `DecodeImage` first, then image operations, then
             optionally `NormalizeImage` and `ToCHWImage`, then what hides parts of images.
+        image_size: (height, width) of the images of those that name no size themselves.
 
     Attributes:
+        ops: the transforms, each with a size.
         image_ops: the operations on uint8 images.
         normalize_op: `NormalizeImage`, where the list has it.
         float_ops: the operations on normalised images.
         affine: what is left to do with a batch: `NormalizeImage`, unless `float_ops` need it done.
 
     Raises:
-        ConfigError: the list does not begin with `DecodeImage`, or an operation is in a place where
-            it cannot work.
+        ConfigError: the list does not begin with `DecodeImage`, an operation is in a place where it
+            cannot work, or names no size where none is given.
     """
 
-    def __init__(self, ops: Sequence[Any]):
+    def __init__(self, ops: Sequence[Any], image_size: tuple[int, int] | None = None):
         if not ops or not isinstance(ops[0], DecodeImage):
             raise ConfigError("transform_ops must begin with DecodeImage")
+        unsized = [type(op).__name__ for op in ops if op.follows_image_size]
+        if image_size is None and unsized:
+            raise ConfigError(f"transform_ops: {unsized[0]} needs a size here")
+        self.ops = [op.sized(*image_size) if image_size else op for op in ops]
         self.image_ops: list[Transform] = []
         self.float_ops: list[Transform] = []
         self.normalize_op: NormalizeImage | None = None
         last: Transform | None = None
-        for op in ops:
+        for op in self.ops:
             name = type(op).__name__
             if isinstance(op, (NormalizeImage, ToCHWImage)):
-                if any(other is not op and type(other) is type(op) for other in ops):
+                if any(other is not op and type(other) is type(op) for other in self.ops):
                     raise ConfigError(f"transform_ops: {name} is there twice")
                 last = op
                 if isinstance(op, NormalizeImage):

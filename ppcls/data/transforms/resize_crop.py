@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ppcls.data import image as image_reader
 from ppcls.data.transforms.base import TRANSFORMS, Pixels, Range, Size, Transform
+from ppcls.options import Fraction
 
 __all__ = ["CropImage", "DecodeImage", "RandCropImage", "RandFlipImage", "ResizeImage"]
 
@@ -31,6 +32,11 @@ _PILLOW = {
     "hamming": Image.Resampling.HAMMING,
 }
 Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "box", "lanczos", "hamming"]
+
+
+def _size(height: int, width: int) -> int | list[int]:
+    """Return a size as options have it: a side, or [width, height]."""
+    return width if width == height else [width, height]
 
 
 def _width_height(size: int | list[int]) -> tuple[int, int]:
@@ -81,39 +87,88 @@ class DecodeImage(Transform):
 
 @TRANSFORMS.register
 class ResizeImage(_Resizing):
-    """Resize to `size` (a side, or [width, height]), or the short side to `resize_short`.
+    """Resize to a size of its own, or to what `Global.image_size` asks for.
 
-    `interpolation` is bilinear with the backend `cv2` and bicubic with `pil` unless it is set.
+    `size` is the result (a side, or [width, height]); `resize_short` the shorter side of the
+    result; `cover` a size ([width, height]) that the result just covers. With none of them, the
+    result just covers `Global.image_size` divided by `crop_pct` (0.875 unless set; rounded down),
+    of which `CropImage` takes the centre; with `keep_ratio: false` it is `Global.image_size`,
+    whatever the proportions of the image. `interpolation` is bilinear with the backend `cv2` and
+    bicubic with `pil` unless it is set.
     """
 
     size: Size | None = None
     resize_short: Pixels | None = None
+    cover: Size | None = None
+    crop_pct: Annotated[Fraction, Field(gt=0, le=1)] | None = None
+    keep_ratio: bool | None = None
 
     @model_validator(mode="after")
-    def _one_of_the_two(self) -> ResizeImage:
-        if (self.size is None) == (self.resize_short is None):
-            raise ValueError("set exactly one of size and resize_short")
+    def _one_of_them(self) -> ResizeImage:
+        own = [key for key in ("size", "resize_short", "cover") if getattr(self, key) is not None]
+        if len(own) > 1:
+            raise ValueError(f"set one of size, resize_short and cover, not {' and '.join(own)}")
+        for key in ("crop_pct", "keep_ratio"):
+            if own and getattr(self, key) is not None:
+                raise ValueError(
+                    f"{key} is about Global.image_size, and {own[0]} is set; leave one of them out"
+                )
+        if self.keep_ratio is False and self.crop_pct is not None:
+            raise ValueError("crop_pct leaves room to crop, and keep_ratio: false leaves none")
         return self
+
+    @property
+    def follows_image_size(self) -> bool:
+        """Whether it leaves the size to `Global.image_size`."""
+        return self.size is None and self.resize_short is None and self.cover is None
+
+    def sized(self, height: int, width: int) -> ResizeImage:
+        """Return the operation for a model of such images."""
+        if not self.follows_image_size:
+            return self
+        own: dict[str, Any] = {"crop_pct": None, "keep_ratio": None}
+        if self.keep_ratio is False:
+            return self.model_copy(update=own | {"size": _size(height, width)})
+        height, width = (math.floor(side / (self.crop_pct or 0.875)) for side in (height, width))
+        if height == width:
+            return self.model_copy(update=own | {"resize_short": width})
+        return self.model_copy(update=own | {"cover": [width, height]})
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the image resized."""
         if self.size is not None:
-            size = _width_height(self.size)
+            return self._resize(image, _width_height(self.size))
+        height, width = image.shape[:2]
+        if self.resize_short is not None:
+            ratio = self.resize_short / min(height, width)
         else:
-            height, width = image.shape[:2]
-            ratio = self.resize_short / min(height, width)  # type: ignore[operator]
-            size = (round(width * ratio), round(height * ratio))
-        return self._resize(image, size)
+            assert self.cover is not None, "sized() comes first"
+            across, down = _width_height(self.cover)
+            ratio = max(across / width, down / height)
+        return self._resize(image, (round(width * ratio), round(height * ratio)))
 
 
 @TRANSFORMS.register
 class CropImage(Transform):
-    """Crop the centre to `size`; an image smaller than that gets an even black border."""
+    """Crop the centre to `size`; an image smaller than that gets an even black border.
 
-    size: Size
+    Without `size` (a side, or [width, height]) it is `Global.image_size`.
+    """
+
+    size: Size | None = None
+
+    @property
+    def follows_image_size(self) -> bool:
+        """Whether it leaves the size to `Global.image_size`."""
+        return self.size is None
+
+    def sized(self, height: int, width: int) -> CropImage:
+        """Return the operation for a model of such images."""
+        return self if self.size else self.model_copy(update={"size": _size(height, width)})
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the centre of the image."""
+        assert self.size is not None, "sized() comes first"
         width, height = _width_height(self.size)
         down, right = max(0, height - image.shape[0]), max(0, width - image.shape[1])
         if down or right:
@@ -135,15 +190,25 @@ class RandCropImage(_Resizing):
 
     The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the area and
     the ratio (`use_log_aspect`: its logarithm) evenly, and the area limited to what fits, so that
-    no draw is ever rejected.
+    no draw is ever rejected. Without `size` (a side, or [width, height]) it is
+    `Global.image_size`.
     """
 
     random: ClassVar[bool] = True
 
-    size: Size
+    size: Size | None = None
     scale: Range = [0.08, 1.0]
     ratio: Range = [3 / 4, 4 / 3]
     use_log_aspect: bool = False
+
+    @property
+    def follows_image_size(self) -> bool:
+        """Whether it leaves the size to `Global.image_size`."""
+        return self.size is None
+
+    def sized(self, height: int, width: int) -> RandCropImage:
+        """Return the operation for a model of such images."""
+        return self if self.size else self.model_copy(update={"size": _size(height, width)})
 
     @model_validator(mode="after")
     def _ordered(self) -> RandCropImage:
@@ -155,6 +220,7 @@ class RandCropImage(_Resizing):
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a random part of the image, resized."""
+        assert self.size is not None, "sized() comes first"
         height, width = image.shape[:2]
         least, most = self.ratio
         if self.use_log_aspect:
