@@ -24,7 +24,12 @@ _GRID_TILES = 48
 
 
 def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
-    """Predict; print, write and draw the results. Return 1 if an image could not be read."""
+    """Predict; print, write and draw the results. Return 1 if an image could not be read.
+
+    Raises:
+        ConfigError: an output would replace an input or another output.
+        DataError: a list has a label that the model does not know.
+    """
     from tqdm import tqdm
 
     from ppcls.inference.writers import WRITERS
