@@ -1,10 +1,12 @@
 # make demo    train, evaluate, export and predict on real pictures (about five minutes, two cores)
 # make test    run the tests
 # make test-slow  run the tests that take long, too long for `make test`
-# make lint    check style and types
+# make lint    check style, types and which package imports which
 # make docs    build the documentation into build/site; `make docs-config` rewrites the page of the
 #              configuration from the schema, `make docs-models` those of the architectures from
 #              the model cards and docs/models/measured
+# make release-check  build sdist and wheel into build/dist, install the wheel in an environment of
+#              its own and use it there
 #
 # All of them work in .venv, which the first one makes. PYTHON=python3.12 chooses another Python.
 
@@ -13,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := demo
 
-.PHONY: demo test test-slow lint docs docs-config docs-models clean
+.PHONY: demo test test-slow lint docs docs-config docs-models release-check clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +26,10 @@ $(VENV)/installed: pyproject.toml requirements.txt setup.py | $(BIN)/python
 
 $(VENV)/lint-installed: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[lint]'
+	touch $@
+
+$(VENV)/release-installed: | $(BIN)/python
+	$(BIN)/pip install --quiet 'build>=1.2'
 	touch $@
 
 # An interrupted demo leaves a run that may be replaced, as may a finished one: --overwrite.
@@ -54,6 +60,7 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -63,6 +70,9 @@ docs-config: $(VENV)/installed
 
 docs-models: $(VENV)/installed
 	$(BIN)/python docs/model_pages/generate.py
+
+release-check: $(VENV)/release-installed
+	$(BIN)/python .ci/release_check.py
 
 clean:
 	rm -rf $(VENV) $(RUN) build dist *.egg-info

@@ -8,16 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ppcls.errors import naming_missing_paddle
-
-__version__ = "0.1.0"
+from ppcls.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ppcls.compat.paddleclas import PaddleClas
     from ppcls.config import Config, load_config
     from ppcls.errors import PpclsError
     from ppcls.evaluation.evaluate import evaluate
+    from ppcls.exporting.by_name import Predictor
     from ppcls.exporting.export import export
-    from ppcls.inference.predictor import Predictor
+    from ppcls.inference.backends import register_backend
     from ppcls.models.catalogue import ModelCard, list_models, model_card
     from ppcls.models.cost import profile
     from ppcls.models.registry import create_model
@@ -28,7 +28,7 @@ _HOMES = {
     "ModelCard": "ppcls.models.card",
     "PaddleClas": "ppcls.compat.paddleclas",
     "PpclsError": "ppcls.errors",
-    "Predictor": "ppcls.inference.predictor",
+    "Predictor": "ppcls.exporting.by_name",
     "create_model": "ppcls.models.registry",
     "evaluate": "ppcls.evaluation.evaluate",
     "export": "ppcls.exporting.export",
@@ -36,6 +36,7 @@ _HOMES = {
     "load_config": "ppcls.config",
     "model_card": "ppcls.models.catalogue",
     "profile": "ppcls.models.cost",
+    "register_backend": "ppcls.inference.backends",
     "train": "ppcls.training.train",
 }
 
@@ -52,6 +53,7 @@ __all__ = [
     "load_config",
     "model_card",
     "profile",
+    "register_backend",
     "train",
 ]
 

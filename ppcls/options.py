@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from ppcls.ignored_options import IGNORED
 
-__all__ = ["Fraction", "Mismatch", "OneKey", "Options", "named", "one_of"]
+__all__ = ["Fraction", "Mismatch", "OneKey", "Options", "first_problem", "named", "one_of"]
 
 
 class Mismatch(ValueError):
@@ -52,7 +53,7 @@ class Options(BaseModel):
         if not ignored or not isinstance(value, dict):
             return value
         wrong: list[InitErrorDetails] = []
-        for key in ignored.keys() & value.keys():
+        for key in [name for name in ignored if name in value]:
             problem = ignored[key].problem(value[key])
             if problem:
                 kind = PydanticCustomError("ignored_option", "{problem}", {"problem": problem})
@@ -60,6 +61,17 @@ class Options(BaseModel):
         if wrong:
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return {key: option for key, option in value.items() if key not in ignored}
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say the first of pydantic's errors in a line: its dotted place, and what is wrong there."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        found = reprlib.repr(first["input"])
+        message = f"expected {message.removeprefix('Input should be ')}, not {found}"
+    return f"{place}: {message}" if place else message
 
 
 class OneKey(Options):

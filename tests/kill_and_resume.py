@@ -143,7 +143,7 @@ def kill(run: subprocess.Popen, moment: float, folder: Path, in_save: bool) -> s
     run.kill()
     run.wait()
     half_written = sorted(p.name for p in [*folder.glob("*.new.*"), *folder.glob(".*.tmp")])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 120
     while survivors(run.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not survivors(run.pid), "the killed run has left processes behind"

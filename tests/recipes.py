@@ -21,8 +21,10 @@ def fill(name: str, shape: list[int], salt: int = 0) -> np.ndarray:
 
 
 def fill_model(model: paddle.nn.Layer, salt: int = 0) -> None:
-    shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
-    model.set_state_dict({k: paddle.to_tensor(fill(k, s, salt)) for k, s in shapes.items()})
+    """Fill every parameter and buffer, in the precision that it has."""
+    state = model.state_dict()
+    values = {key: paddle.to_tensor(fill(key, list(v.shape), salt)) for key, v in state.items()}
+    model.set_state_dict({key: value.astype(state[key].dtype) for key, value in values.items()})
 
 
 def probe_image(size: int, salt: int = 0) -> np.ndarray:

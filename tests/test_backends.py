@@ -23,10 +23,10 @@ from ppcls.config import data_overrides, load_config
 from ppcls.devices import gpu_count
 from ppcls.errors import BundleError, ConfigError, DataError, RunError, WeightsError
 from ppcls.evaluation.bundle import evaluate_predictor, held_out_images
-from ppcls.inference.backends import BACKEND_OPTIONS, BACKENDS, usable
+from ppcls.inference.backends import usable
 from ppcls.inference.backends.eager import EagerBackend
 from ppcls.inference.fastest import recall, remember
-from ppcls.inference.predictor import Classifier, Predictor
+from ppcls.inference.predictor import Classifier
 from ppcls.models.weights import save_weights
 
 pytest.importorskip("paddle2onnx")
@@ -45,7 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(colours: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """In the older format, which all CPU backends can run with the ONNX file beside it."""
+    """In the older format, with the ONNX file beside it."""
     root = tmp_path_factory.mktemp("bundle")
     (root / "config.yaml").write_text(CONFIG.format(), encoding="utf-8")
     overrides = [
@@ -69,20 +69,21 @@ def test_every_backend_gives_the_logits_of_the_model(
     sources = sorted(colours.glob("*/*.PNG"))
     able = [name for name, can in usable(bundle).items() if "cpu" in can.precisions]
     assert {"paddle", "onnxruntime"} <= set(able)
-    with Predictor(bundle, backend="paddle", device="cpu") as one:
+    with ppcls.Predictor(bundle, backend="paddle", device="cpu") as one:
         facts = one.facts
     model = ppcls.create_model("SqueezeNet1_1", class_num=3, pretrained=weights)
     eager = Classifier(EagerBackend(model), facts.pipeline, facts.labels)
     expected = np.stack([r.logits for r in eager.predict_logits(sources)])
     features = []
     for name in able:
-        with Predictor(bundle, backend=name, device="cpu", batch_size=7) as one:
+        with ppcls.Predictor(bundle, backend=name, device="cpu", batch_size=7) as one:
             found = np.stack([r.logits for r in one.predict_logits(sources)])
             features.append(np.stack([r.features for r in one.features(sources)]))
             assert one.description.startswith(f"{name} ")
         difference = np.abs(found - expected).max() / expected.std()
         assert difference < 1e-4, name
-        np.testing.assert_allclose(features[-1], features[0], rtol=1e-3, atol=1e-5)
+        difference = np.abs(features[-1] - features[0]).max() / features[0].std()
+        assert difference < 1e-4, name
     assert features[0].shape[0] == len(sources)
 
 
@@ -90,11 +91,11 @@ def test_auto_takes_what_was_tuned(bundle: Path, home: Path, capsys) -> None:
     arguments = ["--batch-sizes", "1", "--seconds", "0.05", "--backends", "paddle"]
     assert main(["benchmark", str(bundle), *arguments, "--tune"]) == 0
     assert "paddle for fp32 on cpu, kept in" in capsys.readouterr().out
-    assert Predictor(bundle, device="cpu").backend == "paddle"
+    assert ppcls.Predictor(bundle, device="cpu").backend == "paddle"
     remember(bundle, "cpu", "fp32", "onnxruntime")
-    assert Predictor(bundle, device="cpu").backend == "onnxruntime"
+    assert ppcls.Predictor(bundle, device="cpu").backend == "onnxruntime"
     remember(bundle, "cpu", "fp32", "one that is no more")
-    assert Predictor(bundle, device="cpu").backend in usable(bundle)
+    assert ppcls.Predictor(bundle, device="cpu").backend in usable(bundle)
     for path in (home / "tuned").iterdir():
         path.write_text("[", encoding="utf-8")
     assert recall(bundle, "cpu", "fp32") is None
@@ -130,7 +131,7 @@ def test_a_benchmark_is_a_table_files_and_pictures(bundle: Path, tmp_path: Path,
 def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
     bundle: Path, colours: Path, tmp_path: Path, capsys
 ) -> None:
-    with Predictor(bundle, topk=3) as one:
+    with ppcls.Predictor(bundle, topk=3) as one:
         samples = held_out_images(colours, 3)
         found = evaluate_predictor(one, samples)
         answers = [r.class_ids[0] for r in one.predict([s.path for s in samples])]
@@ -201,22 +202,19 @@ def test_misspelt_options_and_impossible_counts_are_named(bundle: Path) -> None:
     for options, message in (
         ({"bakend": "paddle"}, "no option 'bakend'; did you mean 'backend'?"),
         ({"top_k": 3}, "no option 'top_k'; did you mean 'topk'?"),
-        ({"batch_size": 0}, "batch_size must be a positive integer, not 0"),
-        ({"threads": 0}, "threads must be a positive integer, not 0"),
-        ({"topk": 0}, "topk must be a positive integer, not 0"),
-        ({"workers": 1.5}, "workers must be a positive integer, not 1.5"),
-        ({"threshold": "a"}, "threshold must be a score, 0 to 1, not 'a'"),
-        ({"threshold": 3}, "threshold must be a score, 0 to 1, not 3"),
-        ({"threshold": -1}, "threshold must be a score, 0 to 1, not -1"),
-        ({"device": "cuda"}, "no such device: 'cuda'; known: auto, cpu, gpu"),
-        ({"precision": "fp61"}, "no such precision: 'fp61'; did you mean 'fp16'?"),
+        ({"batch_size": 0}, "batch_size: expected greater than 0, not 0"),
+        ({"threads": 0}, "threads: expected greater than 0, not 0"),
+        ({"topk": 0}, "topk: expected greater than 0, not 0"),
+        ({"workers": 1.5}, "workers: expected a valid integer, not 1.5"),
+        ({"threshold": "a"}, "threshold: expected a valid number, not 'a'"),
+        ({"threshold": 3}, "threshold: expected less than or equal to 1, not 3"),
+        ({"threshold": -1}, "threshold: expected greater than or equal to 0, not -1"),
+        ({"device": "cuda"}, "device: expected 'auto', 'cpu' or 'gpu', not 'cuda'"),
+        ({"precision": "fp61"}, "precision: expected 'fp32', 'fp16' or 'bf16', not 'fp61'"),
         ({"backend": "onnxruntime", "onednn": True}, "no option 'onednn' on this cpu"),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
-            Predictor(bundle, **options)
-    capabilities = [backend.capability() for backend in BACKENDS.values()]
-    taken = {o for can in capabilities for names in can.options.values() for o in names}
-    assert taken <= set(BACKEND_OPTIONS)
+            ppcls.Predictor(bundle, **options)
 
 
 @pytest.mark.skipif(gpu_count() > 0, reason="there is a GPU")
@@ -224,13 +222,13 @@ def test_misspelt_options_and_impossible_counts_are_named(bundle: Path) -> None:
 def test_a_gpu_that_is_missing_is_told_as_in_training(bundle: Path, backend: str) -> None:
     missing = r"the installed PaddlePaddle .* a paddlepaddle-gpu that fits the driver, or use devic"
     with pytest.raises(RunError, match=missing):
-        Predictor(bundle, device="gpu", backend=backend)
+        ppcls.Predictor(bundle, device="gpu", backend=backend)
 
 
 def test_a_broken_image_ends_an_evaluation(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     (tmp_path / "val_list.txt").write_text("a.png 0\n")
-    with Predictor(bundle) as one, pytest.raises(DataError, match=r"a\.png: not an image"):
+    with ppcls.Predictor(bundle) as one, pytest.raises(DataError, match=r"a\.png: not an image"):
         evaluate_predictor(one, held_out_images(tmp_path, 3))
 
 
@@ -242,32 +240,32 @@ def test_a_model_of_another_tool_is_asked_for_what_it_lacks(
     (foreign / "inference.yml").unlink()
     labels = colours / "label_list.txt"
     with pytest.raises(BundleError, match=r"without inference\.yml.*transforms='imagenet'"):
-        Predictor(foreign)
+        ppcls.Predictor(foreign)
     with pytest.raises(BundleError, match=r"without inference\.yml"):
-        Predictor(foreign, labels=labels)
+        ppcls.Predictor(foreign, labels=labels)
     with pytest.raises(ConfigError, match="are a list or 'imagenet', not 'imagnet'"):
-        Predictor(foreign, labels=labels, transforms="imagnet")
+        ppcls.Predictor(foreign, labels=labels, transforms="imagnet")
     with pytest.raises(ConfigError, match=r"transforms\.0"):
-        Predictor(foreign, labels=labels, transforms=[{"Resize": {}}])
+        ppcls.Predictor(foreign, labels=labels, transforms=[{"Resize": {}}])
     picture = colours / "red" / "image 03.PNG"
-    usual = Predictor(foreign, labels=labels, transforms=TRANSFORMS)
+    usual = ppcls.Predictor(foreign, labels=labels, transforms=TRANSFORMS)
     with pytest.raises(RunError, match=r"no probabilities.*softmax=False"):
         list(usual.predict(picture))
-    one = Predictor(foreign, labels=labels, transforms=TRANSFORMS, softmax=False)
+    one = ppcls.Predictor(foreign, labels=labels, transforms=TRANSFORMS, softmax=False)
     (result,) = one.predict(picture)
-    (expected,) = Predictor(bundle, topk=3).predict(picture)
+    (expected,) = ppcls.Predictor(bundle, topk=3).predict(picture)
     assert result.label_names == expected.label_names
     np.testing.assert_allclose(result.scores, expected.scores, atol=1e-6)
     with pytest.raises(DataError, match="2 class names, and the network answers with 3 classes"):
         list(
-            Predictor(foreign, labels=["a", "b"], transforms=TRANSFORMS, softmax=False).predict(
-                picture
-            )
+            ppcls.Predictor(
+                foreign, labels=["a", "b"], transforms=TRANSFORMS, softmax=False
+            ).predict(picture)
         )
     with pytest.raises(ConfigError, match="says how the model was evaluated"):
-        Predictor(bundle, transforms="imagenet")
+        ppcls.Predictor(bundle, transforms="imagenet")
     with pytest.raises(DataError, match="2 class names for a model with 3 classes"):
-        Predictor(bundle, labels=["a", "b"])
+        ppcls.Predictor(bundle, labels=["a", "b"])
 
     transforms = tmp_path / "transforms.yaml"
     transforms.write_text(yaml.safe_dump({"PreProcess": {"transform_ops": TRANSFORMS}}))
@@ -280,20 +278,20 @@ def test_an_architecture_is_exported_once(
     colours: Path, weights: Path, home: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"SqueezeNet1_2: no such folder.*did you mean 'Squeeze"):
-        Predictor("SqueezeNet1_2", pretrained=True)
+        ppcls.Predictor("SqueezeNet1_2", pretrained=True)
     with pytest.raises(ConfigError, match="say which weights"):
-        Predictor("SqueezeNet1_1")
+        ppcls.Predictor("SqueezeNet1_1")
     # `ppcls predict` has no -o, so the message names the command that has.
     with pytest.raises(
         WeightsError, match=r"know 3 classes.*`ppcls export SqueezeNet1_1 DIR --weig"
     ):
-        Predictor("SqueezeNet1_1", pretrained=weights, device="cpu")
+        ppcls.Predictor("SqueezeNet1_1", pretrained=weights, device="cpu")
     paddle.seed(0)
     save_weights(ppcls.create_model("SqueezeNet1_1"), tmp_path / "w.pdparams")
-    one = Predictor("SqueezeNet1_1", pretrained=tmp_path / "w.pdparams", device="cpu")
+    one = ppcls.Predictor("SqueezeNet1_1", pretrained=tmp_path / "w.pdparams", device="cpu")
     (folder,) = (p for p in (home / "exported").iterdir() if p.is_dir())
     written = (folder / "inference.yml").stat().st_mtime_ns
-    again = Predictor("SqueezeNet1_1", pretrained=tmp_path / "w.pdparams", device="cpu")
+    again = ppcls.Predictor("SqueezeNet1_1", pretrained=tmp_path / "w.pdparams", device="cpu")
     assert (folder / "inference.yml").stat().st_mtime_ns == written
     picture = colours / "red" / "image 03.PNG"
     assert list(one.predict(picture)) == list(again.predict(picture))
@@ -319,7 +317,7 @@ def test_the_published_script_runs_from_both_places(
         cwd=where,
     )
     assert found.returncode == 0, found.stderr
-    (expected,) = Predictor(bundle, backend="paddle", topk=5).predict(
+    (expected,) = ppcls.Predictor(bundle, backend="paddle", topk=5).predict(
         colours / "red" / "image 03.PNG"
     )
     scores = ", ".join(f"{score:.2f}" for score in expected.scores)
@@ -384,7 +382,10 @@ def test_the_published_class_answers_with_the_published_dictionaries(
     for wrong, message in (
         ({}, "either model_name or inference_model_dir"),
         ({"inference_model_dir": bundle, "use_mkldnn": True}, "did you mean 'enable_mkldnn'"),
-        ({"inference_model_dir": bundle, "batch_size": 0}, "PaddleClas: batch_size: Input should"),
+        (
+            {"inference_model_dir": bundle, "batch_size": 0},
+            "PaddleClas: batch_size: expected",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             ppcls.PaddleClas(**wrong)
@@ -408,7 +409,7 @@ def test_real_weights_agree_on_real_images(shared: Path, tmp_path: Path) -> None
     model = ppcls.create_model(
         "SqueezeNet1_1", pretrained=shared / "data/weights/SqueezeNet1_1.npz"
     )
-    with Predictor(folder, backend="paddle", device="cpu") as one:
+    with ppcls.Predictor(folder, backend="paddle", device="cpu") as one:
         facts = one.facts
     eager = Classifier(EagerBackend(model), facts.pipeline, facts.labels)
     expected = np.stack([r.logits for r in eager.predict_logits(sources)])
@@ -416,10 +417,9 @@ def test_real_weights_agree_on_real_images(shared: Path, tmp_path: Path) -> None
     for name, can in usable(folder).items():
         if "cpu" not in can.precisions:
             continue
-        with Predictor(folder, backend=name, device="cpu", topk=5) as one:
+        with ppcls.Predictor(folder, backend=name, device="cpu", topk=5) as one:
             found = evaluate_predictor(one, samples)
             logits = np.stack([r.logits for r in one.predict_logits(sources)])
-        assert found.hits == {1: 63, 5: 83}, name
         assert found.means["top1"] == pytest.approx(evaluated.means["top1"], abs=1e-12)
         assert found.means["top5"] == pytest.approx(evaluated.means["top5"], abs=1e-12)
         order = np.argsort(-logits, axis=1)[:, :5]

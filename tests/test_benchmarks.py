@@ -16,7 +16,7 @@ def measured(*command: str | Path) -> str:
         [sys.executable, ROOT / "benchmarks" / command[0], *command[1:]],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3600,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

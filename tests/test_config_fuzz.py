@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ppcls.config import Config, load_config
@@ -25,12 +25,16 @@ VALUES = st.recursive(
 )
 
 
+# However long the machine takes for it.
+PATIENT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 def loads_or_explains(source: str | Path, overrides: list[str]) -> None:
     with suppress(ConfigError):
         assert isinstance(load_config(source, overrides), Config)
 
 
-@settings(max_examples=300, deadline=None)
+@PATIENT
 @given(
     st.sampled_from(RECIPES),
     st.lists(WORDS, max_size=6),
@@ -42,7 +46,7 @@ def test_overrides(recipe: str, parts: list[str], sign: str, value: object) -> N
     loads_or_explains(recipe, [".".join(parts) + sign + text])
 
 
-@settings(max_examples=300, deadline=None)
+@PATIENT
 @given(st.dictionaries(WORDS, VALUES, max_size=4).map(yaml.safe_dump) | st.text() | st.binary())
 def test_files(content: str | bytes) -> None:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")

@@ -111,7 +111,8 @@ def test_normalisation_is_that_of_the_published_order_of_operations() -> None:
     )
     out = pipeline.normalize(pipeline(pixels, rng())[None])
     assert out.dtype == np.float32
-    np.testing.assert_allclose(out[0], published.transpose(2, 0, 1), atol=1e-6)
+    # Pixels differ by 0.01 and more; rounding, fused or not, by less than 1e-6.
+    np.testing.assert_allclose(out[0], published.transpose(2, 0, 1), rtol=0, atol=1e-5)
 
 
 def test_training_and_prediction_normalise_alike() -> None:
@@ -121,7 +122,7 @@ def test_training_and_prediction_normalise_alike() -> None:
     pipeline = Pipeline([DecodeImage(), NormalizeImage()])
     batch = np.stack([noise(), noise()])
     on_device = Normalize(pipeline.affine)(paddle.to_tensor(batch)).numpy()
-    np.testing.assert_allclose(on_device, pipeline.normalize(batch), atol=1e-6)
+    np.testing.assert_allclose(on_device, pipeline.normalize(batch), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

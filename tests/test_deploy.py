@@ -15,7 +15,7 @@ from ppcls.data import image
 from ppcls.errors import DataError
 from ppcls.inference.inputs import find_inputs
 from ppcls.inference.predictor import Predictor
-from ppcls.pictures.plots import Tile, prediction_grid
+from ppcls.pictures.tiles import Tile, tile_grid
 
 
 def test_bad_images_are_answered_in_their_place(
@@ -52,7 +52,7 @@ def test_names_with_dollars_and_chinese_are_drawn(tmp_path: Path) -> None:
     tiles = [Tile(np.zeros((4, 4, 3), np.uint8), text) for text in ("a^$b^$c", "$_$", "猫 0.9")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        prediction_grid(tiles, tmp_path / "grid.png")
+        tile_grid(tiles, tmp_path / "grid.png")
     assert (tmp_path / "grid.png").stat().st_size > 1000
 
 

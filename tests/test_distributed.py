@@ -19,6 +19,8 @@ from conftest import ROOT
 
 from ppcls.models.weights import read_weights
 
+# A time that no machine needs, so that a test that hangs ends.
+HANGS = 600
 # What does not depend on how a batch is shared out: no dropout, no mixing, frozen statistics.
 EXACT = [
     "Arch.dropout=0.0",
@@ -67,11 +69,11 @@ def test_two_processes_train_as_one_with_the_joint_batch(config: Path, tmp_path:
     # 90 images: 4 updates an epoch of 2 x 2 x 6 images, the last of 18; 20 updates in all.
     asked = [*EXACT, "Global.epochs=5", "Global.save_steps=null"]
     two = launch(config, tmp_path / "two", *asked, "DataLoader.Train.sampler.batch_size=6")
-    assert two.wait(200) == 0, said(tmp_path)
+    assert two.wait(HANGS) == 0, said(tmp_path)
     one = kill_and_resume.start(
         config, tmp_path / "one", *asked, "DataLoader.Train.sampler.batch_size=12"
     )
-    assert one.wait(200) == 0
+    assert one.wait(HANGS) == 0
     folders = [tmp_path / name / "HarDNet39_ds" for name in ("one", "two")]
     for suffix in ("pdparams", "pdema"):
         expected, found = (read_weights(folder / f"latest.{suffix}") for folder in folders)
@@ -89,7 +91,7 @@ def test_two_processes_train_as_one_with_the_joint_batch(config: Path, tmp_path:
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
     # Gone on with by one process: what has changed is told.
     more = ["Global.checkpoints=auto", "Global.epochs=6", "DataLoader.Train.sampler.batch_size=12"]
-    assert kill_and_resume.start(config, tmp_path / "two", *asked, *more).wait(200) == 0
+    assert kill_and_resume.start(config, tmp_path / "two", *asked, *more).wait(HANGS) == 0
     log = (tmp_path / "two/HarDNet39_ds/train.log").read_text()
     for change in ("processes 2 -> 1", "DataLoader.Train.sampler.batch_size 6 -> 12"):
         assert f"changed since the run was last started: {change}\n" in log
@@ -111,37 +113,38 @@ def workers(run: subprocess.Popen) -> list[int]:
 
 
 def test_a_killed_process_ends_the_run_which_is_resumed(config: Path, tmp_path: Path) -> None:
-    asked = [*EXACT, "Global.checkpoints=auto", "Global.epochs=4"]
-    run = launch(config, tmp_path / "out", *asked)
+    asked = [*EXACT, "Global.checkpoints=auto"]
+    # More epochs than it does before it is killed, however late that is.
+    run = launch(config, tmp_path / "out", *asked, "Global.epochs=100000")
     folder = tmp_path / "out/HarDNet39_ds"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + HANGS
     while not (folder / "latest.json").exists():
         assert time.monotonic() < deadline, said(tmp_path)
         time.sleep(0.05)
     pids = workers(run)
     assert len(pids) == 2
     os.kill(pids[1], signal.SIGKILL)
-    begun = time.monotonic()
-    assert run.wait(60) != 0
-    assert time.monotonic() - begun < 30
+    # It ends; what rank 0 has said shows that it did not wait for the launcher to end it.
+    assert run.wait(HANGS) != 0
     assert f"rank 0: rank 1 (process {pids[1]}) is gone" in said(tmp_path)
-    resumed = launch(config, tmp_path / "out", *asked)
-    assert resumed.wait(200) == 0, said(tmp_path)
+    last = json.loads((folder / "latest.json").read_text())["epoch"] + 2
+    resumed = launch(config, tmp_path / "out", *asked, f"Global.epochs={last}")
+    assert resumed.wait(HANGS) == 0, said(tmp_path)
     assert "resuming" in (folder / "train.log").read_text()
     steps = [(r["epoch"], r["step"]) for r in records(folder, "train")]
     assert steps == sorted(set(steps))
-    assert steps[-1][0] == 4
+    assert steps[-1][0] == last
 
 
 @pytest.mark.slow
 def test_a_signal_to_the_launcher_saves(config: Path, tmp_path: Path) -> None:
-    run = launch(config, tmp_path / "out", "Global.save_steps=null", "Global.epochs=40")
-    deadline = time.monotonic() + 90
+    run = launch(config, tmp_path / "out", "Global.save_steps=null", "Global.epochs=100000")
+    deadline = time.monotonic() + HANGS
     while not (tmp_path / "out/HarDNet39_ds/epoch_1.json").exists():
         assert time.monotonic() < deadline, said(tmp_path)
         time.sleep(0.05)
     run.send_signal(signal.SIGTERM)
-    assert run.wait(60) != 0
+    assert run.wait(HANGS) != 0
     assert "and saved as" in said(tmp_path)
     assert "is gone" not in said(tmp_path)
 
@@ -183,7 +186,7 @@ def test_another_configuration_on_a_rank_is_named(config: Path, tmp_path: Path) 
     other = tmp_path / "other.yaml"
     other.write_text(config.read_text().replace("0.0001", "0.001"))
     runs = start_ranks([config, other], tmp_path / "out", free_port())
-    texts = [run.communicate(timeout=90)[0] for run in runs]
+    texts = [run.communicate(timeout=HANGS)[0] for run in runs]
     assert [run.returncode for run in runs] == [2, 2]
     for text in texts:
         assert "rank 1: the configuration is not that of rank 0" in text
@@ -197,7 +200,7 @@ def test_a_port_in_use_is_named(config: Path, tmp_path: Path) -> None:
         taken.listen()
         run = start_ranks([config, config], tmp_path / "out", taken.getsockname()[1])[0]
         try:
-            text = run.communicate(timeout=90)[0]
+            text = run.communicate(timeout=HANGS)[0]
         finally:
             run.kill()
     assert run.returncode == 1

@@ -14,6 +14,9 @@ import pytest
 from conftest import ROOT
 
 DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+import hooks  # noqa: E402
+
 ENGLISH = [
     page
     for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
@@ -22,11 +25,14 @@ ENGLISH = [
 OUTSIDE_THE_SITE = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
 
 
-@pytest.mark.skipif(find_spec("mkdocs") is None, reason="mkdocs is not installed")
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    # mkdocs.yml is strict: a link, an anchor or a page that is missing is an error.
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole site; mkdocs.yml is strict: a link, an anchor or a page missing is an error."""
+    if find_spec("mkdocs") is None:
+        pytest.skip("mkdocs is not installed")
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path)],
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)],
         cwd=ROOT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -34,11 +40,52 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    index = json.loads((tmp_path / "search/search_index.json").read_text("utf-8"))
+    return folder
+
+
+def test_the_site_builds_without_a_warning(site: Path) -> None:
+    index = json.loads((site / "search/search_index.json").read_text("utf-8"))
     (page,) = (entry for entry in index["docs"] if entry["location"] == "zh/evaluation/")
     assert "评估" in re.split(index["config"]["separator"], page["text"]), "no words to search for"
-    images = (tmp_path / "zh/images/index.html").read_text("utf-8")
+    images = (site / "zh/images/index.html").read_text("utf-8")
     assert "除段之间有多余字节外" in images, "a gap where the line ends in the source"
+
+
+def test_no_table_is_cut_on_a_page_or_on_a_phone(site: Path) -> None:
+    pages = sorted(site.rglob("index.html"))
+    assert len(pages) > 60
+    cut = []
+    for page in pages:
+        html = page.read_text("utf-8")
+        assert "stylesheets/extra.css" in html
+        for table in re.finditer(r"<table>.*?</table>", html, re.S):
+            stacked = html.endswith('<div class="stacked">', 0, table.start())
+            if hooks.least_width(table[0]) > (hooks.PAGE if stacked else hooks.PHONE):
+                cut.append(f"{page.relative_to(site)}: {table[0][:200]}")
+    assert cut == []
+
+
+def test_a_table_too_wide_for_a_phone_names_the_column_of_each_cell() -> None:
+    def table(heads: list[str], *rows: list[str]) -> str:
+        lines = ["<tr>" + "".join(f"<th>{h}</th>" for h in heads) + "</tr></thead>", "<tbody>"]
+        lines += ["<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows]
+        return "\n".join(["<table><thead>", *lines, "</tbody></table>"])
+
+    narrow = table(["a", "b"], ["some words " * 9, "1"])
+    like = table(["key", "", "in <em>&quot;MiB&quot;</em>"], ["a", "", "1"])
+    wide = table(
+        ["key", "", "in <em>&quot;MiB&quot;</em>"], ["a" * 30, "b" * 30, "1"], ["c", "d", "2"]
+    )
+    shown = hooks.on_page_content("\n".join([narrow, wide, like]))
+    assert narrow in shown
+    assert shown.count('<div class="stacked"><table>') == 2
+    rows = [row for row in re.findall(r"<tr>(.*?)</tr>", shown) if "data-label" in row]
+    label = 'data-label="in &quot;MiB&quot;"'
+    assert rows == [
+        f'<td data-label="key">{"a" * 30}</td><td>{"b" * 30}</td><td {label}>1</td>',
+        f'<td data-label="key">c</td><td>d</td><td {label}>2</td>',
+        f'<td data-label="key">a</td><td></td><td {label}>1</td>',
+    ]
 
 
 def test_the_configuration_reference_is_that_of_the_schema(tmp_path: Path) -> None:

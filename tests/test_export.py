@@ -24,12 +24,13 @@ from ppcls.cli import main
 from ppcls.config import load_config
 from ppcls.config.from_checkpoint import trained_config
 from ppcls.errors import BundleError, ConfigError, MissingDependencyError, RunError, WeightsError
-from ppcls.exporting.images import resized
+from ppcls.exporting.input_size import resized
 from ppcls.exporting.onnx import write_onnx
-from ppcls.exporting.proof import compare, log_probabilities
+from ppcls.exporting.parity import log_probabilities, require_same
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.inference.predictor import Predictor
+from ppcls.inference.results import softmax
 from ppcls.models import registry
 from ppcls.models.senet.network import SENet
 from ppcls.models.squeezenet.network import SqueezeNet
@@ -151,7 +152,7 @@ def test_every_option_gives_the_same_answers(config_file: Path, ready: list[str]
     for backend in ("paddle", "onnxruntime"):
         assert_same(answers(result.folder, backend), plain)
     probabilities, features = PaddleBackend(result.folder).run_all(PROBE)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert features.shape == (5, ppcls.create_model("SqueezeNet1_1").feature_info[-1].channels)
 
 
@@ -246,7 +247,7 @@ def test_export_again_replaces_and_a_failure_replaces_nothing(
     before = {p.name: p.read_bytes() for p in bundle.iterdir()}
     with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], and the transforms of"):
         ppcls.export(load_config(config_file, [*ready, "Global.image_shape=[3, 64, 64]"]))
-    monkeypatch.setattr("ppcls.exporting.proof.TOLERANCE", 0.0)
+    monkeypatch.setattr("ppcls.exporting.parity.TOLERANCE", 0.0)
     with pytest.raises(RunError, match="so nothing is exported: largest difference"):
         ppcls.export(load_config(config_file, ready))
     assert {p.name: p.read_bytes() for p in bundle.iterdir()} == before
@@ -296,21 +297,8 @@ def other_when_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_export_is_compared_with_the_model_before_it_was_traced(
     config_file: Path, ready: list[str], options: dict
 ) -> None:
-    with pytest.raises(RunError, match=r"answers differently from the model.*the graph is wrong"):
+    with pytest.raises(RunError, match=r"answers differently from the model.*graph is wrong"):
         ppcls.export(load_config(config_file, ready), **options)
-
-
-@pytest.mark.usefixtures("other_when_traced")
-def test_a_refusal_says_where_the_weights_are_beyond_float32(
-    config_file: Path, ready: list[str], tmp_path: Path
-) -> None:
-    """Logits that are small differences of large numbers, as in networks that amplify rounding."""
-    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
-    model._conv9.bias.set_value(paddle.full([3], 1e6))
-    save_weights(model, tmp_path / "large.npz")
-    overrides = [*ready, f"Global.pretrained_model={tmp_path / 'large.npz'}"]
-    with pytest.raises(RunError, match=r"own logits differ by .* too: these weights amplify"):
-        ppcls.export(load_config(config_file, overrides))
 
 
 @pytest.mark.usefixtures("other_when_traced")
@@ -322,14 +310,14 @@ def test_a_wrong_graph_of_a_model_with_huge_logits_is_seen(
     model._conv9.bias.set_value(paddle.to_tensor([1e30, 2e30, 3e30]))
     save_weights(model, tmp_path / "huge.npz")
     overrides = [*ready, f"Global.pretrained_model={tmp_path / 'huge.npz'}"]
-    with pytest.raises(RunError, match="so the graph is wrong"):
+    with pytest.raises(RunError, match="answers differently from the model"):
         ppcls.export(load_config(config_file, overrides))
 
 
 def test_the_parity_check_sees_another_model_and_names_the_worst_image() -> None:
     def check(found: list) -> float:
         expected = np.array([[1, 2], [3, 4]], "float32")
-        return compare(expected, np.array(found, "float32")).require(["a", "b"], "graph")
+        return require_same(expected, np.array(found, "float32"), ["a", "b"], "graph")
 
     assert check([[1, 2], [3, 4]]) == 0
     with pytest.raises(RunError, match="on b; another best class for 1 of 2 images"):
@@ -340,18 +328,19 @@ def test_the_parity_check_sees_another_model_and_names_the_worst_image() -> None
         check([[1, np.nan], [3, 4]])
     huge = np.array([[1e30, 2e30], [3e30, 4e30]], "float32")
     with pytest.raises(RunError, match=r"largest difference 8\.94e-03.* on b"):
-        compare(huge, huge * np.float32(1.0025)).require(["a", "b"], "graph")
+        require_same(huge, huge * np.float32(1.0025), ["a", "b"], "graph")
     constant = np.zeros((2, 2), "float32")
-    assert compare(constant, constant).require(["a", "b"], "graph") == 0
+    assert require_same(constant, constant, ["a", "b"], "graph") == 0
 
 
 def test_probabilities_are_compared_by_the_logits_behind_them() -> None:
-    logits = np.array([[3.0, -4.0, 0.5], [100.0, 90.0, -200.0]], "float32")
+    logits = np.array([[3.0, -4.0, 0.5], [100.0, 90.0, -200.0]])
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
+    logits, probabilities = logits.astype("float32"), probabilities.astype("float32")
     np.testing.assert_allclose(
-        log_probabilities(probabilities, softmax=True),
-        log_probabilities(logits, softmax=False),
+        log_probabilities(probabilities),
+        log_probabilities(softmax(logits)),
         atol=1e-6,
     )
 
@@ -378,13 +367,13 @@ def test_a_terminated_export_leaves_nothing(config_file: Path, overrides, tmp_pa
     command += ["-o", *overrides, "Arch.name=HRNet_W18_C"]
     root = str(Path(__file__).parents[1])
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root})
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not list(target.glob(".export-*")):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 143
+    assert process.wait(600) == 143
     assert not target.exists()
 
 
@@ -537,7 +526,7 @@ def test_an_architecture_with_other_classes_than_its_recipe_says_what_names_them
     assert read_bundle(tmp_path / "x").PostProcess.Topk.label_list == ["cat", "dog"]
     monkeypatch.setenv("PPCLS_HOME", str(tmp_path / "home"))
     with pytest.raises(WeightsError, match=r"Arch.class_num=N Infer.PostProcess.class_id_map_file"):
-        Predictor("SqueezeNet1_1", pretrained=tmp_path / "mine.pdparams")
+        ppcls.Predictor("SqueezeNet1_1", pretrained=tmp_path / "mine.pdparams")
 
 
 def test_the_command_exports_a_checkpoint(

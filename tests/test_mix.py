@@ -20,8 +20,9 @@ def test_targets_say_how_much_of_each_image_there_is(mix) -> None:
         mixed, mixed_targets = mix(images, targets, np.random.default_rng(seed))
         assert mixed.shape == [4, 4, 16, 12]
         shares = mixed.mean(axis=[2, 3]).numpy()
-        np.testing.assert_allclose(shares, mixed_targets.numpy(), atol=1e-5)
-        np.testing.assert_allclose(mixed_targets.sum(axis=1).numpy(), 1, atol=1e-5)
+        # One pixel is a share of 5e-3.
+        np.testing.assert_allclose(shares, mixed_targets.numpy(), atol=1e-4)
+        np.testing.assert_allclose(mixed_targets.sum(axis=1).numpy(), 1, atol=1e-4)
         mixed_any |= bool((mixed_targets.numpy().max(axis=1) < 0.999).any())
         again, _ = mix(images, targets, np.random.default_rng(seed))
         assert (again.numpy() == mixed.numpy()).all()
@@ -58,7 +59,7 @@ def test_one_of_several_is_drawn_for_each_batch() -> None:
     for seed in range(300):
         mixed, mixed_targets = sampler(0.5, 0.3)(images, targets, np.random.default_rng(seed))
         shares = mixed.mean(axis=[1, 2, 3]).numpy()
-        np.testing.assert_allclose(shares, mixed_targets.numpy()[:, 1], atol=1e-5)
+        np.testing.assert_allclose(shares, mixed_targets.numpy()[:, 1], atol=1e-4)
         values = np.unique(mixed.numpy()[0].round(5))
         same = (mixed.numpy() == images.numpy()).all()
         kinds.append("same" if same else "mixup" if len(values) == 1 else "cutmix")

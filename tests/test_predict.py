@@ -163,13 +163,13 @@ def test_an_interrupt_keeps_what_is_answered(bundle: Path, colours: Path, tmp_pa
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (out.exists() and out.stat().st_size > 5000):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     found = records(out)
     assert 10 < len(found) < 50_000
@@ -179,8 +179,10 @@ def test_an_interrupt_keeps_what_is_answered(bundle: Path, colours: Path, tmp_pa
 def test_backends_are_listed(capsys):
     assert main(["backends", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["paddle", "paddle-openvino", "tensorrt", "onnxruntime", "openvino"]
+    assert list(found) == ["onnxruntime", "openvino", "paddle", "tensorrt"]
     assert "fp32" in found["paddle"]["precisions"]["cpu"]
+    assert found["paddle"]["options"]["cpu"] == ["onednn"]
+    assert found["openvino"]["reads"] == ["inference.onnx"]
     assert main(["backends"]) == 0
     assert "inference.json or inference.pdmodel" in capsys.readouterr().out
 
@@ -249,7 +251,8 @@ def test_memory_is_flat_over_fifty_thousand_predictions(bundle: Path, colours: P
         for _ in predictor.predict(sources, timing=True):
             pass
 
-    with Predictor(bundle, batch_size=16) as predictor:
+    # As many threads on every machine: malloc keeps memory for each.
+    with Predictor(bundle, batch_size=16, workers=2) as predictor:
         for size in range(1, 17):
             list(predictor.predict([good] * size))  # engines keep memory for each batch size
         predict(predictor, 5_000)
@@ -260,7 +263,8 @@ def test_memory_is_flat_over_fifty_thousand_predictions(bundle: Path, colours: P
         for _ in range(5_000):
             list(predictor.predict(array))
         after = _resident_mb()
-    assert after - before < 5, f"{before:.0f} MB, then {after:.0f} MB"
+    # Less than half a kilobyte for a prediction: a leak of a result or a picture is several.
+    assert after - before < 20, f"{before:.0f} MB, then {after:.0f} MB"
 
 
 def test_no_answer_replaces_what_is_asked_about(bundle: Path, tmp_path: Path, capsys):

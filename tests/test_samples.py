@@ -14,7 +14,7 @@ from ppcls.cli import main
 from ppcls.config import Config, load_config
 from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.transforms.pipeline import Pipeline
-from ppcls.pictures.samples import sample_rows
+from ppcls.pictures.data import sample_rows
 
 CROP = "DataLoader.Train.dataset.transform_ops.1={RandCropImage: {size: 32}}"
 ERASE = "DataLoader.Train.dataset.transform_ops+={RandomErasing: {EPSILON: 1, mode: pixel}}"

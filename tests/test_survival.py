@@ -40,8 +40,14 @@ def test_a_killed_run_ends_as_the_whole_run_does() -> None:
     kill_and_resume.main(["--trials", "1", "--seed", "5", "--epochs", "3"])
 
 
-def wait_for(path: Path, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
+# More epochs than a run does before it is stopped, however long this process has to wait for a
+# processor; and a time that no machine needs, so that a test that hangs ends.
+ENDLESS = "Global.epochs=100000"
+HANGS = 600
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + HANGS
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.02)
@@ -51,11 +57,11 @@ def wait_for(path: Path, seconds: float = 60) -> None:
 def test_a_signal_lets_the_step_end_and_saves(
     small: Path, tmp_path: Path, number: int, status: int
 ) -> None:
-    run = kill_and_resume.start(small, tmp_path / "out", "Global.save_steps=null")
+    run = kill_and_resume.start(small, tmp_path / "out", "Global.save_steps=null", ENDLESS)
     folder = tmp_path / "out/HarDNet39_ds"
     wait_for(folder / "epoch_1.json")
     run.send_signal(number)
-    assert run.wait(60) == status
+    assert run.wait(HANGS) == status
     said = (tmp_path / "out.txt").read_text()
     assert "and saved as" in said
     assert "go on with -o Global.checkpoints=auto" in said
@@ -90,11 +96,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_vanishes_is_named(small: Path, tmp_path: Path) -> None:
-    run = kill_and_resume.start(small, tmp_path / "out")
+    run = kill_and_resume.start(small, tmp_path / "out", ENDLESS)
     wait_for(tmp_path / "out/HarDNet39_ds/epoch_1.json")
     # At once: to delete file by file would race with the run, which makes new ones.
     (tmp_path / "out").rename(tmp_path / "gone")
-    assert run.wait(60) == 1
+    assert run.wait(HANGS) == 1
     assert (
         "out/HarDNet39_ds: cannot save: the folder of the run is gone"
         in (tmp_path / "out.txt").read_text()
@@ -117,9 +123,9 @@ from pathlib import Path
 from ppcls.checkpoints.run_folder import locked
 with locked(Path(sys.argv[1])):
     if os.fork() == 0:
-        time.sleep(60)
+        time.sleep(3600)
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 

@@ -18,6 +18,14 @@ from ppcls.optim.build import build_optimizer
 from ppcls.optim.options import Constant, Momentum, Regularizer
 
 FACTS = json.loads((ROOT / "tests/facts/training.json").read_text())
+QUICK = {"DPN68", "DenseNet121", "HarDNet39_ds", "SqueezeNet1_1"}
+# How far the four losses and the state after them may be off, relatively. Rounding is 1e-16, and
+# every step amplifies it. Weights moved by 1e-15 of themselves, more than another order of sums
+# does, move what eight of the models give by 4e-10 at most; what SENet154_vd gives by 2e-13, 1e-11,
+# 2e-9, 2e-6 and 3e-5. A tenth of the weight decay moves the last losses by 2e-6 at least, a
+# momentum of 0.89 by 2e-4.
+ROOM = {"SENet154_vd": [1e-7, 1e-7, 1e-6, 1e-3, 1e-2]}
+USUAL_ROOM = [1e-7] * 5
 INITIALISED = (
     "AlexNet",
     "DPN68",
@@ -32,9 +40,15 @@ INITIALISED = (
 )
 
 
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.usefixtures("zero_weights")
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FACTS]
+)
 def test_four_steps_give_the_published_losses(name: str) -> None:
-    model = ppcls.create_model(name, class_num=10)
+    # The steps were recorded without dropout, which draws other numbers everywhere.
+    dropout = None if ppcls.model_card(name).dropout is None else 0.0
+    model = ppcls.create_model(name, class_num=10, dropout=dropout)
+    model.to(dtype="float64")
     fill_model(model)
     options = Momentum(
         name="Momentum",
@@ -45,20 +59,26 @@ def test_four_steps_give_the_published_losses(name: str) -> None:
     optimizer.set_lr(0.01)
     loss_of = weighted_sum([CELoss()])
     model.train()
-    for step, expected in enumerate(FACTS[name]["losses"]):
-        images, labels = map(paddle.to_tensor, training_batch(step))
-        loss = loss_of(model(images), labels)
+    rooms = ROOM.get(name, USUAL_ROOM)
+    for step, (expected, room) in enumerate(zip(FACTS[name]["losses"], rooms[:4], strict=True)):
+        images, labels = training_batch(step)
+        logits = model(paddle.to_tensor(images.astype("float64")))
+        loss = loss_of(logits, paddle.to_tensor(labels))
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
-        assert loss.item() == pytest.approx(expected, rel=0.01 if step < 2 else 0.05)
+        assert loss.dtype == paddle.float64
+        assert loss.item() == pytest.approx(expected, rel=room)
     state = model.state_dict()
     for key, (mean, std) in FACTS[name]["after_4_steps_mean_std"].items():
-        assert state[key].mean().item() == pytest.approx(mean, abs=0.05 * std)
-        assert state[key].numpy().std() == pytest.approx(std, rel=0.05)
+        assert state[key].mean().item() == pytest.approx(mean, abs=rooms[4] * std)
+        assert state[key].numpy().std() == pytest.approx(std, rel=rooms[4])
 
 
-@pytest.mark.parametrize("name", INITIALISED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n == "SENet154_vd" else n for n in INITIALISED],
+)
 def test_models_start_from_the_published_distributions(name: str, shared: Path) -> None:
     recorded = json.loads((shared / f"reference/training/{name}.json").read_text())
     paddle.seed(0)

@@ -89,7 +89,8 @@ def test_an_average_follows_its_formula() -> None:
         average.update()
         expected = {k: 0.9 * v + 0.1 * step for k, v in expected.items()}
     for key, value in average.average.items():
-        np.testing.assert_allclose(value.numpy(), expected[key], rtol=1e-6)
+        # Kept in float32; sums near zero have no relative precision.
+        np.testing.assert_allclose(value.numpy(), expected[key], rtol=0, atol=1e-5)
     with average.applied():
         inside = {k: v.numpy() for k, v in model.state_dict().items()}
     assert all(np.array_equal(inside[k], v.numpy()) for k, v in average.average.items())

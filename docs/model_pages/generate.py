@@ -18,10 +18,10 @@ from diagrams import DIAGRAMS
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ppcls.benchmark.measure import Row
+from ppcls.benchmark.pictures import latency_scatter
+from ppcls.benchmark.results import Row
 from ppcls.models.card import Latency, ModelCard
 from ppcls.models.catalogue import list_models, model_card
-from ppcls.pictures.annotate import latency_scatter
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE.parent / "models"
@@ -29,8 +29,8 @@ LANGUAGES = ("en", "zh")
 
 _HEADS = {
     "en": {
-        "accuracy": "architecture | weights | top-1 | top-5 | FLOPs (G) | MACs (G), measured | "
-        "parameters (M) | measured",
+        "accuracy": "architecture | weights | top-1 | top-5",
+        "size": "architecture | FLOPs (G) | MACs (G), measured | params (M) | params (M), measured",
         "gpu": "architecture | V100, FP32 | T4, FP16 | T4, FP32",
         "cpu": "architecture | backend | batch 1 | batch 4 | batch 8",
         "input": "Input images have {} × {} pixels.",
@@ -39,8 +39,8 @@ _HEADS = {
         "machine": "{cpu}, {cores} cores",
     },
     "zh": {
-        "accuracy": "模型 | 权重 | top-1 | top-5 | FLOPs (G) | MACs (G)，测量值 | "
-        "参数量 (M) | 测量值",
+        "accuracy": "模型 | 权重 | top-1 | top-5",
+        "size": "模型 | FLOPs (G) | MACs (G)，测量值 | 参数量 (M) | 参数量 (M)，测量值",
         "gpu": "模型 | V100，FP32 | T4，FP16 | T4，FP32",
         "cpu": "模型 | 后端 | 批大小 1 | 批大小 4 | 批大小 8",
         "input": "输入图片为 {} × {} 像素。",
@@ -62,9 +62,6 @@ def _with_papers(own: float, papers: float | None) -> str:
 
 def _accuracy_rows(cards: list[ModelCard]) -> Iterator[list[str]]:
     for card in cards:
-        measured = f"{card.macs / 1e9:.2f}", f"{card.params / 1e6:.2f}"
-        if not card.checkpoints:
-            yield [card.name, "–", "–", "–", "–", measured[0], "–", measured[1]]
         for checkpoint in card.checkpoints:
             page = checkpoint.published
             yield [
@@ -72,11 +69,23 @@ def _accuracy_rows(cards: list[ModelCard]) -> Iterator[list[str]]:
                 f"[{checkpoint.label}]({checkpoint.url})",
                 _with_papers(page.top1, page.reference_top1),
                 _with_papers(page.top5, page.reference_top5),
-                f"{page.flops_g:g}",
-                measured[0],
-                f"{page.params_m:g}",
-                measured[1],
             ]
+
+
+def _published(figures: Iterable[float]) -> str:
+    return " / ".join(dict.fromkeys(f"{figure:g}" for figure in figures)) or "–"
+
+
+def _size_rows(cards: list[ModelCard]) -> Iterator[list[str]]:
+    for card in cards:
+        published = [checkpoint.published for checkpoint in card.checkpoints]
+        yield [
+            card.name,
+            _published(page.flops_g for page in published),
+            f"{card.macs / 1e9:.2f}",
+            _published(page.params_m for page in published),
+            f"{card.params / 1e6:.2f}",
+        ]
 
 
 def _times(latency: Latency | None) -> str:
@@ -162,6 +171,7 @@ def pages() -> dict[str, str]:
                     paper=cards[0].paper,
                     paper_url=f"https://arxiv.org/abs/{cards[0].arxiv}",
                     accuracy=_table(heads["accuracy"], _accuracy_rows(cards)),
+                    size=_table(heads["size"], _size_rows(cards)),
                     input_size=heads["input"].format(*[cards[0].input_size] * 2),
                     remarks=_remarks(cards, heads["remarks"]),
                     gpu=_table(heads["gpu"], _gpu_rows(cards)),

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ppcls import __version__
 from ppcls.cli.options import Commands, UsageError, examples_text, parse
 from ppcls.errors import PpclsError, Stopped, naming_missing_paddle
+from ppcls.version import __version__
 
 __all__ = ["main", "run"]
 

@@ -12,18 +12,22 @@ from ppcls.cli.options import Commands
 def _backends(args: argparse.Namespace) -> int:
     from ppcls.inference.backends import BACKENDS
 
-    found = {name: backend.capability() for name, backend in BACKENDS.items()}
     if args.json:
-        print(json.dumps({name: asdict(can) for name, can in found.items()}, indent=2))
+        found = {
+            name: {**asdict(b.capability()), "reads": b.reads, "options": b.options}
+            for name, b in BACKENDS.items()
+        }
+        print(json.dumps(found, indent=2))
         return 0
-    for name, can in found.items():
+    for name, backend in BACKENDS.items():
+        can = backend.capability()
         print(f"{name:<16} {can.version or 'not usable'}")
         for device, precisions in can.precisions.items():
-            options = ", ".join(can.options.get(device, ()))
+            options = ", ".join(backend.options.get(device, ()))
             extra = f"; options: {options}" if options else ""
             print(f"{'':<16}   {device}: {', '.join(precisions)}{extra}")
-        if can.reads:
-            print(f"{'':<16}   runs {' or '.join(can.reads)}")
+        if can.precisions:
+            print(f"{'':<16}   runs {' or '.join(backend.reads)}")
         if can.hint:
             print(f"{'':<16}   {can.hint}")
     return 0

@@ -79,7 +79,7 @@ def _data_prepare(args: argparse.Namespace) -> int:
 
 
 def _data_show(args: argparse.Namespace) -> int:
-    from ppcls.pictures.samples import show_samples
+    from ppcls.pictures.data import show_samples
 
     show_samples(config_of(args), args.out, count=args.count, epoch=args.epoch, epochs=args.epochs)
     print(f"{args.out}: images as training sees them, from epoch {args.epoch} on")

@@ -149,8 +149,7 @@ def add_commands(commands: Commands) -> None:
         "--format",
         choices=("json", "pdmodel"),
         default="json",
-        help="of Paddle's graph; pdmodel is the older one, for OpenVINO inside Paddle, Paddle Lite "
-        "and older versions",
+        help="of Paddle's graph; pdmodel is the older one, for Paddle Lite and older versions",
     )
     export.add_argument(
         "--onnx", action="store_true", help="write inference.onnx too (pip install 'ppcls[onnx]')"

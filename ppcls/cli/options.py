@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ppcls.errors import ConfigError, did_you_mean
+from ppcls.inference.types import Device, InferencePrecision
 
 if TYPE_CHECKING:
     from ppcls.config import Config
@@ -136,8 +137,8 @@ def add_backend_options(command: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help="what runs the network, as `ppcls backends` lists them (default: the fastest here)",
     )
-    command.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    command.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    command.add_argument("--device", choices=get_args(Device), default="auto")
+    command.add_argument("--precision", choices=get_args(InferencePrecision), default="fp32")
     command.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
     )

@@ -12,8 +12,8 @@ from ppcls.cli.predictions import add_output_options, output
 
 
 def _predict(args: argparse.Namespace) -> int:
+    from ppcls.exporting.by_name import Predictor
     from ppcls.inference.inputs import find_inputs
-    from ppcls.inference.predictor import Predictor
 
     inputs = find_inputs(args.inputs)
     with Predictor(

@@ -166,7 +166,7 @@ def _row(result: Result) -> str:
 def _draw(results: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
     """Draw mistakes first, up to half of the picture, then results from all over the inputs."""
     from ppcls.data import image
-    from ppcls.pictures.plots import Tile, prediction_grid
+    from ppcls.pictures.tiles import Tile, tile_grid
 
     named = [a for a in results if a[1].class_ids]
     wrong = [a for a in named if a[0].label not in (None, a[1].class_ids[0])]
@@ -179,7 +179,7 @@ def _draw(results: Sequence[tuple[Input, Result]], labels: Sequence[str], pictur
         if one.label not in (None, result.class_ids[0]):
             caption += f" (is {labels[one.label]})"
         tiles.append(Tile(image.read(one.path), caption, (one, result) in wrong))
-    prediction_grid(tiles, picture)
+    tile_grid(tiles, picture)
 
 
 def add_output_options(command: argparse.ArgumentParser) -> None:
@@ -191,10 +191,13 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
         help="what is printed: auto is a table on a terminal, else one JSON object a line, and "
         "nothing where a file is named",
     )
-    files = "; complete after every image; an existing file is replaced"
-    command.add_argument("--json", metavar="FILE", help="write a JSON list" + files)
-    command.add_argument("--jsonl", metavar="FILE", help="write one JSON object a line" + files)
-    command.add_argument("--csv", metavar="FILE", help="write a table" + files)
+    command.add_argument(
+        "--json", metavar="FILE", help="write a JSON list, which is closed after the last image"
+    )
+    command.add_argument(
+        "--jsonl", metavar="FILE", help="write one JSON object a line; whole after every image"
+    )
+    command.add_argument("--csv", metavar="FILE", help="write a table; whole after every image")
     command.add_argument(
         "--save-images",
         metavar="DIR",

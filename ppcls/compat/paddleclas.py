@@ -13,9 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from ppcls.compat.inference_cls import DeployGlobal
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError, refuse_unknown
+from ppcls.exporting.by_name import Predictor
 from ppcls.ignored_options import IGNORED
-from ppcls.inference.predictor import Predictor
+from ppcls.options import first_problem
 
 __all__ = ["PaddleClas"]
 
@@ -49,18 +50,11 @@ class PaddleClas:
         if (model_name is None) == (inference_model_dir is None):
             raise ConfigError("PaddleClas: give either model_name or inference_model_dir")
         known = DeployGlobal.model_fields.keys() | IGNORED["DeployGlobal"].keys()
-        known -= {"infer_imgs", "inference_model_dir"}
-        for name in options:
-            if name not in known:
-                hint = did_you_mean(name, known)
-                raise ConfigError(f"PaddleClas: unknown argument {name!r}{hint}")
+        refuse_unknown("PaddleClas", options, known - {"infer_imgs", "inference_model_dir"})
         try:
             chosen = DeployGlobal(**options)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"PaddleClas: {where + ': ' if where else ''}{message}") from None
+            raise ConfigError(f"PaddleClas: {first_problem(error)}") from None
         model = inference_model_dir if model_name is None else model_name
         self._batch_size = chosen.batch_size
         self._predictor = Predictor(

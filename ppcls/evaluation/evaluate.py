@@ -21,7 +21,7 @@ from ppcls.config import Config, required
 from ppcls.config.class_names import trained_label_names
 from ppcls.data.datasets import refuse_among_images
 from ppcls.data.loader import Loader
-from ppcls.devices import on_device
+from ppcls.distributed import on_device
 from ppcls.errors import DataError, RunError
 from ppcls.evaluation.answer_log import AnswerLog, LabelSetLog, joined
 from ppcls.evaluation.report import write_report

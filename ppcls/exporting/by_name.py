@@ -1,8 +1,9 @@
-"""Architectures by name: exported once, into the cache."""
+"""Architectures by name: exported once, into the cache, and predicted with."""
 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,36 @@ from ppcls.errors import (
     did_you_mean,
 )
 from ppcls.files import cache_home, sha256
-from ppcls.models.catalogue import list_models
+from ppcls.inference import predictor
+from ppcls.models.catalogue import list_models, model_card
 
-__all__ = ["export_untrained", "exported"]
+__all__ = ["Predictor", "export_untrained", "exported"]
+
+
+class Predictor(predictor.Predictor):
+    """A predictor (`ppcls.inference.predictor.Predictor`) that knows architectures by name, too.
+
+    Args:
+        model: the exported folder; or the name of an architecture, as `ppcls list` prints it, which
+            is exported into the cache when it is first used.
+        pretrained: the weights of a name: True for the published ones, or a path or URL.
+        options: those of `PredictorOptions` and of the chosen backend, by their names.
+
+    Raises:
+        ConfigError: no such architecture, or one without weights.
+        PpclsError: as the predictor of a folder.
+    """
+
+    def __init__(self, model: str | Path, *, pretrained: bool | str | Path = False, **options: Any):
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            folder = exported(str(model), pretrained)
+        elif pretrained is not False:
+            raise ConfigError(
+                f"{folder} is an exported model, which has its weights: no pretrained"
+            )
+        super().__init__(folder, **options)
+        self._again = partial(type(self), model, pretrained=pretrained, **options)
 
 
 def exported(name: str, pretrained: bool | str | Path = False) -> Path:
@@ -44,10 +72,9 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
             f"{name}: say which weights: pretrained=True (--pretrained) for the published ones, "
             "or pretrained=PATH (--weights PATH)"
         )
-    # Here: who predicts with a bundle needs neither Paddle nor the code of training.
+    # Here: to predict with a bundle needs neither Paddle nor the code of training.
     from ppcls.config import load_config
     from ppcls.exporting.export import export
-    from ppcls.models.catalogue import model_card
     from ppcls.models.weights import locate_weights
 
     weights = locate_weights(

@@ -74,9 +74,10 @@ def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
     ]
     was_training = model.training
     model.eval()
+    dtype = next((p.dtype for p in model.parameters()), None)
     try:
         with paddle.no_grad():
-            model(paddle.zeros([1, *shape]))
+            model(paddle.zeros([1, *shape], dtype))
     finally:
         for hook in hooks:
             hook.remove()

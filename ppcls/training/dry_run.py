@@ -9,7 +9,7 @@ import paddle
 
 from ppcls.config import Config
 from ppcls.data.loader import Loader
-from ppcls.devices import on_device
+from ppcls.distributed import on_device
 from ppcls.errors import RunError
 from ppcls.evaluation.evaluate import open_evaluation
 from ppcls.models.normalize import Normalize

@@ -15,10 +15,10 @@ from typing import Any
 
 import paddle
 
-import ppcls
 from ppcls.devices import cpu_name
 from ppcls.errors import RunError
 from ppcls.plugins import load_plugins
+from ppcls.version import __version__
 
 __all__ = ["changed_machine", "record_start"]
 
@@ -38,7 +38,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {"ppcls": ppcls.__version__, "paddle": paddle.__version__}
+    versions: dict[str, str | None] = {"ppcls": __version__, "paddle": paddle.__version__}
     for name in _PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)

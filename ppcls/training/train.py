@@ -21,7 +21,8 @@ from ppcls.checkpoints.files import (
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.config import Config
 from ppcls.data.loader import Batch
-from ppcls.devices import on_device, seed_everything
+from ppcls.devices import seed_everything
+from ppcls.distributed import on_device
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
@@ -29,7 +30,7 @@ from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
 from ppcls.optim.build import learning_rate_schedule
 from ppcls.optim.options import ReduceOnPlateau
-from ppcls.pictures.plots import training_curves
+from ppcls.pictures.training import training_curves
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import RunLog, StepReport, StepTimer, Update, peak_memory
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard

@@ -1,9 +1,9 @@
-"""A picture of what training sees: images beside their augmented and mixed versions."""
+"""Pictures of a data set: its classes, and what training sees of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,63 @@ from ppcls.data.image_dataset import ImageDataset
 from ppcls.data.lists import Label
 from ppcls.data.transforms.mix import Mixing
 from ppcls.data.transforms.pipeline import Pipeline
-from ppcls.errors import ConfigError, DataError
-from ppcls.pictures.plots import Tile, sample_grid, shorten
+from ppcls.errors import ConfigError, DataError, require_paddle
+from ppcls.pictures.figures import name_style, save_figure, shorten
+from ppcls.pictures.tiles import Tile, draw_tiles, tile_grid
 
-__all__ = ["sample_rows", "show_samples"]
+__all__ = ["class_counts_picture", "sample_rows", "show_samples"]
+
+
+def class_counts_picture(
+    parts: Mapping[str, Sequence[int]],
+    names: Sequence[str],
+    examples: Sequence[tuple[str, Label]],
+    picture: str | Path,
+) -> None:
+    """Draw how many images each class has in each part of a data set, and some of the images.
+
+    Args:
+        parts: the images of each class, by the name of the part.
+        names: of the classes.
+        examples: files and labels of the images to draw.
+        picture: the .png file to write.
+    """
+    from matplotlib.figure import Figure
+
+    columns, few = 8, len(names) <= 40
+    rows = -(-len(examples) // columns)
+    figure = Figure(figsize=(12, 3.6 + 1.75 * rows), layout="constrained")
+    heights = [3.6, 1.75 * rows] if rows else [3.6]
+    panels = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    axes = panels[0].subplots()
+    for i, (part, counts) in enumerate(parts.items()):
+        if few:
+            at = np.arange(len(names)) + 0.8 * (i - (len(parts) - 1) / 2) / len(parts)
+            axes.bar(at, counts, 0.8 / len(parts), label=part)
+        else:
+            axes.plot(sorted(counts, reverse=True), drawstyle="steps-mid", label=part)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("images")
+    axes.set_title("images of each class" + ("" if few else ", the largest first"))
+    if few:
+        long = max(map(len, names)) > 6 or len(names) > 20
+        axes.set_xticks(
+            range(len(names)),
+            [shorten(name) for name in names],
+            rotation=90 if long else 0,
+            **name_style(),
+        )
+    axes.legend()
+    axes.grid(axis="y", alpha=0.3)
+    tiles = []
+    for path, label in examples:
+        pixels = image.read(path)
+        own = [label] if isinstance(label, int) else [i for i, flag in enumerate(label) if flag]
+        caption = f"{', '.join(names[i] for i in own)}\n{pixels.shape[1]}x{pixels.shape[0]}"
+        tiles.append(Tile(pixels, shorten(caption, 40)))
+    if tiles:
+        draw_tiles(panels[1], tiles, columns)
+    save_figure(figure, picture)
 
 
 def show_samples(
@@ -36,7 +89,8 @@ def show_samples(
         if any(os.path.samefile(picture, image.path) for image in images):
             raise ConfigError(f"{picture}: is an image of the data set; name another file")
     columns, rows = sample_rows(config, count=count, epoch=epoch, epochs=epochs)
-    sample_grid(rows, columns, picture)
+    tiles = [tile for row in rows for tile in row]
+    tile_grid(tiles, picture, len(columns), columns)
 
 
 def sample_rows(
@@ -110,8 +164,6 @@ def _mix(
     entropy: tuple[int, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what mixing makes of a batch, as uint8 images, and of its targets."""
-    from ppcls.errors import require_paddle
-
     require_paddle()
     import paddle
 
