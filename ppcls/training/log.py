@@ -1,4 +1,4 @@
-"""What a run says: lines on the console and in `train.log`, records in `metrics.jsonl`."""
+"""What a run reports: lines on the console and in `train.log`, records in `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import paddle
 from paddle import Tensor
 from tqdm import tqdm
 
-from ppcls.config.paddleclas20 import flat_names
 from ppcls.data.loader import Batch
 from ppcls.files import replacing
 
@@ -97,7 +96,7 @@ class StepTimer:
 
 
 class StepReport(NamedTuple):
-    """What is said of a step: of which epoch (from 1) it is, means, learning rate, speed, memory.
+    """The report of a step: its epoch (from 1), means, learning rate, speed and memory.
 
     `means` are the epoch's so far: top-k hits, single losses, and the whole `loss` last.
     """
@@ -117,7 +116,7 @@ def _values(means: dict[str, float]) -> str:
     return ", ".join(f"{name}: {mean:.5f}" for name, mean in means.items())
 
 
-def _sectioned_step(report: StepReport) -> str:
+def _step_line(report: StepReport) -> str:
     speed = report.speed
     memory = "".join(f", {name}: {value:.0f} MB" for name, value in report.memory.items())
     return (
@@ -126,20 +125,6 @@ def _sectioned_step(report: StepReport) -> str:
         f"batch_cost: {speed.batch_cost:.5f}s, reader_cost: {speed.reader_cost:.5f}s, "
         f"ips: {speed.ips:.5f} samples/s, eta: {timedelta(seconds=round(speed.eta))}{memory}"
     )
-
-
-def _flat_step(report: StepReport) -> str:
-    speed = report.speed
-    values = {name: mean for name, mean in report.means.items() if not name.endswith("Loss")}
-    memory = "".join(f", {name}: {value:.0f} MB" for name, value in report.memory.items())
-    return (
-        f"epoch:{report.epoch - 1:<3d}, train step:{report.step:<4d}, {_values(values)}, "
-        f"lr: {report.lr:.6f}, batch_cost: {speed.batch_cost:.5f} s, "
-        f"reader_cost: {speed.reader_cost:.5f} s, ips: {speed.ips:.5f} images/sec.{memory}"
-    )
-
-
-_STEP_LINES = {"sectioned": _sectioned_step, "flat": _flat_step}
 
 
 def peak_memory() -> dict[str, float]:
@@ -182,16 +167,13 @@ class RunLog:
         epoch: int = 0,
         step: int = 0,
         visualdl: Path | None = None,
-        log_format: Literal["sectioned", "flat"] = "sectioned",
         writes: bool = True,
     ):
-        """Open the files; those of a resumed run go on after `epoch` epochs and `step` steps.
+        """Open the files; those of a resumed run continue after `epoch` epochs and `step` steps.
 
         The numbers of `metrics.jsonl` go to the folder `visualdl` too, for `visualdl --logdir`.
-        The lines are in the format of the sectioned or of the flat dialect. Of several processes
-        one `writes`, the others say nothing.
+        Of several processes one `writes`; the others are silent.
         """
-        self._format = log_format
         self._terminal = writes and sys.stderr.isatty()
         self._bar: tqdm | None = None
         self._writes = writes
@@ -239,8 +221,6 @@ class RunLog:
         """Write a line to `train.log`, and to the console."""
         if not self._writes:
             return
-        if self._format == "flat":
-            text = flat_names(text)
         print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._text, flush=True)
         if console:
             tqdm.write(text, file=sys.stderr)
@@ -287,17 +267,11 @@ class RunLog:
 
     def step(self, report: StepReport) -> None:
         """Report a step: where the run stands, the means of the epoch so far, speed and memory."""
-        self.line(_STEP_LINES[self._format](report), console=not self._terminal)
+        self.line(_step_line(report), console=not self._terminal)
         if self._bar is not None:
             left = timedelta(seconds=round(report.speed.eta))
             self._bar.set_postfix_str(f"{_values(report.means)}, whole run done in {left}")
 
     def evaluation(self, epoch: int, means: dict[str, float], best: str) -> None:
         """Report an evaluation after an epoch (counted from 1), and the best one so far."""
-        if self._format == "flat":
-            hits = {name: mean for name, mean in means.items() if name != "loss"}
-            values = _values(hits | {"loss": means["loss"]})
-            self.line(f"END epoch:{epoch - 1:<3d} valid {values}, {best}")
-        else:
-            values = _values(means)
-            self.line(f"[Eval][Epoch {epoch}][Avg]{values} ({best})")
+        self.line(f"[Eval][Epoch {epoch}][Avg]{_values(means)} ({best})")

@@ -176,12 +176,6 @@ def build_run(data: RunData) -> Run:
         step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
         notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
     distributed.broadcast(model.state_dict().values())
-    images = len(data.train.dataset)
-    if options.total_images not in (None, images):
-        notes.append(
-            f"Global.total_images is {options.total_images}; the list has {images} images, "
-            "and they count"
-        )
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
     notes += topk_note(config) + _export_notes(config, data)

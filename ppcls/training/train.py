@@ -407,7 +407,6 @@ def _train(
                 progress.epoch,
                 progress.step,
                 Path(options.vdl_dir or folder.path / "vdl") if options.use_visualdl else None,
-                options.log_format,
                 is_first,
             )
         )
