@@ -9,24 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-from ppcls.cli.options import Commands, UsageError, number, positive
-from ppcls.errors import ConfigError
+from ppcls.cli.options import Commands, UsageError, checked, positive
 from ppcls.inference.types import Device, InferencePrecision
 
-
-def _seconds(text: str) -> float:
-    value = number(text)
-    if not 0 < value < 3600:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text}")
-    return value
+_SECONDS = checked(float, lambda value: 0 < value < 3600, "a number of seconds")
 
 
 def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
     """Return folders of bundles; architectures are exported with untrained weights, for now."""
     from ppcls.bundle import ONNX_FILE
-    from ppcls.errors import did_you_mean
+    from ppcls.exporting.by_name import export_untrained
     from ppcls.inference.backends import find_backend
-    from ppcls.models.catalogue import list_models
 
     # To write the ONNX file takes longer than to measure, for some.
     needs_onnx = not backends or any(ONNX_FILE in find_backend(b).reads for b in backends)
@@ -35,11 +28,6 @@ def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) ->
         if Path(model).is_dir():
             folders.append(Path(model))
             continue
-        if model not in list_models():
-            hint = did_you_mean(model, list_models())
-            raise ConfigError(f"{model}: no such folder, and no architecture of that name{hint}")
-        from ppcls.exporting.by_name import export_untrained
-
         print(f"exporting {model}", file=sys.stderr)
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="ppcls-"))) / model
         folders.append(export_untrained(model, folder, onnx=needs_onnx))
@@ -135,7 +123,7 @@ def add_commands(commands: Commands) -> None:
     )
     benchmark.add_argument(
         "--seconds",
-        type=_seconds,
+        type=_SECONDS,
         default=2.0,
         metavar="S",
         help="how long each is measured after a warm-up (default: 2; at least ten runs)",

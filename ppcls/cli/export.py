@@ -37,7 +37,7 @@ def _config(args: argparse.Namespace) -> Config:
             raise UsageError("--weights goes with a source; -c takes -o Global.pretrained_model=…")
         return config_of(args)
     if args.config is not None:
-        raise UsageError(f"both {args.source} and -c {args.config} are there; leave out one")
+        raise UsageError(f"{args.source} and -c {args.config} are two sources; leave out one")
     from ppcls.config import data_overrides
     from ppcls.config.from_checkpoint import trained_config
 
@@ -113,7 +113,7 @@ def add_commands(commands: Commands) -> None:
     export = commands.add(
         "export",
         _export,
-        "make an inference model of trained weights, and prove it equal",
+        "export trained weights as an inference model, with a parity check",
         """
         ppcls export output/digits/HarDNet39_ds/best_model output/digits/inference
         ppcls export DenseNet121 densenet --onnx             published ImageNet weights

@@ -21,7 +21,7 @@ from ppcls.config import Config, required
 from ppcls.config.class_names import trained_label_names
 from ppcls.config.data import refuse_among_images
 from ppcls.data.loader import Loader
-from ppcls.devices import on_device
+from ppcls.distributed import on_device
 from ppcls.errors import DataError, RunError
 from ppcls.evaluation.answer_log import AnswerLog, LabelSetLog, joined
 from ppcls.evaluation.report import write_report
@@ -99,7 +99,7 @@ def evaluate_model(
     """
     was_training, start = model.training, time.perf_counter()
     model.eval()
-    normalize = Normalize(loader.dataset.pipeline.affine)
+    normalize = Normalize(loader.affine)
     loss = weighted_sum(config.Loss.Eval)
     log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
     hide = distributed.rank() != 0 or not sys.stderr.isatty()

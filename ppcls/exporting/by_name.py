@@ -64,9 +64,7 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
         ConfigError: no such architecture, or no weights are named.
         WeightsError: the weights cannot be read, fetched, or do not fit.
     """
-    if name not in list_models():
-        hint = did_you_mean(name, list_models())
-        raise ConfigError(f"{name}: no such folder, and no architecture of that name{hint}")
+    _require_architecture(name)
     if not pretrained:
         raise ConfigError(
             f"{name}: say which weights: pretrained=True (--pretrained) for the published ones, "
@@ -117,14 +115,22 @@ def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
         onnx: whether to write the ONNX file too, where the package that does so is installed.
 
     Raises:
+        ConfigError: no such architecture.
         RunError: the folder cannot be written to.
     """
+    _require_architecture(name)
     from ppcls.config import load_config
     from ppcls.exporting.export import export
 
     overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu"]
     config = _without_data(load_config(name, overrides))
     return export(config, allow_random=True, onnx=onnx and _has_onnx(), check=False).folder
+
+
+def _require_architecture(name: str) -> None:
+    if name not in list_models():
+        hint = did_you_mean(name, list_models())
+        raise ConfigError(f"{name}: no such folder, and no architecture of that name{hint}")
 
 
 def _without_data(config: Any) -> Any:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import paddle
@@ -51,57 +51,43 @@ def require_same(
     found: np.ndarray,
     names: Sequence[str],
     graph: str,
+    *,
+    what: Literal["logits", "features"] = "logits",
     std: float | None = None,
 ) -> float:
-    """Return the largest difference of logits, in standard deviations.
+    """Return the largest difference between two sets of answers, in standard deviations.
 
     Args:
         expected: what the model answers, float (N, C).
         found: what its export answers to the same images, float (N, C).
         names: what to call each image in an error.
         graph: what to call the export in an error.
+        what: they are; of logits the best class must be the same, too.
         std: the unit of the difference; None is the standard deviation of `expected`.
 
     Raises:
-        RunError: it exceeds `TOLERANCE`, or an image's best class differs; the worst is named.
+        RunError: it exceeds the tolerance, or a best class differs; the worst image is named.
     """
-    largest, worst = _largest_difference(expected, found, std)
-    changed = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
-    # Not `>=`: a difference that is no number must not pass.
-    if not largest < TOLERANCE or changed:
-        raise RunError(
-            f"{graph} answers differently from the model, so nothing is exported: largest "
-            f"difference {largest:.2e} standard deviations of the logits (allowed "
-            f"{TOLERANCE:.0e}) on {names[worst]}; another best class for {changed} of {len(names)} "
-            "images. The graph is wrong, unless the weights amplify rounding beyond float32, as "
-            "those of an untrained or a diverged network may; --no-check exports it all the same"
-        )
-    return largest
-
-
-def _require_same_features(
-    expected: np.ndarray, found: np.ndarray, names: Sequence[str], graph: str
-) -> None:
-    largest, worst = _largest_difference(expected, found)
-    if not largest < FEATURE_TOLERANCE:
-        raise RunError(
-            f"{graph} gives other features than the model, so nothing is exported: largest "
-            f"difference {largest:.2e} of their standard deviation (allowed "
-            f"{FEATURE_TOLERANCE:.0e}) on {names[worst]}"
-        )
-
-
-def _largest_difference(
-    expected: np.ndarray, found: np.ndarray, std: float | None = None
-) -> tuple[float, int]:
-    """Return the largest difference in standard deviations, and the image that has it."""
     # In float32 the square of a large number is infinite, by which any difference would be nothing.
     expected = expected.astype(np.float64)
     # A model that answers the same to everything has no spread to measure by.
     difference = np.abs(found - expected).max(axis=1) / (std or expected.std() or 1.0)
     # The position of a difference that is no number, where there is one.
     worst = int(difference.argmax())
-    return float(difference[worst]), worst
+    tolerance, changed, best = FEATURE_TOLERANCE, 0, ""
+    if what == "logits":
+        changed = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
+        tolerance, best = TOLERANCE, f"; another best class for {changed} of {len(names)} images"
+    # Not `>=`: a difference that is no number must not pass.
+    if not difference[worst] < tolerance or changed:
+        raise RunError(
+            f"{graph} gives other {what} than the model, so nothing is exported: largest "
+            f"difference {difference[worst]:.2e} of their standard deviation (allowed "
+            f"{tolerance:.0e}) on {names[worst]}{best}. The graph is wrong, unless the weights "
+            "amplify rounding beyond float32, as those of an untrained or a diverged network may; "
+            "--no-check exports it all the same"
+        )
+    return float(difference[worst])
 
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
@@ -228,9 +214,9 @@ class ParityCheck:
                 log_probabilities(answers),
                 log_probabilities(softmax(expected.astype(np.float64))),
             )
-        difference = require_same(expected, answers, asked.names, graph, std)
+        difference = require_same(expected, answers, asked.names, graph, std=std)
         if self._options.features:
-            _require_same_features(asked.expected[1], found[1], asked.names, graph)
+            require_same(asked.expected[1], found[1], asked.names, graph, what="features")
         return difference
 
     def check(self, runner: Runner, file: str, engine: str) -> dict[str, Any]:

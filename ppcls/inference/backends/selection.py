@@ -59,7 +59,7 @@ def find_backend(name: str) -> type[EngineBackend]:
         )
     if name not in BACKENDS:
         hint = did_you_mean(name, BACKENDS)
-        raise ConfigError(f"no such backend: {name!r}{hint}; known: auto, {', '.join(BACKENDS)}")
+        raise ConfigError(f"no such backend: {name!r}{hint}; known: {', '.join(BACKENDS)}")
     return BACKENDS[name]
 
 
