@@ -41,8 +41,8 @@ class Precision:
             return
         if device == "cpu":
             raise RunError(
-                "AMP.use_amp is on, but the device is a CPU, where Paddle's auto_cast has no effect "
-                "and 16-bit convolutions do not exist; -o AMP.use_amp=false trains in float32"
+                "AMP.use_amp is on, but the device is a CPU: Paddle's auto_cast has no effect "
+                "there, nor are there 16-bit convolutions; -o AMP.use_amp=false trains in float32"
             )
         self.scaler = paddle.amp.GradScaler(**scaler_arguments(self.options))
 

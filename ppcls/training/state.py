@@ -146,8 +146,8 @@ class TrainState:
             )
         if not self.average and ".pdema" in files:
             raise WeightsError(
-                f"{checkpoint.prefix}: from a run with averaged weights, but the configuration lacks "
-                "the section EMA; add it (-o EMA.decay=0.9999)"
+                f"{checkpoint.prefix}: from a run with averaged weights, but the configuration "
+                "lacks the section EMA; add it (-o EMA.decay=0.9999)"
             )
         state = read_pickle(files[".pdstates"]) if ".pdstates" in files else {}
         if checkpoint.published:
@@ -174,7 +174,7 @@ class TrainState:
         generated = {structured: name for name, structured in _generated(self.model)}
         unknown = [key for key in saved if key not in generated]
         if unknown:
-            raise WeightsError(f"{path}: made for another model: {unknown[0]} is not in this one")
+            raise WeightsError(f"{path}: for another model: {unknown[0]} is not in this one")
         state: dict[str, Any] = {}
         for key, accumulators in saved.items():
             for name, value in accumulators.items():
@@ -209,14 +209,12 @@ class TrainState:
                 read_pickle(path), sorted(names, key=lambda pair: -len(pair[0]))
             )
         except KeyError as error:
-            raise WeightsError(
-                f"{path}: made for another model: {error} is not in this one"
-            ) from None
+            raise WeightsError(f"{path}: for another model: {error} is not in this one") from None
         kinds = {name for accumulators in found.values() for name in accumulators}
         mine = _accumulator_names(self.optimizer)
         if kinds - {"master_weight"} != mine:
             raise WeightsError(
-                f"{path}: made for another optimizer: it holds {', '.join(sorted(kinds)) or 'nothing'}; "
+                f"{path}: for another optimizer: it holds {', '.join(sorted(kinds)) or 'nothing'}; "
                 f"{type(self.optimizer).__name__} needs {', '.join(sorted(mine)) or 'nothing'}"
             )
         return found
