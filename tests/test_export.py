@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import paddle
 import pytest
@@ -34,6 +34,10 @@ from ppcls.models import registry
 from ppcls.models.senet.network import SENet
 from ppcls.models.squeezenet.network import SqueezeNet
 from ppcls.models.weights import save_weights
+
+needs_onnx = pytest.mark.skipif(
+    find_spec("paddle2onnx") is None, reason="the extra onnx is not installed"
+)
 
 # One of each family. AlexNet's pooling converts to ONNX where its last map is 6 x 6 already.
 FAMILIES = {
@@ -60,6 +64,7 @@ def random_arch(config_file: Path, overrides: list[str]):
     return run
 
 
+@needs_onnx
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_exports_for_paddle_and_onnx(
     random_arch, name: str, colours: Path, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +141,7 @@ def assert_same(found, expected) -> None:
         np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
 
 
+@needs_onnx
 def test_every_option_gives_the_same_answers(config_file: Path, ready: list[str]) -> None:
     config = load_config(config_file, ready)
     plain = answers(ppcls.export(config).folder)
@@ -175,6 +181,7 @@ paddle.jit.save(graph, sys.argv[1])
     assert (tmp_path / "inference.pdmodel").is_file()
 
 
+@needs_onnx
 @pytest.mark.slow
 def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> None:
     """Its sigmoid and its upsampling are what that format refuses in their usual spelling."""
@@ -182,7 +189,10 @@ def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> No
     assert result.spec.parity.max_difference < 1e-4
 
 
+@needs_onnx
 def test_the_onnx_file_is_clean(random_arch, capfd: pytest.CaptureFixture[str]) -> None:
+    import onnx
+
     folder = random_arch("SqueezeNet1_1", onnx=True).folder
     graph = onnx.load(folder / "inference.onnx")
     assert [opset.version for opset in graph.opset_import] == [17]
@@ -194,6 +204,7 @@ def test_the_onnx_file_is_clean(random_arch, capfd: pytest.CaptureFixture[str]) 
     assert "onnx" not in printed.err.lower()
 
 
+@needs_onnx
 def test_what_cannot_be_converted_is_an_error_of_ours(random_arch, tmp_path: Path) -> None:
     folder = random_arch("SqueezeNet1_1").folder
     (folder / "inference.json").write_text("{}")
