@@ -22,7 +22,9 @@ ENGLISH = [
     for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
     if not page.name.endswith(".zh.md")
 ]
-OUTSIDE_THE_SITE = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
+OUTSIDE_THE_SITE = [
+    ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "SECURITY.md")
+]
 
 
 @pytest.fixture(scope="module")
