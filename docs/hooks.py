@@ -37,10 +37,13 @@ def _heads(table: str) -> list[str]:
 def least_width(table: str) -> int:
     """Return how many characters wide a table is at least: the longest word of each column.
 
-    Lines of Chinese end anywhere. Two characters more a column are its margins.
+    Lines of Chinese end anywhere, but not before a full stop as in `./run`. Two characters more a
+    column are its margins.
     """
     columns = len(_heads(table))
-    cells = [re.split(rf"\s+|(?<=-)|{_CHINESE}", _text(html)) for *_, html in _CELL.findall(table)]
+    cells = [
+        re.split(rf"\s+|(?<=-)|{_CHINESE}(?!\.)", _text(html)) for *_, html in _CELL.findall(table)
+    ]
     longest = [max(map(len, words)) for words in cells]
     return sum(max(longest[i::columns]) + 2 for i in range(columns))
 
