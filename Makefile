@@ -1,7 +1,7 @@
 # make demo    train, evaluate, export and predict on real pictures (about five minutes, two cores)
 # make test    run the tests
 # make test-slow  run the tests that take long, too long for `make test`
-# make lint    check style and types
+# make lint    check style, types and which package imports which
 # make docs    build the documentation into build/site; `make docs-config` rewrites the page of the
 #              configuration from the schema, `make docs-models` those of the architectures from
 #              the model cards and docs/models/measured
@@ -60,6 +60,7 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

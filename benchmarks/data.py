@@ -27,7 +27,7 @@ import numpy as np
 import simplejpeg
 
 from ppcls.data import image
-from ppcls.data.image_dataset import ImageDataset
+from ppcls.data.datasets import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
 from ppcls.data.samplers import DistributedBatchSampler
@@ -97,7 +97,7 @@ def loader(paths: Sequence[Path], threads: int, epochs: int) -> tuple[float, flo
     """Return the best epoch's images a second, and MiB in use after the first and last epoch."""
     samples = [Sample(str(path), 0) for path in paths]
     dataset = ImageDataset(samples, Pipeline(TRAINING))
-    sampler = DistributedBatchSampler(len(samples), min(32, len(samples)), shuffle=True)
+    sampler = DistributedBatchSampler(batch_size=min(32, len(samples)), shuffle=True)
     rates, memory = [], []
     with Loader(dataset, sampler, threads) as batches:
         for epoch in range(epochs):

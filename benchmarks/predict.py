@@ -25,7 +25,7 @@ import simplejpeg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ppcls.benchmark.measure import describe_machine
+from ppcls.benchmark.results import describe_machine
 from ppcls.data import image
 from ppcls.data.image import find_images
 from ppcls.devices import core_count

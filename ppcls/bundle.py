@@ -21,7 +21,7 @@ from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.data.transforms.resize_crop import DecodeImage
 from ppcls.errors import BundleError
 from ppcls.files import sha256
-from ppcls.options import Options
+from ppcls.options import Options, first_problem
 from ppcls.plugins import Plugin, missing_plugins, plugins_of
 from ppcls.registry import follows_registries
 
@@ -308,12 +308,7 @@ def _read_spec(path: Path) -> BundleSpec:
     try:
         return BundleSpec.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise BundleError(
-            f"{path}: {where + ': ' if where else ''}{message}; export the model again"
-        ) from None
+        raise BundleError(f"{path}: {first_problem(error)}; export the model again") from None
 
 
 def read_bundle(folder: str | Path) -> BundleSpec:

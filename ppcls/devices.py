@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ __all__ = [
     "cpu_has_bf16",
     "cpu_name",
     "gpu_count",
-    "on_device",
     "seed_everything",
     "select_device",
 ]
@@ -86,21 +83,6 @@ def select_device(name: str) -> str:
     device = "gpu" if gpus and name != "cpu" else "cpu"
     paddle.device.set_device(device)
     return device
-
-
-@contextmanager
-def on_device(name: str) -> Iterator[str]:
-    """Select a device (see `select_device`) and meet the run's other processes; yield its kind.
-
-    Raises:
-        RunError: no such device, or another process cannot be reached, now or in the context.
-    """
-    from ppcls import distributed
-
-    device = select_device(name)
-    distributed.init_processes()
-    with distributed.naming_lost_ranks():
-        yield device
 
 
 def _other_devices() -> list[str]:

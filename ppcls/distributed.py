@@ -19,6 +19,7 @@ import paddle
 import paddle.distributed as dist
 from paddle import Tensor
 
+from ppcls.devices import select_device
 from ppcls.errors import ConfigError, RunError
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "gather",
     "init_processes",
     "naming_lost_ranks",
+    "on_device",
     "rank",
     "sum_gradients",
     "sum_over_ranks",
@@ -217,3 +219,16 @@ def naming_lost_ranks() -> Iterator[None]:
                 f"rank {rank()}: {what}; its log says why: log/workerlog.N of rank N"
             ) from None
         raise
+
+
+@contextmanager
+def on_device(name: str) -> Iterator[str]:
+    """Select a device (see `select_device`) and meet the run's other processes; yield its kind.
+
+    Raises:
+        RunError: no such device, or another process cannot be reached, now or in the context.
+    """
+    device = select_device(name)
+    init_processes()
+    with naming_lost_ranks():
+        yield device

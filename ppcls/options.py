@@ -2,30 +2,98 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    Field,
     GetJsonSchemaHandler,
     Tag,
+    ValidationError,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-__all__ = ["Fraction", "OneKey", "Options", "named", "one_of"]
+from ppcls.ignored_options import IGNORED
+
+__all__ = [
+    "Count",
+    "Factor",
+    "Fraction",
+    "Mismatch",
+    "NotNegative",
+    "OneKey",
+    "Options",
+    "PathText",
+    "Positive",
+    "Share",
+    "first_problem",
+    "one_of",
+]
+
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Mismatch(ValueError):
+    """Options that do not go together, in what a validator raises.
+
+    Attributes:
+        keys: their dotted names; the message is about the first.
+    """
+
+    def __init__(self, message: str, *keys: str):
+        super().__init__(message)
+        self.keys = keys
 
 
 class Options(BaseModel):
-    """A group of named, typed, immutable options: no unknown key, no conversion of types."""
+    """A group of named, typed, immutable options: no unknown key, no conversion of types.
+
+    Those of `ppcls.ignored_options` are accepted beside them, and left out.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_ignored(cls, value: Any) -> Any:
+        ignored = IGNORED.get(cls.__name__)
+        if not ignored or not isinstance(value, dict):
+            return value
+        wrong: list[InitErrorDetails] = []
+        for key in [name for name in ignored if name in value]:
+            problem = ignored[key].problem(value[key])
+            if problem:
+                kind = PydanticCustomError("ignored_option", "{problem}", {"problem": problem})
+                wrong.append({"type": kind, "loc": (key,), "input": value[key]})
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return {key: option for key, option in value.items() if key not in ignored}
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say the first of pydantic's errors in a line: its dotted place, and what is wrong there."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        found = reprlib.repr(first["input"])
+        message = f"expected {message.removeprefix('Input should be ')}, not {found}"
+    return f"{place}: {message}" if place else message
 
 
 class OneKey(Options):
@@ -60,21 +128,6 @@ class OneKey(Options):
     @model_serializer(mode="wrap")
     def _wrap(self, handler: Any) -> dict[str, Any]:
         return {type(self).__name__: handler(self)}
-
-
-def named(default: str, **aliases: str) -> Discriminator:
-    """Return what chooses among tagged classes by the value's `name`.
-
-    Args:
-        default: the tag of a value without a name.
-        aliases: other names of tags.
-    """
-
-    def tag(value: Any) -> str:
-        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-        return default if name is None else aliases.get(str(name), str(name))
-
-    return Discriminator(tag)
 
 
 def _one_key(value: Any) -> str | None:
@@ -116,3 +169,11 @@ Fraction = Annotated[
     WithJsonSchema({"type": ["number", "string"]}),
 ]
 """A number, or a quotient of two written as a string: `1.0/255.0`."""
+
+
+def _expand(path: str) -> str:
+    return os.path.expanduser(os.path.expandvars(path))
+
+
+PathText = Annotated[str, AfterValidator(_expand)]
+"""A path (or URL), with `~` and `$VARIABLE` replaced by what they stand for."""

@@ -29,6 +29,7 @@ ModelT = TypeVar("ModelT", bound=type[BaseModel])
 ClassT = TypeVar("ClassT", bound=type)
 
 _FOLLOWERS: list[type[BaseModel]] = []
+_NESTED: list[Registry] = []
 
 
 def follows_registries(cls: ModelT) -> ModelT:
@@ -38,7 +39,8 @@ def follows_registries(cls: ModelT) -> ModelT:
 
 
 def _rebuild() -> None:
-    for follower in _FOLLOWERS:
+    registered = [cls for registry in _NESTED for cls in registry.classes]
+    for follower in (*registered, *_FOLLOWERS):
         follower.model_rebuild(force=True)
 
 
@@ -56,10 +58,19 @@ class Registry(Generic[OptionsT]):
         kind: what they are, in a word: "loss".
         base: the class that all are derived from.
         default: of a map that may lack its `name`: which class is meant.
+        nested: whether fields of the classes lead to other registries.
     """
 
-    def __init__(self, kind: str, base: type[OptionsT], default: str | None = None):
+    def __init__(
+        self,
+        kind: str,
+        base: type[OptionsT],
+        default: str | None = None,
+        nested: bool = False,
+    ):
         self.kind, self.base, self.default = kind, base, default
+        if nested:
+            _NESTED.append(self)
         self._classes: dict[str, type[OptionsT]] = {}
         self._aliases: dict[str, str] = {}
 

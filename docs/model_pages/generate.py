@@ -18,10 +18,10 @@ from diagrams import DIAGRAMS
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ppcls.benchmark.measure import Row
+from ppcls.benchmark.pictures import latency_scatter
+from ppcls.benchmark.results import Row
 from ppcls.models.card import Latency, ModelCard
 from ppcls.models.catalogue import list_models, model_card
-from ppcls.pictures.annotate import latency_scatter
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE.parent / "models"

@@ -7,37 +7,27 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
-from ppcls.cli.options import Commands, UsageError, number, positive
-from ppcls.errors import ConfigError
+from ppcls.cli.options import Commands, UsageError, checked, positive
+from ppcls.inference.types import Device, InferencePrecision
 
-
-def _seconds(text: str) -> float:
-    value = number(text)
-    if not 0 < value < 3600:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text}")
-    return value
+_SECONDS = checked(float, lambda value: 0 < value < 3600, "a number of seconds")
 
 
 def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
     """Return folders of bundles; architectures are exported with untrained weights, for now."""
     from ppcls.bundle import ONNX_FILE
-    from ppcls.errors import did_you_mean
-    from ppcls.inference.backends import BACKENDS
-    from ppcls.models.catalogue import list_models
+    from ppcls.exporting.by_name import export_untrained
+    from ppcls.inference.backends import find_backend
 
     # To write the ONNX file takes longer than to measure, for some.
-    needs_onnx = not backends or any(ONNX_FILE in BACKENDS[b].capability().reads for b in backends)
+    needs_onnx = not backends or any(ONNX_FILE in find_backend(b).reads for b in backends)
     folders = []
     for model in models:
         if Path(model).is_dir():
             folders.append(Path(model))
             continue
-        if model not in list_models():
-            hint = did_you_mean(model, list_models())
-            raise ConfigError(f"{model}: no such folder, and no architecture of that name{hint}")
-        from ppcls.exporting.by_name import export_untrained
-
         print(f"exporting {model}", file=sys.stderr)
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="ppcls-"))) / model
         folders.append(export_untrained(model, folder, onnx=needs_onnx))
@@ -45,16 +35,14 @@ def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) ->
 
 
 def _benchmark(args: argparse.Namespace) -> int:
-    from ppcls.benchmark.measure import Measured, Row, Wanted, fastest, measure
-    from ppcls.inference.backends import BACKENDS, usable
+    from ppcls.benchmark.measure import Wanted, measure
+    from ppcls.benchmark.report import Measured
+    from ppcls.benchmark.results import Row, fastest
+    from ppcls.inference.backends import find_backend, usable
     from ppcls.inference.fastest import remember
 
     for name in args.backends or ():
-        if name not in BACKENDS:
-            from ppcls.errors import did_you_mean
-
-            hint = did_you_mean(name, BACKENDS)
-            raise ConfigError(f"no such backend: {name!r}{hint}; known: {', '.join(BACKENDS)}")
+        find_backend(name)
     if args.tune and not all(Path(model).is_dir() for model in args.models):
         raise UsageError("--tune is for exported models: what is found is kept by their content")
     found = Measured([], [])
@@ -127,15 +115,15 @@ def add_commands(commands: Commands) -> None:
         "--batch-sizes", nargs="+", type=positive, default=[1, 4, 8], metavar="N"
     )
     benchmark.add_argument(
-        "--precision", nargs="+", choices=("fp32", "fp16", "bf16"), default=["fp32"]
+        "--precision", nargs="+", choices=get_args(InferencePrecision), default=["fp32"]
     )
-    benchmark.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    benchmark.add_argument("--device", choices=get_args(Device), default="auto")
     benchmark.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
     )
     benchmark.add_argument(
         "--seconds",
-        type=_seconds,
+        type=_SECONDS,
         default=2.0,
         metavar="S",
         help="how long each is measured after a warm-up (default: 2; at least ten runs)",

@@ -1,4 +1,4 @@
-"""`ppcls data check`: what to look at, and how to say what was found."""
+"""`ppcls data check`: the parts of a data set, and the report on them."""
 
 from __future__ import annotations
 
@@ -154,9 +154,11 @@ def run_check(args: argparse.Namespace) -> int:
             text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)
             file.write_text(text + "\n", encoding="utf-8")
     if args.report:
-        from ppcls.pictures.plots import data_picture
+        from ppcls.pictures.data import class_counts_picture
 
-        data_picture(found.parts, target.names, args.report)
+        counts = {name: part.class_counts for name, part in found.parts.items()}
+        examples = next((part.examples for part in found.parts.values() if part.examples), [])
+        class_counts_picture(counts, target.names, examples, args.report)
     return 1 if found.errors else 0
 
 

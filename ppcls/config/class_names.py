@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ppcls.config.from_checkpoint import run_config
 from ppcls.config.schema import Config
-from ppcls.data.datasets import BY_DATA, ImageFolder
+from ppcls.data.datasets import BY_DATA
 from ppcls.data.lists import LABEL_LIST, class_names, different_names, read_label_names
 from ppcls.errors import DataError
 
@@ -14,7 +14,7 @@ __all__ = ["label_names", "resolve_classes", "trained_label_names"]
 
 
 def resolve_classes(config: Config) -> Config:
-    """Return the configuration with the classes of its `ImageFolder` data sets written out.
+    """Return the configuration with the classes that its data sets have found written out.
 
     A run that saves it knows the label of each folder whatever becomes of the data set.
 
@@ -22,24 +22,21 @@ def resolve_classes(config: Config) -> Config:
         DataError: the folders to train on and to evaluate on have different classes.
     """
     loaders = config.DataLoader
-    folders = {
-        name: data
-        for name, data in (("Train", loaders.Train), ("Eval", loaders.Eval))
-        if data and isinstance(data.dataset, ImageFolder)
-    }
-    classes = {name: data.dataset.found_classes() for name, data in folders.items()}  # type: ignore[union-attr]
+    parts = {"Train": loaders.Train, "Eval": loaders.Eval}
+    datasets = {name: part.dataset for name, part in parts.items() if part}
+    found = {name: dataset.found_classes() for name, dataset in datasets.items()}
+    classes = {name: names for name, names in found.items() if names}
     if len(classes) == 2 and classes["Train"] != classes["Eval"]:
         odd = sorted(set(classes["Train"]) ^ set(classes["Eval"]))
         what = f"in only one of them: {', '.join(odd[:10])}" if odd else "in another order"
         raise DataError(
-            f"{folders['Train'].dataset.source} and {folders['Eval'].dataset.source} have "
+            f"{datasets['Train'].source} and {datasets['Eval'].source} have "
             f"different classes, {what}; `classes` of both data sets settles it"
         )
     update = {
-        name: data.model_copy(
-            update={"dataset": data.dataset.model_copy(update={"classes": classes[name]})}
-        )
-        for name, data in folders.items()
+        name: part.model_copy(update={"dataset": part.dataset.with_classes(classes[name])})
+        for name, part in parts.items()
+        if part and name in classes
     }
     return config.model_copy(update={"DataLoader": loaders.model_copy(update=update)})
 
@@ -47,8 +44,9 @@ def resolve_classes(config: Config) -> Config:
 def label_names(config: Config) -> list[str]:
     """Return the names of a configuration's classes, in the order of their labels.
 
-    They are those of the label list `Infer.PostProcess.class_id_map_file`; without one, the folders
-    of an `ImageFolder` data set; without either, the labels themselves.
+    They are those of the label list `Infer.PostProcess.class_id_map_file`; without one, those that
+    a data set knows, such as the folders of an `ImageFolder`; without either, the labels
+    themselves.
 
     Raises:
         DataError: the label list or the folder is wrong, or has another number of classes.
@@ -58,8 +56,8 @@ def label_names(config: Config) -> list[str]:
     if names_file:
         return class_names(names_file, class_num, BY_DATA)
     for data in (config.DataLoader.Train, config.DataLoader.Eval):
-        if data and isinstance(data.dataset, ImageFolder):
-            names = data.dataset.found_classes()
+        names = data.dataset.found_classes() if data else None
+        if data and names:
             if len(names) != class_num:
                 raise DataError(
                     f"{data.dataset.source}: {len(names)} classes for Arch.class_num {class_num}"

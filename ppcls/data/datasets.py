@@ -1,26 +1,37 @@
-"""The section `DataLoader`: data sets, samplers and loaders, typed."""
+"""Data sets: where samples come from, and their images, each with its own random numbers."""
 
 from __future__ import annotations
 
-import os
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Tag, field_validator, model_validator
+import numpy as np
+from pydantic import Field, field_validator, model_validator
 
 from ppcls.data.folders import folder_classes, read_image_folder
 from ppcls.data.image import find_images
 from ppcls.data.lists import Sample, raise_problems, read_lines, scan_image_list
-from ppcls.data.sampler_options import EvalSampler, SamplerOptions
-from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.mix import MixOp
-from ppcls.data.transforms.pipeline import Pipeline
-from ppcls.errors import ConfigError, DataError
-from ppcls.option_types import PathText, Share
-from ppcls.options import Options, named
-from ppcls.registry import follows_registries
+from ppcls.data.transforms.pipeline import Pipeline, TransformList
+from ppcls.errors import DataError, ImageError, PpclsError
+from ppcls.options import Options, PathText, Share
+from ppcls.registry import Registry
+
+__all__ = [
+    "BY_DATA",
+    "DATASETS",
+    "Dataset",
+    "DatasetOption",
+    "ImageDataset",
+    "ImageFolder",
+    "ImageNetDataset",
+    "MultiLabelDataset",
+    "UnlabeledDataset",
+    "register_dataset",
+]
 
 BY_DATA = (
     "; --data DIR sets all paths to a folder that `ppcls data split DIR` or `ppcls data digits "
@@ -29,23 +40,86 @@ BY_DATA = (
 """The way out where a list is missing: all commands that read a data set's have the option."""
 
 
-def refuse_random(ops: Sequence[Any], section: str) -> None:
-    """Raise a ValueError if one of the operations draws random numbers."""
-    drawn = [type(op).__name__ for op in ops if op.random]
-    if drawn:
-        raise ValueError(f"{drawn[0]} is random, which only training may be, not {section}")
+class _NamedBytes(io.BytesIO):
+    """A file's bytes in memory; errors call it by the file's name."""
+
+    def __init__(self, data: bytes, name: str):
+        super().__init__(data)
+        self.name = name
 
 
-def check_pipeline(ops: list) -> list:
-    """Return the operations, or raise a ValueError if they cannot follow one another."""
-    try:
-        Pipeline(ops, image_size=(224, 224))  # any will do to see whether they fit together
-    except ConfigError as error:
-        raise ValueError(str(error).removeprefix("transform_ops: ")) from None
-    return ops
+class ImageDataset:
+    """Labelled images, transformed.
+
+    The random numbers of a sample come from (seed, epoch, index, copy) alone, so a run is the same
+    with any number of workers and after a resume.
+
+    Args:
+        samples: what there is, all with one class or all with several.
+        pipeline: what becomes of an image.
+        seed: of the random numbers.
+        on_error: whether a loader stops at an image that cannot be read (`error`), or leaves it out
+            and says so (`skip`, `wrong`).
+        max_skipped: with `skip`, the share of the data set that an epoch may leave out.
+        in_memory: keep the bytes of every file once it is read.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        pipeline: Pipeline,
+        seed: int = 0,
+        *,
+        on_error: Literal["error", "skip", "wrong"] = "error",
+        max_skipped: float = 0.01,
+        in_memory: bool = False,
+    ):
+        self.samples = samples
+        self.pipeline = pipeline
+        self.seed = seed
+        self.on_error = on_error
+        self.max_skipped = max_skipped
+        self._kept: dict[int, bytes] | None = {} if in_memory else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def load(self, index: int, epoch: int, copy: int = 0) -> np.ndarray:
+        """Return the image of a sample, (H, W, 3), transformed as copy number `copy`.
+
+        It is uint8, or float32 where transforms follow `NormalizeImage`.
+
+        Raises:
+            ImageError: the file cannot be decoded.
+            DataError: a transform fails.
+        """
+        path = self.samples[index].path
+        rng = np.random.default_rng((self.seed, epoch, index, copy))
+        try:
+            return self.pipeline(path if self._kept is None else self._bytes(index), rng)
+        except PpclsError:
+            raise
+        except Exception as error:  # OpenCV's errors name neither the file nor the operation
+            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise DataError(f"{path}: a transform fails on this image: {what}") from error
+
+    def labels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return the labels of samples: classes int64 (N,), or of multi-label float32 (N, C)."""
+        labels = [self.samples[i].label for i in indices]
+        return np.array(labels, np.int64 if isinstance(self.samples[0].label, int) else np.float32)
+
+    def _bytes(self, index: int) -> _NamedBytes:
+        assert self._kept is not None
+        path = self.samples[index].path
+        if index not in self._kept:
+            try:
+                self._kept[index] = Path(path).read_bytes()
+            except OSError as error:
+                raise ImageError(f"cannot read the image: {error.strerror}", path) from None
+        return _NamedBytes(self._kept[index], path)
 
 
-class DatasetBase(Options):
+class Dataset(Options):
     """What all data sets have.
 
     `on_error` says what becomes of a sample that cannot be read. `error` stops; in training, `skip`
@@ -56,18 +130,19 @@ class DatasetBase(Options):
     It spares a slow disk or network, and not the decoding.
     """
 
+    labels: ClassVar[Literal["one", "several", "none"]] = "one"
+    """What each image has: one class, any number of labels, or none."""
+
     name: str
     image_root: PathText
-    transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
+    transform_ops: TransformList
     batch_transform_ops: list[MixOp] = []
     on_error: Literal["error", "skip", "wrong"] = "error"
     max_skipped: Share | None = None
     in_memory: bool = False
 
-    _pipeline = field_validator("transform_ops")(check_pipeline)
-
     @model_validator(mode="after")
-    def _limits_what_is_skipped(self) -> DatasetBase:
+    def _limits_what_is_skipped(self) -> Dataset:
         if self.max_skipped is not None and self.on_error != "skip":
             raise ValueError("max_skipped has nothing to limit: set on_error: skip")
         return self
@@ -95,12 +170,46 @@ class DatasetBase(Options):
         """
         raise NotImplementedError
 
+    def found_classes(self) -> list[str] | None:
+        """Return the names of the classes, if the data set knows them.
 
-class _ListDataset(DatasetBase):
+        Raises:
+            DataError: there is no such data set.
+        """
+        return None
+
+    def with_classes(self, classes: list[str]) -> Dataset:
+        """Return the data set with the found classes written out, if it has an option for them."""
+        return self
+
+    def images(self, samples: Sequence[Sample], pipeline: Pipeline, seed: int) -> ImageDataset:
+        """Return the transformed images of samples.
+
+        Args:
+            samples: of those that `scan` returns.
+            pipeline: `transform_ops`, each with a size (see `Config.pipeline`).
+            seed: of the random numbers.
+        """
+        return ImageDataset(
+            samples,
+            pipeline,
+            seed,
+            on_error=self.on_error,
+            max_skipped=0.01 if self.max_skipped is None else self.max_skipped,
+            in_memory=self.in_memory,
+        )
+
+
+DATASETS = Registry("dataset", Dataset, default="ImageNetDataset", nested=True)
+register_dataset = DATASETS.register
+DatasetOption = Annotated[Any, DATASETS]
+"""The annotation of `DataLoader.Train.dataset` and `DataLoader.Eval.dataset`."""
+
+
+class _ListDataset(Dataset):
     cls_label_path: PathText
     delimiter: Annotated[str, Field(min_length=1)] | None = None
 
-    _multi_label: ClassVar[bool] = False
     _default_delimiter: ClassVar[str] = " "
 
     @model_validator(mode="after")
@@ -119,13 +228,13 @@ class _ListDataset(DatasetBase):
             self.image_root,
             class_num,
             delimiter=self.delimiter or self._default_delimiter,
-            multi_label=self._multi_label,
+            multi_label=self.labels == "several",
             set_by="Arch.class_num",
             hint=BY_DATA,
         )
 
 
-@follows_registries
+@DATASETS.register
 class ImageNetDataset(_ListDataset):
     """Images named by a list, one class each.
 
@@ -137,7 +246,7 @@ class ImageNetDataset(_ListDataset):
     name: Literal["ImageNetDataset"] = "ImageNetDataset"
 
 
-@follows_registries
+@DATASETS.register
 class MultiLabelDataset(_ListDataset):
     """Images named by a list, with 0 or 1 for each class: `path<delimiter>0,1,0`.
 
@@ -147,12 +256,12 @@ class MultiLabelDataset(_ListDataset):
 
     name: Literal["MultiLabelDataset"]
 
-    _multi_label: ClassVar[bool] = True
+    labels: ClassVar[Literal["several"]] = "several"
     _default_delimiter: ClassVar[str] = "\t"
 
 
-@follows_registries
-class ImageFolder(DatasetBase):
+@DATASETS.register
+class ImageFolder(Dataset):
     """A folder with one sub-folder of images per class.
 
     `classes` names the sub-folders in the order of their labels. Without it they are all taken,
@@ -178,17 +287,23 @@ class ImageFolder(DatasetBase):
         """
         return self.classes or folder_classes(self.image_root)
 
+    def with_classes(self, classes: list[str]) -> ImageFolder:
+        """Return the data set with these classes."""
+        return self.model_copy(update={"classes": classes})
+
     def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
         """Return the images of the class folders."""
         return read_image_folder(self.image_root, class_num, self.classes), []
 
 
-@follows_registries
-class UnlabeledDataset(DatasetBase):
+@DATASETS.register
+class UnlabeledDataset(Dataset):
     """Images without labels, to distil with: all in a folder, or those that a list names.
 
     The list is a UTF-8 text file with a path on each line, relative to `image_root`.
     """
+
+    labels: ClassVar[Literal["none"]] = "none"
 
     name: Literal["UnlabeledDataset"]
     cls_label_path: PathText | None = None
@@ -199,7 +314,11 @@ class UnlabeledDataset(DatasetBase):
         return self.cls_label_path or self.image_root
 
     def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
-        """Return the images, all with the label -1, and which of the list are missing."""
+        """Return the images, all with the label -1, and which of the list are missing.
+
+        Raises:
+            DataError: there is no such folder or list, or no image in it.
+        """
         root = Path(self.image_root)
         if self.cls_label_path is None:
             if not root.is_dir():
@@ -212,87 +331,3 @@ class UnlabeledDataset(DatasetBase):
             raise DataError(f"{root}: no images in this folder")
         missing = [f"{self.source}: no such image: {path}" for path in paths if not path.is_file()]
         return [Sample(str(path), -1) for path in paths if path.is_file()], missing
-
-
-DatasetOptions = Annotated[
-    Annotated[ImageNetDataset, Tag("ImageNetDataset")]
-    | Annotated[MultiLabelDataset, Tag("MultiLabelDataset")]
-    | Annotated[ImageFolder, Tag("ImageFolder")]
-    | Annotated[UnlabeledDataset, Tag("UnlabeledDataset")],
-    named("ImageNetDataset"),
-]
-
-
-class LoaderOptions(Options):
-    """How batches are prepared.
-
-    Workers are threads, which share all memory: `use_shared_memory` is true or false alike.
-    """
-
-    num_workers: Annotated[int, Field(ge=0)] = 2
-    use_shared_memory: bool = True
-
-
-@follows_registries
-class TrainData(Options):
-    """What is trained on, in which batches, prepared by how many workers."""
-
-    dataset: DatasetOptions
-    sampler: SamplerOptions
-    loader: LoaderOptions = LoaderOptions()
-
-
-@follows_registries
-class EvalData(Options):
-    """What is evaluated on: all of it, once."""
-
-    dataset: DatasetOptions
-    sampler: EvalSampler
-    loader: LoaderOptions = LoaderOptions()
-
-
-DataOptions = TrainData | EvalData
-
-
-@follows_registries
-class DataLoaders(Options):
-    """The data to train on and the data to evaluate on."""
-
-    Train: TrainData | None = None
-    Eval: EvalData | None = None
-
-    @model_validator(mode="after")
-    def _eval_draws_nothing(self) -> DataLoaders:
-        if self.Eval:
-            refuse_random(self.Eval.dataset.transform_ops, "DataLoader.Eval")
-            if self.Eval.dataset.batch_transform_ops:
-                raise ValueError("Eval.dataset.batch_transform_ops: mixing is for training alone")
-            if self.Eval.dataset.on_error == "skip":
-                raise ValueError("Eval.dataset.on_error: an evaluation skips nothing: error, wrong")
-        if self.Train and self.Train.dataset.on_error == "wrong":
-            raise ValueError("Train.dataset.on_error: wrong is for evaluation: error, skip")
-        return self
-
-
-def refuse_among_images(
-    folder: str | Path, data: DataLoaders, samples: Sequence[Sample] = ()
-) -> None:
-    """Stop before something is written where the images are.
-
-    Args:
-        folder: where to.
-        data: the data sets, whose `image_root` it must not be.
-        samples: images that must not be in it either, where it is inside an `image_root`.
-
-    Raises:
-        ConfigError: it is such a folder.
-    """
-    place = Path(folder).resolve()
-    roots = {Path(part.dataset.image_root).resolve() for part in (data.Train, data.Eval) if part}
-    held: set[Path] = set()
-    if any(place.is_relative_to(root) for root in roots):
-        held = {Path(path).resolve() for path in {os.path.dirname(s.path) for s in samples}}
-    if place in roots or any(path.is_relative_to(place) for path in held):
-        raise ConfigError(
-            f"{folder}: the images of the data set are here; choose another folder to write to"
-        )

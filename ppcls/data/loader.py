@@ -6,18 +6,19 @@ processes cost: no copies between address spaces, and nothing left behind by a k
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
-from ppcls.data.image_dataset import ImageDataset
-from ppcls.data.samplers import BatchSampler, Draw
-from ppcls.errors import DataError, ImageError
+from ppcls.data.datasets import ImageDataset
+from ppcls.data.map_ahead import map_ahead
+from ppcls.data.samplers import Draw, Sampler
+from ppcls.data.transforms.normalize import Affine
+from ppcls.errors import ConfigError, DataError, ImageError
 
 __all__ = ["Batch", "Loader", "Unreadable"]
 
@@ -55,20 +56,51 @@ class Loader:
         dataset: where samples come from.
         sampler: which of them make a batch.
         num_workers: threads that prepare batches; 0 prepares each when it is asked for.
+        rank: of this process, which prepares its share of each joint batch.
+        world_size: how many processes share the work.
 
     Attributes:
+        drawn: how many samples are drawn in an epoch, by all processes together.
         unreadable: the samples that the running epoch has left out, or the last one.
+
+    Raises:
+        ConfigError: the sampler and the labels do not go together, such as too few samples for one
+            full batch where the rest is dropped.
     """
 
-    def __init__(self, dataset: ImageDataset, sampler: BatchSampler, num_workers: int = 2):
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        sampler: Sampler,
+        num_workers: int = 2,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
         self.dataset = dataset
         self.sampler = sampler
         self.num_workers = num_workers
         self.unreadable: list[Unreadable] = []
-        self._pool = ThreadPoolExecutor(num_workers, "ppcls-loader") if num_workers else None
+        self._labels = [sample.label for sample in dataset.samples]
+        self._where = dataset.seed, rank, world_size
+        self.drawn = len(sampler.order(self._labels, np.random.default_rng(0), world_size))
+        self._steps = sum(1 for _ in sampler.places(self.drawn, rank, world_size))
+        if sampler.drop_last and not self._steps:
+            joint = f"{world_size} processes of " if world_size > 1 else ""
+            raise ConfigError(
+                f"DataLoader.Train: {self.drawn} images do not fill one batch of "
+                f"{joint}{sampler.batch_size}, and sampler.drop_last drops the rest; "
+                "-o DataLoader.Train.sampler.batch_size="
+                f"{max(1, self.drawn // world_size // 2)} is one that fits"
+            )
+        self._running: Generator[Batch, None, None] | None = None
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return self._steps
+
+    @property
+    def affine(self) -> Affine:
+        """What is left to do with its images, a map of each channel (see `Normalize`)."""
+        return self.dataset.pipeline.affine
 
     def __enter__(self) -> Loader:
         return self
@@ -79,8 +111,8 @@ class Loader:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        if self._running:
+            self._running.close()
 
     def epoch(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch but for the first `skip`.
@@ -91,30 +123,16 @@ class Loader:
                 left out than may be: all of a training batch, or too much of the epoch.
         """
         self.unreadable = []
-        for batch in self._batches(islice(self.sampler.draws(epoch), skip, None), epoch):
+        draws = self.sampler.draws(epoch, self._labels, *self._where)
+        prepare = partial(self._prepare, epoch)
+        self._running = map_ahead(prepare, islice(draws, skip, None), self.num_workers)
+        for batch in self._running:
             self.unreadable += batch.unreadable
             if self.dataset.on_error == "skip":
                 self._check_skipped(batch)
             yield batch
 
-    def _batches(self, draws: Iterable[Draw], epoch: int) -> Iterator[Batch]:
-        if self._pool is None:
-            for draw in draws:
-                yield self._prepare(draw, epoch)
-            return
-        ahead: deque[Future[Batch]] = deque()
-        try:
-            for draw in draws:
-                ahead.append(self._pool.submit(self._prepare, draw, epoch))
-                if len(ahead) > 2 * self.num_workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
-
-    def _prepare(self, draw: Draw, epoch: int) -> Batch:
+    def _prepare(self, epoch: int, draw: Draw) -> Batch:
         images: list[np.ndarray] = []
         read: list[int] = []
         unreadable = []

@@ -19,9 +19,9 @@ from ppcls import distributed
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, required
 from ppcls.config.class_names import trained_label_names
-from ppcls.data.datasets import refuse_among_images
+from ppcls.config.data import refuse_among_images
 from ppcls.data.loader import Loader
-from ppcls.devices import on_device
+from ppcls.distributed import on_device
 from ppcls.errors import DataError, RunError
 from ppcls.evaluation.answer_log import AnswerLog, LabelSetLog, joined
 from ppcls.evaluation.report import write_report
@@ -32,7 +32,6 @@ from ppcls.metrics.multi_label import MultiLabelMAP, decision_threshold
 from ppcls.metrics.single_label import TopkAcc
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
-from ppcls.training.setup import build_loader
 
 __all__ = [
     "deciding_metric",
@@ -100,7 +99,7 @@ def evaluate_model(
     """
     was_training, start = model.training, time.perf_counter()
     model.eval()
-    normalize = Normalize(loader.dataset.pipeline.affine)
+    normalize = Normalize(loader.affine)
     loss = weighted_sum(config.Loss.Eval)
     log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
     hide = distributed.rank() != 0 or not sys.stderr.isatty()
@@ -157,10 +156,9 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
             for note in topk_note(config):
                 print(note, file=sys.stderr)
         samples = data.dataset.read(config.Arch.class_num)
+        images = data.dataset.images(samples, config.pipeline("Eval"), config.Global.seed)
         ranks = distributed.rank(), distributed.world_size()
-        with build_loader(
-            data, samples, config.pipeline("Eval"), config.Global.seed, *ranks
-        ) as loader:
+        with Loader(images, data.sampler, data.loader.num_workers, *ranks) as loader:
             model = load_trained_model(config, "ppcls eval", allow_random)
             yield EvaluationParts(model, loader, config, names)
 

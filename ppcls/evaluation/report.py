@@ -23,14 +23,13 @@ from ppcls.metrics.single_label import (
     confusion_matrix,
     macro_means,
 )
-from ppcls.pictures.plots import (
-    Tile,
+from ppcls.pictures.evaluation import (
     confusion_picture,
     precision_recall_picture,
-    prediction_grid,
     reliability_diagram,
-    shorten,
 )
+from ppcls.pictures.figures import shorten
+from ppcls.pictures.tiles import Tile, tile_grid
 
 __all__ = ["class_table", "report_data", "rows_of", "write_class_rows", "write_report"]
 
@@ -283,7 +282,7 @@ def write_report(
         mistakes = _write_single(folder, found.answers, found.names, path_of)
     if mistakes:
         tiles = [Tile(image_of(index), caption, wrong=True) for index, caption in mistakes]
-        prediction_grid(tiles, folder / "mistakes.png")
+        tile_grid(tiles, folder / "mistakes.png")
     reliability_diagram(_calibration(found), folder / "reliability.png")
     with replacing(folder / "report.json") as file:
         text = json.dumps(report_data(found), ensure_ascii=False, indent=1)

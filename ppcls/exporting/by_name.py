@@ -1,8 +1,9 @@
-"""Architectures by name: exported once, into the cache."""
+"""Architectures by name: exported once, into the cache, and predicted with."""
 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,36 @@ from ppcls.errors import (
     did_you_mean,
 )
 from ppcls.files import cache_home, sha256
-from ppcls.models.catalogue import list_models
+from ppcls.inference import predictor
+from ppcls.models.catalogue import list_models, model_card
 
-__all__ = ["export_untrained", "exported"]
+__all__ = ["Predictor", "export_untrained", "exported"]
+
+
+class Predictor(predictor.Predictor):
+    """A predictor (`ppcls.inference.predictor.Predictor`) that knows architectures by name, too.
+
+    Args:
+        model: the exported folder; or the name of an architecture, as `ppcls list` prints it, which
+            is exported into the cache when it is first used.
+        pretrained: the weights of a name: True for the published ones, or a path or URL.
+        options: those of `PredictorOptions` and of the chosen backend, by their names.
+
+    Raises:
+        ConfigError: no such architecture, or one without weights.
+        PpclsError: as the predictor of a folder.
+    """
+
+    def __init__(self, model: str | Path, *, pretrained: bool | str | Path = False, **options: Any):
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            folder = exported(str(model), pretrained)
+        elif pretrained is not False:
+            raise ConfigError(
+                f"{folder} is an exported model, which has its weights: no pretrained"
+            )
+        super().__init__(folder, **options)
+        self._again = partial(type(self), model, pretrained=pretrained, **options)
 
 
 def exported(name: str, pretrained: bool | str | Path = False) -> Path:
@@ -36,18 +64,15 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
         ConfigError: no such architecture, or no weights are named.
         WeightsError: the weights cannot be read, fetched, or do not fit.
     """
-    if name not in list_models():
-        hint = did_you_mean(name, list_models())
-        raise ConfigError(f"{name}: no such folder, and no architecture of that name{hint}")
+    _require_architecture(name)
     if not pretrained:
         raise ConfigError(
             f"{name}: say which weights: pretrained=True (--pretrained) for the published ones, "
             "or pretrained=PATH (--weights PATH)"
         )
-    # Here: who predicts with a bundle needs neither Paddle nor the code of training.
+    # Here: to predict with a bundle needs neither Paddle nor the code of training.
     from ppcls.config import load_config
     from ppcls.exporting.export import export
-    from ppcls.models.catalogue import model_card
     from ppcls.models.weights import locate_weights
 
     weights = locate_weights(
@@ -90,14 +115,22 @@ def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
         onnx: whether to write the ONNX file too, where the package that does so is installed.
 
     Raises:
+        ConfigError: no such architecture.
         RunError: the folder cannot be written to.
     """
+    _require_architecture(name)
     from ppcls.config import load_config
     from ppcls.exporting.export import export
 
     overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu"]
     config = _without_data(load_config(name, overrides))
     return export(config, allow_random=True, onnx=onnx and _has_onnx(), check=False).folder
+
+
+def _require_architecture(name: str) -> None:
+    if name not in list_models():
+        hint = did_you_mean(name, list_models())
+        raise ConfigError(f"{name}: no such folder, and no architecture of that name{hint}")
 
 
 def _without_data(config: Any) -> Any:

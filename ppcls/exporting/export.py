@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: graphs, weights, transforms, class names, proof."""
+"""From a trained model to a bundle: graphs, weights, transforms, class names, parity check."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,18 +29,19 @@ from ppcls.bundle import (
 from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import trained_label_names
-from ppcls.data.datasets import refuse_among_images
+from ppcls.config.data import refuse_among_images
 from ppcls.data.lists import Sample
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import select_device
 from ppcls.errors import ConfigError, RunError
 from ppcls.exporting.graph import INPUT_NAME, GraphFormat, GraphOptions, write_graph
-from ppcls.exporting.images import random_images, resized
+from ppcls.exporting.input_size import at_size
 from ppcls.exporting.onnx import OPSET, require_onnx, write_onnx
-from ppcls.exporting.proof import Proof
+from ppcls.exporting.parity import ParityCheck
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.models.catalogue import model_card
+from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.version import __version__
 
 __all__ = ["ExportResult", "export"]
@@ -49,8 +50,9 @@ _GRAPH_FILES = {"json": GRAPH_FILE, "pdmodel": OLDER_GRAPH_FILE}
 _FILES = {*_GRAPH_FILES.values(), WEIGHTS_FILE, ONNX_FILE}
 _WORK = ".export-"
 _LOCK = "lock"
-# What the networks bring down to one pixel. Of less, some answer with no number, or never.
-_LEAST_SIDE = 32
+
+
+_STOPPED = "stopped; nothing is exported"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def export(
     Args:
         config: names the model, its weights, transforms and class names.
         allow_random: go on with untrained weights where none are named.
-        file_format: of Paddle's graph; `pdmodel` is the older one, which OpenVINO inside Paddle,
-            Paddle Lite and older versions read.
+        file_format: of Paddle's graph; `pdmodel` is the older one, which Paddle Lite and older
+            versions read.
         input_size: side, or (height, width), of the images to take instead; the transforms are
             scaled with it.
         softmax: answer with probabilities instead of logits.
@@ -101,6 +103,7 @@ def export(
         MissingDependencyError: the extra `onnx` is not installed, and asked for.
         RunError: a graph disagrees with the model, cannot be made, or the folder cannot be
             written. What was there before stays as it was.
+        Stopped: SIGINT or SIGTERM asked for it, and nothing is exported.
     """
     if file_format not in get_args(GraphFormat):
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
@@ -112,19 +115,19 @@ def export(
     select_device(config.Global.device)
     labels = trained_label_names(config)
     pipeline = config.pipeline("Infer")
-    if config.DataLoader.Eval:
-        _check_same(pipeline, config.pipeline("Eval"))
+    if config.DataLoader.Eval and not pipeline.gives_same(config.pipeline("Eval")):
+        raise ConfigError(
+            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
+            "must be what was evaluated; make them the same"
+        )
     shape = config.input_shape()
     if input_size is not None:
-        pipeline, shape = _at_size(pipeline, shape, input_size)
+        pipeline, shape = at_size(pipeline, shape, input_size)
     folder = Path(config.Global.save_inference_dir)
     samples: list[Sample] = []
-    if config.DataLoader.Eval:
-        dataset = config.DataLoader.Eval.dataset
-        if Path(dataset.source).exists():
-            samples, _ = dataset.scan(config.Arch.class_num)
+    if config.DataLoader.Eval and Path(config.DataLoader.Eval.dataset.source).exists():
+        samples, _ = config.DataLoader.Eval.dataset.scan(config.Arch.class_num)
     refuse_among_images(folder, config.DataLoader, samples)
-    noise = random_images(shape)
     model = load_trained_model(config, "ppcls export", allow_random)
     channels, height, width = shape
     affine = [values.tolist() for values in pipeline.affine]
@@ -134,29 +137,35 @@ def export(
         features,
         affine=(affine[0], affine[1]) if uint8_input else None,
     )
-    proof = Proof(config, model, pipeline, noise, options) if check else None
+    parity = ParityCheck(config, model, pipeline, options) if check else None
 
-    with _work_folder(folder) as work:
-        write_graph(model, options, work, file_format)
+    with _asked_to_stop() as stop, _work_folder(folder) as work:
+        # A signal must not raise within Paddle, which calls Python back: it ends a step instead.
+        with stop.at_once() if file_format != "json" else nullcontext():
+            write_graph(model, options, work, file_format)
+        stop.check(_STOPPED)
         files = [_GRAPH_FILES[file_format], WEIGHTS_FILE]
         versions = {"ppcls": __version__, "paddle": paddle.__version__}
         checks = []
-        if proof:
+        if parity:
             backend = PaddleBackend(work, device=config.Global.device)
             engine = f"Paddle Inference {paddle.__version__}"
-            checks.append(proof.check(backend, files[0], engine))
+            checks.append(parity.check(backend, files[0], engine))
+            stop.check(_STOPPED)
         if onnx:
             source = work
             if file_format != "json":
                 source = work / "newer"
                 source.mkdir()
                 write_graph(model, options, source, "json")
-            write_onnx(source, work / ONNX_FILE)
+            with stop.at_once():
+                write_onnx(source, work / ONNX_FILE)
             files.append(ONNX_FILE)
             versions |= {"paddle2onnx": version("paddle2onnx"), "onnx_opset": str(OPSET)}
-            if proof:
+            if parity:
                 runtime = f"ONNX Runtime {OnnxRuntimeBackend.capability().version}"
-                checks.append(proof.check(OnnxRuntimeBackend(work), ONNX_FILE, runtime))
+                checks.append(parity.check(OnnxRuntimeBackend(work), ONNX_FILE, runtime))
+        stop.check(_STOPPED)
         spec = {
             "Global": {"model_name": config.Arch.name},
             "card": model_card(config.Arch.name).to_dict(),
@@ -171,7 +180,7 @@ def export(
             "PostProcess": {
                 "Topk": {"topk": min(infer.PostProcess.topk, len(labels)), "label_list": labels}
             },
-            "parity": proof.record(checks) if proof else {"verified": False},
+            "parity": parity.record(checks) if parity else {"verified": False},
             "versions": versions,
         }
         write_bundle(work, spec, files)
@@ -179,27 +188,13 @@ def export(
     return ExportResult(folder, read_bundle(folder))
 
 
-def _at_size(
-    pipeline: Pipeline, shape: list[int], size: int | tuple[int, int]
-) -> tuple[Pipeline, list[int]]:
-    """Return transforms for images of another size, in the same proportions, and their shape."""
-    new = (size, size) if isinstance(size, int) else size
-    if len(new) != 2 or min(new) < _LEAST_SIDE:
-        raise ConfigError(
-            f"the input size is a side or (height, width) of at least {_LEAST_SIDE} pixels, "
-            f"not {size}"
-        )
-    channels, height, width = shape
-    return Pipeline(resized(pipeline.ops, (height, width), new)), [channels, *new]
-
-
-def _check_same(exported: Pipeline, evaluated: Pipeline) -> None:
-    """Refuse to export other transforms than the model was evaluated with."""
-    if not exported.gives_same(evaluated):
-        raise ConfigError(
-            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
-            "must be what was evaluated; make them the same"
-        )
+@contextmanager
+def _asked_to_stop() -> Iterator[StopRequest]:
+    with StopRequest() as stop:
+        try:
+            yield stop
+        except Interrupted:
+            stop.check(_STOPPED)
 
 
 def _input_spec(shape: list[int], pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ppcls.bundle import SPEC_FILE, fingerprint
 from ppcls.devices import cpu_name
@@ -15,20 +16,26 @@ from ppcls.files import cache_home, replacing
 __all__ = ["recall", "remember"]
 
 
-def _file(folder: Path) -> Path:
-    return cache_home() / "tuned" / f"{fingerprint(folder)[:16]}.json"
+def _read(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Return a bundle's file in the cache, and what it says; a damaged one says nothing."""
+    path = cache_home() / "tuned" / f"{fingerprint(folder)[:16]}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    return path, found if isinstance(found, dict) else {}
+
+
+def _key(device: str, precision: str) -> str:
+    # A home folder may be shared by machines.
+    return f"{cpu_name()}, {device} {precision}"
 
 
 def recall(folder: Path, device: str, precision: str) -> str | None:
     """Return the backend that was the fastest here; None where that is not known."""
     if not (folder / SPEC_FILE).is_file():
         return None
-    try:
-        found = json.loads(_file(folder).read_text(encoding="utf-8"))
-        # A home folder may be shared by machines.
-        return found.get(cpu_name(), {}).get(f"{device} {precision}")
-    except (OSError, ValueError, AttributeError):
-        return None
+    return _read(folder)[1].get(_key(device, precision))
 
 
 def remember(folder: Path, device: str, precision: str, backend: str) -> Path:
@@ -37,12 +44,8 @@ def remember(folder: Path, device: str, precision: str, backend: str) -> Path:
     Raises:
         RunError: the cache cannot be written to.
     """
-    path = _file(folder)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
-    found.setdefault(cpu_name(), {})[f"{device} {precision}"] = backend
+    path, found = _read(folder)
+    found[_key(device, precision)] = backend
     with replacing(path) as file:
         file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return path

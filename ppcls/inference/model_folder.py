@@ -1,4 +1,4 @@
-"""Which model is meant, and what is known of it: from its bundle, or from who asks."""
+"""What is known of an exported model: from its bundle, or from the user."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ppcls.data.transforms.normalize import NormalizeImage
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, ResizeImage
 from ppcls.errors import BundleError, ConfigError, DataError
+from ppcls.options import first_problem
 
-__all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "find_model", "read_facts"]
+__all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "read_facts"]
 
 IMAGENET_TRANSFORMS = (
     DecodeImage(),
@@ -48,22 +49,6 @@ class ModelFacts(NamedTuple):
     has_features: bool
 
 
-def find_model(model: str | Path, pretrained: bool | str | Path = False) -> Path:
-    """Return the folder of an exported model, exporting an architecture first where one is named.
-
-    Raises:
-        ConfigError: no such folder and no such architecture, or one without weights.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        from ppcls.exporting.by_name import exported
-
-        return exported(str(model), pretrained)
-    if pretrained is not False:
-        raise ConfigError(f"{folder} is an exported model, which has its weights: no pretrained")
-    return folder
-
-
 def read_facts(
     folder: Path,
     labels: str | Path | Sequence[str] | None = None,
@@ -78,11 +63,13 @@ def read_facts(
         transforms, softmax: as in `Predictor`, for a model of another tool.
 
     Raises:
-        BundleError: the bundle is incomplete or changed; or the model is of another tool, and it is
-            not said how to use it.
+        BundleError: there is no such folder; the bundle is incomplete or changed; or the model is
+            of another tool, and it is not said how to use it.
         ConfigError: transforms or softmax are given for a bundle, which says its own.
         DataError: the labels cannot be read, or are not as many as the classes.
     """
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; `ppcls export` makes one")
     names = None
     if labels is not None:
         names = read_label_names(labels) if isinstance(labels, (str, Path)) else list(labels)
@@ -135,9 +122,7 @@ def _foreign(
         try:
             ops = _TRANSFORMS.validate_python(list(transforms))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"transforms.{where}: {first['msg']}") from None
+            raise ConfigError(f"transforms.{first_problem(error)}") from None
         if not ops or not isinstance(ops[0], DecodeImage):
             ops = [DecodeImage(), *ops]
     if any(op.random for op in ops):

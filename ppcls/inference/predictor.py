@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -14,23 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import cv2
 import numpy as np
+from pydantic import ValidationError
 
 from ppcls.data import image as image_reader
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import core_count
 from ppcls.errors import ConfigError, DataError, ImageError, RunError, refuse_unknown
-from ppcls.inference.backends import (
-    BACKEND_OPTIONS,
-    Backend,
-    Device,
-    EngineBackend,
-    Precision,
-    open_backend,
-)
+from ppcls.inference.backends import Backend, EngineBackend, backend_options, open_backend
 from ppcls.inference.inputs import is_url, sources_of
-from ppcls.inference.model_folder import ModelFacts, find_model, read_facts
-from ppcls.inference.prefetch import Prepared, ReadAhead, prepare
+from ppcls.inference.model_folder import read_facts
+from ppcls.inference.options import PredictorOptions
+from ppcls.inference.prefetch import LoadedImage, load_image, prefetch
 from ppcls.inference.results import Result, Timing, best_classes, softmax
+from ppcls.options import first_problem
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,7 +40,7 @@ _Asked = Literal["classes", "logits", "features"]
 class Classifier:
     """A backend with the transforms before it and the class names after it.
 
-    Any number of threads may use one. A `with` block, or `close`, ends its threads.
+    Any number of threads may use one. A `with` block, or `close`, lets the network go.
 
     Args:
         backend: runs the network.
@@ -86,8 +80,6 @@ class Classifier:
         self._allow_url = allow_url
         self._to_input = to_input or pipeline.normalize
         self._gives_scores = gives_scores
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
         # Evaluation transforms draw no random numbers; they are called as those of training are.
         self._rng = np.random.default_rng(0)
 
@@ -125,11 +117,8 @@ class Classifier:
         return self._predict(inputs, "logits", timing)
 
     def close(self) -> None:
-        """End the threads and let the network go; nothing can be predicted after it."""
-        with self._lock:
-            pool, self._pool, self._backend = self._pool, None, None
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+        """Let the network go; nothing can be predicted after it."""
+        self._backend = None
 
     def __enter__(self) -> Self:
         return self
@@ -144,23 +133,13 @@ class Classifier:
             one for batch in self._batches(sources) for one in self._answer(batch, asked, timing)
         )
 
-    def _batches(self, sources: Sequence[Any] | Iterator[Any]) -> Iterator[list[Prepared]]:
+    def _batches(self, sources: Sequence[Any] | Iterator[Any]) -> Iterator[list[LoadedImage]]:
+        is_list = isinstance(sources, Sequence)
         if isinstance(sources, Sequence) and len(sources) == 1:
-            # Threads have nothing to overlap here, and waking them takes longer than a transform.
-            yield [prepare(self._load, sources[0])]
-            return
-        with self._lock:
-            if self._backend is None:
-                raise RunError("this predictor is closed")
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._workers, "ppcls-load")
-            pool = self._pool
-        ahead = ReadAhead(sources, self._load, pool, 2 * self.batch_size)
-        try:
-            while batch := ahead.take(self.batch_size, full=isinstance(sources, Sequence)):
-                yield batch
-        finally:
-            ahead.close()
+            # Threads have nothing to overlap here, and to start them takes longer than a transform.
+            yield [load_image(self._load, sources[0])]
+        else:
+            yield from prefetch(self._load, sources, self._workers, self.batch_size, fill=is_list)
 
     def _load(self, source: Any) -> np.ndarray:
         """Return an image as the network takes it."""
@@ -173,7 +152,7 @@ class Classifier:
             raise ImageError(f"the image cannot be transformed: {reason}", _name(source)) from None
         return self._to_input(image[None])[0]
 
-    def _answer(self, batch: list[Prepared], asked: _Asked, timing: bool) -> Iterator[Result]:
+    def _answer(self, batch: list[LoadedImage], asked: _Asked, timing: bool) -> Iterator[Result]:
         images = [one.image for one in batch if isinstance(one.image, np.ndarray)]
         if len({image.shape for image in images}) > 1:
             raise DataError(
@@ -246,90 +225,44 @@ class Predictor(Classifier):
     pickled, for another process, is made anew there from the same arguments.
 
     Args:
-        model: the exported folder; or the name of an architecture, as `ppcls list` prints it, which
-            is exported into the cache when it is first used.
-        pretrained: the weights of a name: True for the published ones, or a path or URL.
-        backend: what runs the network: `paddle`, `paddle-openvino`, `tensorrt`, `onnxruntime` or
-            `openvino`; `auto` takes what `ppcls benchmark --tune` found the fastest, or else the
-            first of those that were faster on our models, are installed and can run this one.
-        device: where; `auto` takes a GPU where the backend can use one.
-        precision: what to compute in; answers in `fp16` and `bf16` differ a little.
-        threads: CPU threads of one inference; None is all cores.
-        topk: number of classes in an answer; None is the model's own number.
-        threshold: leave classes with a lower score out of an answer.
-        batch_size: images that are computed at once.
-        workers: threads that decode and transform; None is one a core.
-        allow_url: whether a string that is a URL may be fetched.
-        labels: class names, or the file of them, for a model of another tool than ppcls, or in the
-            place of the exported ones.
-        transforms: the evaluation transforms of a model of another tool, which does not say them:
-            as in a configuration, or `imagenet` for those of most ImageNet models.
-        softmax: whether a model of another tool ends with one, as PaddleClas's exports do.
-        options: what only the chosen backend takes, as `ppcls backends` lists it: `gpu_memory_mb`
-            and `onednn` of `paddle`, `tensorrt` (its `TensorRTOptions`) of `tensorrt`.
+        folder: the exported model.
+        options: those of `PredictorOptions`, and what only the chosen backend takes, as
+            `ppcls backends` lists it: `gpu_memory_mb` and `onednn` of `paddle`, `tensorrt` (its
+            `TensorRTOptions`) of `tensorrt`.
 
     Attributes:
+        options: what was chosen, or the defaults.
         facts: what is known of the model.
         backend: the name of the backend that was taken.
         description: the backend, its version, device, precision and threads, in a few words.
 
     Raises:
         BundleError: the folder is incomplete or changed, or lacks what the backend runs.
-        ConfigError: no such backend, architecture or option, an impossible value, or a backend
-            that cannot compute so.
+        ConfigError: no such backend or option, an impossible value, or a backend that cannot
+            compute so.
         DataError: the labels cannot be read, or do not fit.
         RunError: no such device.
         MissingDependencyError: the backend is not installed.
     """
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        pretrained: bool | str | Path = False,
-        backend: str = "auto",
-        device: Device = "auto",
-        precision: Precision = "fp32",
-        threads: int | None = None,
-        topk: int | None = None,
-        threshold: float = 0.0,
-        batch_size: int = 32,
-        workers: int | None = None,
-        allow_url: bool = False,
-        labels: str | Path | Sequence[str] | None = None,
-        transforms: str | Sequence[Any] | None = None,
-        softmax: bool | None = None,
-        **options: Any,
-    ):
-        named: dict[str, Any] = {
-            "model": model,
-            "pretrained": pretrained,
-            "backend": backend,
-            "device": device,
-            "precision": precision,
-            "threads": threads,
-            "topk": topk,
-            "threshold": threshold,
-            "batch_size": batch_size,
-            "workers": workers,
-            "allow_url": allow_url,
-            "labels": labels,
-            "transforms": transforms,
-            "softmax": softmax,
-        }
-        refuse_unknown("Predictor", options, [*named, *BACKEND_OPTIONS])
-        for name in ("threads", "topk", "batch_size", "workers"):
-            count = named[name]
-            if count is not None and (not isinstance(count, Integral) or count < 1):
-                raise ConfigError(f"Predictor: {name} must be a positive integer, not {count!r}")
-        score = named["threshold"]
-        if not isinstance(score, (float, int, np.number)) or not 0 <= score <= 1:
-            raise ConfigError(f"Predictor: threshold must be a score, 0 to 1, not {score!r}")
-        self._arguments = {**named, **options}
-        folder = find_model(model, pretrained)
-        self.facts: ModelFacts = read_facts(folder, labels, transforms, softmax)
+    def __init__(self, folder: str | Path, **options: Any):
+        own = PredictorOptions.model_fields
+        refuse_unknown("Predictor", options, [*own, *backend_options()])
+        try:
+            chosen = PredictorOptions(**{k: v for k, v in options.items() if k in own})
+        except ValidationError as error:
+            raise ConfigError(f"Predictor: {first_problem(error)}") from None
+        self.options = chosen
+        self._again: partial[Any] = partial(type(self), folder, **options)
+        self.folder = Path(folder).expanduser()
+        self.facts = read_facts(self.folder, chosen.labels, chosen.transforms, chosen.softmax)
         opened = open_backend(
-            backend, folder, device=device, precision=precision, threads=threads, **options
+            chosen.backend,
+            self.folder,
+            device=chosen.device,
+            precision=chosen.precision,
+            threads=chosen.threads,
+            **{k: v for k, v in options.items() if k not in own},
         )
         self.backend = opened.name
         self.description = str(opened)
@@ -337,11 +270,11 @@ class Predictor(Classifier):
             opened.engine,
             self.facts.pipeline,
             self.facts.labels,
-            topk=topk or self.facts.topk,
-            threshold=threshold,
-            batch_size=batch_size,
-            workers=workers,
-            allow_url=allow_url,
+            topk=chosen.topk or self.facts.topk,
+            threshold=chosen.threshold,
+            batch_size=chosen.batch_size,
+            workers=chosen.workers,
+            allow_url=chosen.allow_url,
             to_input=self.facts.to_input,
             gives_scores=self.facts.gives_scores,
         )
@@ -355,17 +288,13 @@ class Predictor(Classifier):
         """
         if not self.facts.has_features:
             raise ConfigError(
-                f"{self._arguments['model']}: exported without features; `ppcls export "
-                "--features` gives a model that answers with them, too"
+                f"{self.folder}: exported without features; `ppcls export --features` gives a "
+                "model that answers with them, too"
             )
         return self._predict(inputs, "features", timing)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _make, (self._arguments,)
+        return self._again, ()
 
     def __repr__(self) -> str:
-        return f"<Predictor {self._arguments['model']}: {self.description}>"
-
-
-def _make(arguments: dict[str, Any]) -> Predictor:
-    return Predictor(**arguments)
+        return f"<Predictor {self.folder}: {self.description}>"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
+from queue import Queue
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ppcls.errors import ImageError
 
-__all__ = ["Prepared", "ReadAhead", "prepare"]
+__all__ = ["LoadedImage", "load_image", "prefetch"]
+
+Load = Callable[[Any], np.ndarray]
 
 
-class Prepared(NamedTuple):
+class LoadedImage(NamedTuple):
     """An image as the network takes it, or why there is none; and the milliseconds it took."""
 
     source: Any
@@ -25,102 +27,73 @@ class Prepared(NamedTuple):
     milliseconds: float
 
 
-def prepare(load: Callable[[Any], np.ndarray], source: Any) -> Prepared:
+def load_image(load: Load, source: Any) -> LoadedImage:
     """Load one image, in the shape and dtype that `load` gives; a failure is an answer, too."""
-    start = time.perf_counter()
+    start = perf_counter()
     image: np.ndarray | ImageError
     try:
         image = load(source)
     except ImageError as error:
         image = error
-    return Prepared(source, image, (time.perf_counter() - start) * 1e3)
+    return LoadedImage(source, image, (perf_counter() - start) * 1e3)
 
 
-class ReadAhead:
-    """Takes sources from an iterable in a thread of its own, and loads them in those of a pool.
+def prefetch(
+    load: Load, sources: Iterable[Any], workers: int, batch_size: int, *, fill: bool
+) -> Iterator[list[LoadedImage]]:
+    """Yield batches of loaded images; at most two wait to be asked for.
+
+    The sources are asked for in a thread of their own: a camera's next frame holds up no answer.
 
     Args:
-        sources: what to load. The next one is asked for as soon as there is room.
         load: turns a source into an array, or raises `ImageError`.
-        pool: where to load.
-        ahead: how many images wait at most.
+        sources: what to load.
+        workers: how many threads load what is a path or encoded.
+        batch_size: how many images are in a batch at most.
+        fill: wait until there are so many, instead of taking what is there.
+
+    Raises:
+        BaseException: what the iterable of sources raised, after what came before it.
     """
+    waiting: Queue[Future[LoadedImage] | None] = Queue(2 * batch_size)
+    is_closed = threading.Event()
+    failures: list[BaseException] = []
+    pool = ThreadPoolExecutor(workers, "ppcls-load")
 
-    def __init__(
-        self,
-        sources: Iterable[Any],
-        load: Callable[[Any], np.ndarray],
-        pool: Executor,
-        ahead: int,
-    ):
-        self._sources = sources
-        self._load = load
-        self._pool = pool
-        self._ahead = ahead
-        self._waiting: deque[Future[Prepared]] = deque()
-        self._changed = threading.Condition()
-        self._is_done = self._is_closed = False
-        self._error: BaseException | None = None
-        # A source that never gives its next image, such as a camera, must not keep the program.
-        threading.Thread(target=self._feed, name="ppcls-read-ahead", daemon=True).start()
-
-    def _feed(self) -> None:
+    def feed() -> None:
         try:
-            for source in self._sources:
-                job = self._submit(source)
-                with self._changed:
-                    self._changed.wait_for(
-                        lambda: self._is_closed or len(self._waiting) < self._ahead
-                    )
-                    if self._is_closed:
-                        job.cancel()
-                        return
-                    self._waiting.append(job)
-                    self._changed.notify_all()
+            for source in sources:
+                if isinstance(source, (str, PathLike, bytes)):
+                    job = pool.submit(load_image, load, source)
+                else:
+                    # It may be changed or closed once the next one has been asked for.
+                    job = Future()
+                    job.set_result(load_image(load, source))
+                waiting.put(job)
+                if is_closed.is_set():
+                    return
         except BaseException as error:  # raised where the answers are read
-            self._error = error
+            failures.append(error)
         finally:
-            with self._changed:
-                self._is_done = True
-                self._changed.notify_all()
+            waiting.put(None)
 
-    def _submit(self, source: Any) -> Future[Prepared]:
-        if isinstance(source, (str, PathLike, bytes)):
-            return self._pool.submit(prepare, self._load, source)
-        # Anything else may be changed or closed once the next one has been asked for.
-        done: Future[Prepared] = Future()
-        done.set_result(prepare(self._load, source))
-        return done
-
-    def take(self, most: int, *, full: bool) -> list[Prepared]:
-        """Return the next images, at most so many; an empty list after the last.
-
-        Args:
-            most: how many.
-            full: wait until there are so many, instead of taking of those that are there as many
-                as a power of two.
-
-        Raises:
-            BaseException: what the iterable of sources raised, after what came before it.
-        """
-        with self._changed:
-            enough = most if full else 1
-            self._changed.wait_for(lambda: self._is_done or len(self._waiting) >= enough)
-            count = min(most, len(self._waiting))
-            if count and not full:
-                # Engines keep memory for every batch size that they have seen: let there be few.
-                count = 1 << (count.bit_length() - 1)
-            jobs = [self._waiting.popleft() for _ in range(count)]
-            self._changed.notify_all()
-        if not jobs and self._error is not None:
-            raise self._error
-        return [job.result() for job in jobs]
-
-    def close(self) -> None:
-        """Stop taking sources; those that wait are dropped."""
-        with self._changed:
-            self._is_closed = True
-            for job in self._waiting:
-                job.cancel()
-            self._waiting.clear()
-            self._changed.notify_all()
+    # A source that never gives its next image, such as a camera, must not keep the program.
+    threading.Thread(target=feed, name="ppcls-prefetch", daemon=True).start()
+    try:
+        job = waiting.get()
+        while job:
+            jobs = [job]
+            ready = batch_size if fill else min(batch_size, 1 + waiting.qsize())
+            # Engines keep memory for every batch size that they have seen: let there be few.
+            count = ready if fill else 1 << (ready.bit_length() - 1)
+            while len(jobs) < count and (job := waiting.get()):
+                jobs.append(job)
+            yield [each.result() for each in jobs]
+            job = job and waiting.get()
+        if failures:
+            raise failures[0]
+    finally:
+        is_closed.set()
+        while not waiting.empty():
+            waiting.get_nowait()
+        pool.shutdown(cancel_futures=True)

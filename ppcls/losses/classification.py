@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from ppcls.losses.base import LOSSES, Loss
-from ppcls.option_types import NotNegative, Share
+from ppcls.options import NotNegative, Share
 
 if TYPE_CHECKING:
     from paddle import Tensor

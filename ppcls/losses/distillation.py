@@ -10,7 +10,7 @@ from pydantic import Field
 from ppcls.errors import ConfigError
 from ppcls.losses.base import LOSSES, Loss
 from ppcls.losses.classification import CELoss
-from ppcls.option_types import Share
+from ppcls.options import Share
 
 if TYPE_CHECKING:
     from paddle import Tensor

@@ -10,7 +10,7 @@ import numpy as np
 
 from ppcls.data.lists import Sample
 from ppcls.losses.base import LOSSES, Loss, LossFunction
-from ppcls.option_types import Share
+from ppcls.options import Share
 
 if TYPE_CHECKING:
     from paddle import Tensor

@@ -11,7 +11,7 @@ import numpy as np
 from ppcls.metrics.answers import LabelSets
 from ppcls.metrics.base import METRICS, Metric
 from ppcls.metrics.single_label import ratio
-from ppcls.option_types import Factor
+from ppcls.options import Factor
 
 if TYPE_CHECKING:
     from paddle import Tensor

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ppcls.metrics.answers import Answers
 from ppcls.metrics.base import METRICS, Metric
-from ppcls.option_types import Count
+from ppcls.options import Count
 
 if TYPE_CHECKING:
     from paddle import Tensor

@@ -1,28 +1,20 @@
-"""Pictures: images with their answers under them, and how long networks take."""
+"""Images with their answers under them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from ppcls.data import image as image_reader
 from ppcls.files import replacing
 from ppcls.inference.results import Result
+from ppcls.pictures.figures import fonts
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
-
-    from ppcls.benchmark.measure import Row
-
-__all__ = ["annotate", "latency_scatter", "save_annotated"]
-
-_ROOM_FOR = 15
-"""How many names a picture of the usual size has room for."""
+__all__ = ["annotate", "save_annotated"]
 
 _SIDE = 640
 _NARROWEST = 320
@@ -33,9 +25,7 @@ _SIZE = 18
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     from matplotlib.font_manager import FontProperties, fontManager
 
-    from ppcls.pictures.plots import _fonts
-
-    return ImageFont.truetype(fontManager.findfont(FontProperties(family=_fonts()[0])), _SIZE)
+    return ImageFont.truetype(fontManager.findfont(FontProperties(family=fonts()[0])), _SIZE)
 
 
 def annotate(source: Any, result: Result) -> Image.Image:
@@ -95,69 +85,3 @@ def save_annotated(
         again = f"-{used[name]}" if used[name] > 1 else ""
         with replacing(folder / f"{name}{again}.png") as file:
             annotate(source, result).save(file, "PNG")
-
-
-def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) -> None:
-    """Draw the latency at the smallest batch size against a column of the measurements.
-
-    Raises:
-        RunError: the picture cannot be written.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
-
-    smallest = min(row.batch_size for row in rows)
-    many = len({row.model for row in rows}) > _ROOM_FOR
-    figure = Figure(figsize=(13, 9) if many else (9, 6), layout="constrained")
-    axes = figure.subplots()
-    kinds: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.batch_size == smallest:
-            kinds.setdefault(f"{row.backend}, {row.device} {row.precision}", []).append(row)
-    for name, points in kinds.items():
-        axes.scatter([getattr(r, key) for r in points], [r.median_ms for r in points], label=name)
-    # A name stands at the highest of its points, where it is once however many backends there are.
-    highest: dict[str, Row] = {}
-    for row in (r for points in kinds.values() for r in points):
-        if row.model not in highest or row.median_ms > highest[row.model].median_ms:
-            highest[row.model] = row
-    axes.set_xlabel(label)
-    axes.set_ylabel(f"median latency, batch {smallest} (ms)")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
-    figure.draw_without_rendering()  # from here on it is known where on the page a point is
-    _name_points(axes, {(getattr(row, key), row.median_ms): row.model for row in highest.values()})
-    with replacing(picture) as file:
-        figure.savefig(file, format="png", dpi=100)
-
-
-def _name_points(axes: Axes, names: Mapping[tuple[float, float], str]) -> None:
-    """Write the name of each point beside it, within the frame, where it covers no other name."""
-    taken: list[Any] = []
-    for point, name in names.items():
-        for text in _beside(axes, point, name):
-            box = text.get_window_extent()
-            inside = axes.bbox.fully_containsx(box.x1) and axes.bbox.fully_containsy(box.y1)
-            if inside and not any(box.overlaps(other) for other in taken):
-                break
-            text.remove()
-        else:
-            text = next(_beside(axes, point, name))
-        taken.append(text.get_window_extent())
-
-
-def _beside(axes: Axes, point: tuple[float, float], name: str) -> Iterator[Annotation]:
-    """Yield the name at each place beside its point, the most usual place first."""
-    for x, side in ((4, "left"), (-4, "right")):
-        for y in (4, -8, 12, -16):
-            text = axes.annotate(
-                name, point, (x, y), textcoords="offset points", ha=side, fontsize=7
-            )
-            text.set_in_layout(False)
-            yield text

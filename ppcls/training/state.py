@@ -34,7 +34,7 @@ class Progress:
         best_metric: of all evaluations; None where there was none.
         best_epoch: after which it was found.
         stale: evaluations since the best.
-        watched: what `ReduceOnPlateau` watches, of each evaluation after the warm-up.
+        watched: what the learning rate schedule watches, of each evaluation after the warm-up.
         skipped: updates left out because of numbers that are not finite.
     """
 

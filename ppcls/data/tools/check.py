@@ -7,38 +7,29 @@ import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ppcls.data import image
+from ppcls.data.datasets import Dataset
 from ppcls.data.image import read_header
 from ppcls.data.lists import Label, Sample, raise_problems
+from ppcls.data.map_ahead import map_ahead
 from ppcls.errors import ImageError
 
-__all__ = ["Checkup", "DataSource", "Part", "check_data", "quick_check"]
+__all__ = ["Checkup", "Part", "check_data", "quick_check"]
 
 _HEADERS, _HEADER_SECONDS = 1000, 0.3
 _SMALL = 32
 _BLOCK = 32
 
 
-class DataSource(Protocol):
-    """What the options of a data set can do."""
-
-    @property
-    def on_error(self) -> Literal["error", "skip", "wrong"]:
-        """What becomes of a sample that cannot be read."""
-
-    def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
-        """Return the samples that are right, and what is wrong with the others."""
-
-
-def quick_check(parts: Mapping[str, DataSource], class_num: int) -> dict[str, list[Sample]]:
+def quick_check(parts: Mapping[str, Dataset], class_num: int) -> dict[str, list[Sample]]:
     """Read the lists of a run, look at the headers of some images, and return the samples by part.
 
     A label out of range, a missing file, and an image without a header that is one (unless the
@@ -162,8 +153,11 @@ def check_data(
     todo = [(name, sample) for name, part in parts.items() for sample in part.samples]
     found: dict[str, list[_Found]] = {name: [] for name in parts}
     blocks = [todo[i : i + _BLOCK] for i in range(0, len(todo), _BLOCK)]
-    with ThreadPoolExecutor(workers, "ppcls-doctor") as pool:
-        results = pool.map(lambda block: [(name, _examine(s)) for name, s in block], blocks)
+
+    def examine(block: list[tuple[str, Sample]]) -> list[tuple[str, _Found]]:
+        return [(name, _examine(sample)) for name, sample in block]
+
+    with closing(map_ahead(examine, blocks, workers)) as results:
         for block in progress(results):
             for name, each in block:
                 found[name].append(each)

@@ -11,17 +11,18 @@ from there on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
+from pydantic import AfterValidator, Field
 
-from ppcls.data.transforms.base import Transform
+from ppcls.data.transforms.base import Transform, TransformOp
 from ppcls.data.transforms.normalize import NO_CHANGE, NormalizeImage, ToCHWImage
 from ppcls.data.transforms.resize_crop import DecodeImage
 from ppcls.errors import ConfigError
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "TransformList", "refuse_random"]
 
 
 class Pipeline:
@@ -108,3 +109,22 @@ class Pipeline:
         scale, bias = self.normalize_op.affine if self.normalize_op else NO_CHANGE
         pixels = (images.transpose(0, 2, 3, 1) - bias) / scale
         return np.rint(np.clip(pixels, 0, 255)).astype(np.uint8)
+
+
+def _check_order(ops: list) -> list:
+    try:
+        Pipeline(ops, image_size=(224, 224))  # any will do to see whether they fit together
+    except ConfigError as error:
+        raise ValueError(str(error).removeprefix("transform_ops: ")) from None
+    return ops
+
+
+TransformList = Annotated[list[TransformOp], Field(min_length=1), AfterValidator(_check_order)]
+"""The annotation of `transform_ops`: operations that can follow one another."""
+
+
+def refuse_random(ops: Sequence[Transform], section: str) -> None:
+    """Raise a ValueError if one of the operations draws random numbers."""
+    drawn = [type(op).__name__ for op in ops if op.random]
+    if drawn:
+        raise ValueError(f"{drawn[0]} is random, which only training may be, not {section}")

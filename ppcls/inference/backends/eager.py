@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ppcls.errors import require_paddle
-
-require_paddle()
-
-import paddle  # noqa: E402
-from paddle import nn  # noqa: E402
+if TYPE_CHECKING:
+    from paddle import nn
 
 __all__ = ["EagerBackend"]
 
@@ -21,7 +19,9 @@ class EagerBackend:
         model.eval()
         self._model = model
 
-    @paddle.no_grad()
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Map normalised images, float32 (N, 3, H, W), to logits, float32 (N, C)."""
-        return self._model(paddle.to_tensor(batch)).numpy()
+        import paddle
+
+        with paddle.no_grad():
+            return self._model(paddle.to_tensor(batch)).numpy()

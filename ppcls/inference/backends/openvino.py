@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 
 from ppcls.bundle import ONNX_FILE
 from ppcls.devices import core_count
 from ppcls.errors import BundleError
-from ppcls.inference.backends.base import Capability, Precision, installed, require
+from ppcls.inference.backends.base import (
+    Capability,
+    EngineBackend,
+    installed_version,
+    register_backend,
+)
 
 __all__ = ["OpenVINOBackend"]
 
@@ -26,33 +30,30 @@ def _cpu_capabilities() -> tuple[str, ...]:
     return tuple(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
-class OpenVINOBackend:
+@register_backend
+class OpenVINOBackend(EngineBackend):
     """Runs a bundle's ONNX file; threads may run it at the same time.
-
-    Args:
-        folder: the bundle.
-        device: `cpu`.
-        precision: `fp32`, or `bf16` on a processor that has it.
-        threads: CPU threads of one inference; None is all cores.
 
     Raises:
         BundleError: the bundle has no ONNX file, or OpenVINO cannot load it.
     """
 
-    name: ClassVar[str] = "openvino"
+    name = "openvino"
+    reads = (ONNX_FILE,)
+    remedy = "ppcls export --onnx"
+    preference = {"cpu": 3}
 
     def __init__(
         self,
         folder: str | Path,
         *,
         device: str = "cpu",
-        precision: Precision = "fp32",
+        precision: str = "fp32",
         threads: int | None = None,
     ):
         import openvino
 
-        remedy = "`ppcls export --onnx` writes one"
-        graph = require(Path(folder), (ONNX_FILE,), "OpenVINO", remedy)
+        graph = self.graph_file(Path(folder))
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             # Without it OpenVINO computes in bf16 by itself where the processor has that.
@@ -66,28 +67,19 @@ class OpenVINOBackend:
             raise BundleError(f"{graph}: OpenVINO cannot load it: {reason}") from None
         self._local = threading.local()
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Map images as the network takes them, (N, ...), to its first output, float32 (N, C)."""
-        return self._infer(batch).get_output_tensor(0).data.copy()
-
     def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
         """Map images as the network takes them, (N, ...), to all of its outputs, float32."""
-        request = self._infer(batch)
-        return [tensor.data.copy() for tensor in request.output_tensors]
-
-    def _infer(self, batch: np.ndarray) -> Any:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._model.create_infer_request()
         request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-        return request
+        return [tensor.data.copy() for tensor in request.output_tensors]
 
     @classmethod
     def capability(cls) -> Capability:
-        """Say what it can do on this machine."""
-        version = installed("openvino")
+        """Return what it can do on this machine."""
+        version = installed_version("openvino")
         if version is None:
             return Capability(None, hint="pip install 'ppcls[openvino]'")
         has_bf16 = "BF16" in _cpu_capabilities()
-        precisions = {"cpu": ["fp32", *(["bf16"] if has_bf16 else [])]}
-        return Capability(version, precisions, (ONNX_FILE,))
+        return Capability(version, {"cpu": ["fp32", *(["bf16"] if has_bf16 else [])]})

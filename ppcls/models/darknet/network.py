@@ -6,6 +6,8 @@ published checkpoints.
 
 from __future__ import annotations
 
+from typing import Any
+
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
@@ -82,5 +84,5 @@ class DarkNet(ImageClassifier):
 
 
 @register_architecture
-def DarkNet53(**kwargs) -> DarkNet:
+def DarkNet53(**kwargs: Any) -> DarkNet:
     return DarkNet(depth=(1, 2, 8, 8, 4), **kwargs)

@@ -7,6 +7,8 @@ those of the published checkpoints.
 
 from __future__ import annotations
 
+from typing import Any
+
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -107,25 +109,25 @@ class DenseNet(ImageClassifier):
 
 
 @register_architecture
-def DenseNet121(**kwargs) -> DenseNet:
+def DenseNet121(**kwargs: Any) -> DenseNet:
     return DenseNet(depth=(6, 12, 24, 16), **kwargs)
 
 
 @register_architecture
-def DenseNet161(**kwargs) -> DenseNet:
+def DenseNet161(**kwargs: Any) -> DenseNet:
     return DenseNet(depth=(6, 12, 36, 24), growth=48, stem=96, **kwargs)
 
 
 @register_architecture
-def DenseNet169(**kwargs) -> DenseNet:
+def DenseNet169(**kwargs: Any) -> DenseNet:
     return DenseNet(depth=(6, 12, 32, 32), **kwargs)
 
 
 @register_architecture
-def DenseNet201(**kwargs) -> DenseNet:
+def DenseNet201(**kwargs: Any) -> DenseNet:
     return DenseNet(depth=(6, 12, 48, 32), **kwargs)
 
 
 @register_architecture
-def DenseNet264(**kwargs) -> DenseNet:
+def DenseNet264(**kwargs: Any) -> DenseNet:
     return DenseNet(depth=(6, 12, 64, 48), **kwargs)

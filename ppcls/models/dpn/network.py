@@ -7,6 +7,8 @@ channels first, then the dense ones. Attribute names are those of the published 
 
 from __future__ import annotations
 
+from typing import Any
+
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -127,7 +129,7 @@ class DPN(ImageClassifier):
 
 
 @register_architecture
-def DPN68(**kwargs) -> DPN:
+def DPN68(**kwargs: Any) -> DPN:
     return DPN(
         stem=10,
         stem_kernel=3,
@@ -141,28 +143,28 @@ def DPN68(**kwargs) -> DPN:
 
 
 @register_architecture
-def DPN92(**kwargs) -> DPN:
+def DPN92(**kwargs: Any) -> DPN:
     return DPN(
         stem=64, width=96, groups=32, growth=(16, 32, 24, 128), depths=(3, 4, 20, 3), **kwargs
     )
 
 
 @register_architecture
-def DPN98(**kwargs) -> DPN:
+def DPN98(**kwargs: Any) -> DPN:
     return DPN(
         stem=96, width=160, groups=40, growth=(16, 32, 32, 128), depths=(3, 6, 20, 3), **kwargs
     )
 
 
 @register_architecture
-def DPN107(**kwargs) -> DPN:
+def DPN107(**kwargs: Any) -> DPN:
     return DPN(
         stem=128, width=200, groups=50, growth=(20, 64, 64, 128), depths=(4, 8, 20, 3), **kwargs
     )
 
 
 @register_architecture
-def DPN131(**kwargs) -> DPN:
+def DPN131(**kwargs: Any) -> DPN:
     return DPN(
         stem=128, width=160, groups=40, growth=(16, 32, 32, 128), depths=(4, 8, 28, 3), **kwargs
     )

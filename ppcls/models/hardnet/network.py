@@ -181,7 +181,7 @@ _HARDNET68: dict[str, Any] = {
 
 
 @register_architecture
-def HarDNet39_ds(*, dropout: float = 0.05, **kwargs) -> HarDNet:
+def HarDNet39_ds(*, dropout: float = 0.05, **kwargs: Any) -> HarDNet:
     return HarDNet(
         stem=(24, 48),
         channels=(96, 320, 640, 1024),
@@ -196,17 +196,17 @@ def HarDNet39_ds(*, dropout: float = 0.05, **kwargs) -> HarDNet:
 
 
 @register_architecture
-def HarDNet68_ds(*, dropout: float = 0.05, **kwargs) -> HarDNet:
+def HarDNet68_ds(*, dropout: float = 0.05, **kwargs: Any) -> HarDNet:
     return HarDNet(**_HARDNET68, depthwise=True, dropout=dropout, **kwargs)
 
 
 @register_architecture
-def HarDNet68(*, dropout: float = 0.1, **kwargs) -> HarDNet:
+def HarDNet68(*, dropout: float = 0.1, **kwargs: Any) -> HarDNet:
     return HarDNet(**_HARDNET68, dropout=dropout, **kwargs)
 
 
 @register_architecture
-def HarDNet85(*, dropout: float = 0.2, **kwargs) -> HarDNet:
+def HarDNet85(*, dropout: float = 0.2, **kwargs: Any) -> HarDNet:
     return HarDNet(
         stem=(48, 96),
         channels=(192, 256, 320, 480, 720, 1280),

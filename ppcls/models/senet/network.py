@@ -8,6 +8,8 @@ checkpoints.
 
 from __future__ import annotations
 
+from typing import Any
+
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
@@ -101,5 +103,5 @@ class SENet(ImageClassifier):
 
 
 @register_architecture
-def SENet154_vd(**kwargs) -> SENet:
+def SENet154_vd(**kwargs: Any) -> SENet:
     return SENet(depths=(3, 8, 36, 3), widths=(256, 512, 1024, 2048), groups=64, **kwargs)

@@ -7,6 +7,7 @@ A fire module squeezes its input to few channels with a 1x1 convolution, then ex
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -99,13 +100,13 @@ class SqueezeNet(ImageClassifier):
 
 
 @register_architecture
-def SqueezeNet1_0(**kwargs) -> SqueezeNet:
+def SqueezeNet1_0(**kwargs: Any) -> SqueezeNet:
     squeeze = ((16, 16, 32), (32, 48, 48, 64), (64,))
     return SqueezeNet(stem=(96, 7, 0), squeeze=squeeze, **kwargs)
 
 
 @register_architecture
-def SqueezeNet1_1(**kwargs) -> SqueezeNet:
+def SqueezeNet1_1(**kwargs: Any) -> SqueezeNet:
     # A smaller stem and earlier pooling: 2.2 times fewer operations than 1.0.
     squeeze = ((16, 16), (32, 32), (48, 48, 64, 64))
     return SqueezeNet(stem=(64, 3, 1), squeeze=squeeze, **kwargs)

@@ -1,0 +1,244 @@
+"""The parity check: the same answers from the model and from what was exported of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import paddle
+from tqdm import tqdm
+
+from ppcls.config import Config
+from ppcls.data.transforms.pipeline import Pipeline
+from ppcls.errors import ConfigError, ImageError, RunError
+from ppcls.exporting.graph import GraphOptions
+from ppcls.inference.results import softmax
+from ppcls.models.base import ImageClassifier
+
+__all__ = ["TOLERANCE", "ParityCheck", "log_probabilities", "require_same"]
+
+TOLERANCE = 1e-4
+"""Largest difference allowed between two logits, in standard deviations of the logits."""
+
+FEATURE_TOLERANCE = 1e-3
+"""The same for features: single ones keep the rounding that a logit averages over all of them.
+
+In an untrained SE_HRNet_W18_C, eager float32 and the graph are as far from float64 as they are
+from each other; over 8 images of noise that was up to 8e-4.
+"""
+
+_REAL, _RANDOM = 64, 8
+# Below this a float32 probability says nothing about its logit.
+_LEAST_PROBABILITY = 1e-30
+
+Outputs = list[np.ndarray]
+
+
+class Runner(Protocol):
+    """What runs a graph."""
+
+    def run_all(self, batch: np.ndarray) -> Outputs:
+        """Map images as the graph takes them, (N, ...), to all of its outputs, (N, C) each."""
+        ...
+
+
+def require_same(
+    expected: np.ndarray,
+    found: np.ndarray,
+    names: Sequence[str],
+    graph: str,
+    *,
+    what: Literal["logits", "features"] = "logits",
+    std: float | None = None,
+) -> float:
+    """Return the largest difference between two sets of answers, in standard deviations.
+
+    Args:
+        expected: what the model answers, float (N, C).
+        found: what its export answers to the same images, float (N, C).
+        names: what to call each image in an error.
+        graph: what to call the export in an error.
+        what: they are; of logits the best class must be the same, too.
+        std: the unit of the difference; None is the standard deviation of `expected`.
+
+    Raises:
+        RunError: it exceeds the tolerance, or a best class differs; the worst image is named.
+    """
+    # In float32 the square of a large number is infinite, by which any difference would be nothing.
+    expected = expected.astype(np.float64)
+    # A model that answers the same to everything has no spread to measure by.
+    difference = np.abs(found - expected).max(axis=1) / (std or expected.std() or 1.0)
+    # The position of a difference that is no number, where there is one.
+    worst = int(difference.argmax())
+    tolerance, changed, best = FEATURE_TOLERANCE, 0, ""
+    if what == "logits":
+        changed = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
+        tolerance, best = TOLERANCE, f"; another best class for {changed} of {len(names)} images"
+    # Not `>=`: a difference that is no number must not pass.
+    if not difference[worst] < tolerance or changed:
+        raise RunError(
+            f"{graph} gives other {what} than the model, so nothing is exported: largest "
+            f"difference {difference[worst]:.2e} of their standard deviation (allowed "
+            f"{tolerance:.0e}) on {names[worst]}{best}. The graph is wrong, unless the weights "
+            "amplify rounding beyond float32, as those of an untrained or a diverged network may; "
+            "--no-check exports it all the same"
+        )
+    return float(difference[worst])
+
+
+def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logarithm of probabilities, float (N, C), as far as float32 tells them."""
+    return np.log(np.maximum(probabilities.astype(np.float64), _LEAST_PROBABILITY))
+
+
+def _real_images(
+    config: Config, pipeline: Pipeline, shape: Sequence[int]
+) -> tuple[np.ndarray, list[str]] | None:
+    """Return up to 64 images from all over the evaluation set, uint8 (N, H, W, 3), and their names.
+
+    None where there is no such list or folder here, or nothing in it. Images that cannot be read
+    are left out where the evaluation goes on without them (`on_error`).
+    """
+    dataset = config.DataLoader.Eval and config.DataLoader.Eval.dataset
+    if not dataset:
+        return None
+    samples = dataset.read(config.Arch.class_num) if Path(dataset.source).exists() else []
+    rng = np.random.default_rng(0)
+    images = {}
+    for i in np.linspace(0, len(samples) - 1, min(_REAL, len(samples))).astype(int):
+        try:
+            images[samples[i].path] = pipeline(samples[i].path, rng)
+        except ImageError:
+            if dataset.on_error == "error":
+                raise
+    if not images:
+        print(f"no images of {dataset.source} here: checking on random ones alone", file=sys.stderr)
+        return None
+    for name, image in images.items():
+        found = [image.shape[2], *image.shape[:2]]
+        if found != list(shape):
+            raise ConfigError(
+                f"the transforms of evaluation make {name} {found}, others {list(shape)}: "
+                "a CropImage or a ResizeImage.size gives all of them one size"
+            )
+    return np.stack(list(images.values())), list(images)
+
+
+def _compute(
+    run: Callable[[np.ndarray], Outputs], pixels: np.ndarray, batch_size: int, what: str
+) -> Outputs:
+    """Return all outputs for all images (N, H, W, 3), `batch_size` at a time."""
+    starts = tqdm(range(0, len(pixels), batch_size), what, leave=False, disable=None)
+    parts = [run(pixels[i : i + batch_size]) for i in starts]
+    return [np.concatenate(output) for output in zip(*parts, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Transformed images, uint8 (N, H, W, 3), and what the model itself answers to them."""
+
+    pixels: np.ndarray
+    names: list[str]
+    batch_size: int
+    expected: Outputs
+
+
+class ParityCheck:
+    """What the model itself answers, to hold each graph against.
+
+    It is asked before it is traced: what is checked is that tracing changed nothing.
+
+    Args:
+        config: has the evaluation set, if any.
+        model: with its weights.
+        pipeline: the evaluation transforms.
+        options: what the graphs take and give.
+
+    Raises:
+        ConfigError: the model cannot take images of this size, or the transforms give another.
+        DataError: the evaluation set or an image is wrong.
+        RunError: the model answers with numbers that are not finite.
+    """
+
+    def __init__(
+        self, config: Config, model: ImageClassifier, pipeline: Pipeline, options: GraphOptions
+    ):
+        self._model, self._normalize, self._options = model, pipeline.normalize, options
+        channels, height, width = options.shape
+        shape = (_RANDOM, height, width, channels)
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        try:
+            # One at a time, so that the graphs run with two batch sizes.
+            self._noise = self._ask(noise, [f"random image {i}" for i in range(_RANDOM)], 1)
+        except (ValueError, RuntimeError, OSError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise ConfigError(
+                f"{model.name} cannot take {width}x{height} images: {reason}"
+            ) from None
+        found = _real_images(config, pipeline, options.shape)
+        batch_size = config.Infer.batch_size if config.Infer else 1
+        self._real = self._ask(*found, batch_size) if found else None
+        data = config.DataLoader.Eval
+        self._source = data.dataset.source if data and found else "random"
+
+    def _ask(self, pixels: np.ndarray, names: list[str], batch_size: int) -> _Answered:
+        @paddle.no_grad()
+        def run(pixels: np.ndarray) -> Outputs:
+            x = paddle.to_tensor(self._normalize(pixels))
+            outputs = [self._model(x).numpy()]
+            if self._options.features:
+                outputs.append(self._model.forward_features(x)[-1].numpy().mean((2, 3)))
+            return outputs
+
+        expected = _compute(run, pixels, batch_size, "model")
+        if not all(np.isfinite(output).all() for output in expected):
+            raise RunError("the model itself answers with numbers that are not finite")
+        return _Answered(pixels, names, batch_size, expected)
+
+    def _compare(self, runner: Runner, asked: _Answered, graph: str, file: str) -> float:
+        takes_pixels = self._options.affine is not None
+
+        def run(pixels: np.ndarray) -> Outputs:
+            return runner.run_all(pixels if takes_pixels else self._normalize(pixels))
+
+        found = _compute(run, asked.pixels, asked.batch_size, file)
+        answers, expected = found[0], asked.expected[0]
+        std = float(expected.std(dtype=np.float64))
+        if self._options.softmax:
+            # Equal up to one number for each image, which softmax takes away.
+            answers, expected = (
+                log_probabilities(answers),
+                log_probabilities(softmax(expected.astype(np.float64))),
+            )
+        difference = require_same(expected, answers, asked.names, graph, std=std)
+        if self._options.features:
+            require_same(asked.expected[1], found[1], asked.names, graph, what="features")
+        return difference
+
+    def check(self, runner: Runner, file: str, engine: str) -> dict[str, Any]:
+        """Compare a graph with the model, and return the fields of `bundle.Check`.
+
+        Raises:
+            RunError: it answers differently.
+        """
+        graph = f"{file}, run by {engine},"
+        record: dict[str, Any] = {"file": file, "engine": engine}
+        if self._real:
+            record["max_difference"] = self._compare(runner, self._real, graph, file)
+        record["max_difference_random"] = self._compare(runner, self._noise, graph, file)
+        return record
+
+    def record(self, checks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return the fields of `bundle.Parity`."""
+        return {
+            "verified": True,
+            "images": len(self._real.names) if self._real else 0,
+            "source": self._source,
+            "random_images": _RANDOM,
+            "tolerance": TOLERANCE,
+            "checks": list(checks),
+        }

@@ -1,0 +1,213 @@
+"""Inheritance between files, shipped recipes, and configurations printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import ppcls
+from ppcls.cli import main
+from ppcls.config import load_config
+from ppcls.config.printing import diff_configs, json_schema, show_config
+from ppcls.config.yaml_files import read_config
+from ppcls.data.lists import read_label_names
+from ppcls.errors import ConfigError
+
+SHIPPED = sorted(p for p in ROOT.glob("configs/**/*.yaml") if "_base_" not in p.parts)
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def test_a_file_states_what_differs_from_its_bases(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        first="Global: {epochs: 3, seed: 1}\nOptimizer: {name: Momentum, lr: {name: Cosine}}",
+        second="Global: {seed: 2}\nMetric: {Eval: [{TopkAcc: {topk: [1]}}, {TopkAcc: {}}]}",
+        child=(
+            "_base_: [first.yaml, second.yaml]\n"
+            "Global: {epochs: 5}\n"
+            "Optimizer: {lr: {_delete_: true, name: Constant}}\n"
+            "Metric: {Eval: [{TopkAcc: {topk: [2]}}]}\n"
+        ),
+    )
+    data, origins = read_config(tmp_path / "child.yaml")
+    assert data == {
+        "Global": {"epochs": 5, "seed": 2},
+        "Optimizer": {"name": "Momentum", "lr": {"name": "Constant"}},
+        "Metric": {"Eval": [{"TopkAcc": {"topk": [2]}}]},
+    }
+    assert origins[("Global", "epochs")] == f"{tmp_path}/child.yaml:2"
+    assert origins[("Global", "seed")] == f"{tmp_path}/second.yaml:1"
+    assert ("Metric", "Eval", 1) not in origins
+
+
+def test_a_base_may_be_a_shipped_one(tmp_path: Path) -> None:
+    write(tmp_path, child="_base_: HarDNet68\nGlobal: {seed: 5}")
+    assert load_config(tmp_path / "child.yaml") == load_config("HarDNet68", ["Global.seed=5"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("_base_: gone.yaml", r"child\.yaml:1: _base_: no such config file: gone\.yaml"),
+        ("_base_: HardNet68", r"did you mean 'HarDNet68'\? \(and no file .*HardNet68\)"),
+        ("_base_: child.yaml", "_base_ leads back to"),
+        ("_base_: {a: 1}", r"child\.yaml:1: _base_: expected a path or name, or a list"),
+    ],
+)
+def test_wrong_bases_are_named(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path, child=text)
+    with pytest.raises(ConfigError, match=message):
+        read_config(tmp_path / "child.yaml")
+
+
+def test_overrides_append_and_set_null(config_file: Path, overrides: list[str]) -> None:
+    more = ["Metric.Eval=[]", "Metric.Eval+={TopkAcc: {topk: [2]}}"]
+    more.append("Infer.PostProcess.class_id_map_file=null")
+    config = load_config(config_file, [*overrides, *more])
+    assert [metric.topk for metric in config.Metric.Eval] == [[2]]
+    assert config.Infer.PostProcess.class_id_map_file is None
+    with pytest.raises(ConfigError, match=r"Global\.epochs is 2, not a list"):
+        load_config(config_file, [*overrides, "Global.epochs+=3"])
+
+
+def test_every_architecture_has_its_recipe() -> None:
+    names = {path.stem for path in SHIPPED if "ImageNet" in path.parts}
+    assert names == set(ppcls.list_models())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_file_resolves_and_satisfies_the_json_schema(path: Path) -> None:
+    config = load_config(path)
+    if "ImageNet" in path.parts:
+        assert config.Arch.name == path.stem
+        card = ppcls.model_card(path.stem)
+        resize, crop = config.pipeline("Infer").ops[1:3]
+        assert config.input_shape() == [3, card.input_size, card.input_size]
+        assert (resize.resize_short, crop.size) == (card.resize_short, card.input_size)
+    larger = (
+        "image_shape=[3, 320, 320]" if "TRAIN" in read_config(path)[0] else "Global.image_size=320"
+    )
+    config = load_config(path, [larger])
+    assert config.input_shape() == [3, 320, 320]
+    assert config.pipeline("Infer").gives_same(config.pipeline("Eval"))
+    seen = config.pipeline("Train")(np.zeros((400, 500, 3), np.uint8), np.random.default_rng(0))
+    assert seen.shape == (320, 320, 3)
+    resize = config.pipeline("Infer").ops[1]
+    assert resize.size == 320 or resize.resize_short in (363, 365)
+    jsonschema.validate(read_config(path)[0], json.loads(json_schema()))
+
+
+RECIPES = {
+    # name: first rate, schedule, epochs, L2, batch, smoothing, mixup
+    "HarDNet68": (0.1, "Piecewise", 120, 1e-4, 64, 0.0, None),
+    "HRNet_W64_C": (0.1, "Piecewise", 120, 1e-4, 64, 0.0, None),
+    "DenseNet264": (0.1, "Piecewise", 120, 1e-4, 64, 0.0, None),
+    "AlexNet": (0.01, "Piecewise", 120, 1e-4, 64, 0.0, None),
+    "SqueezeNet1_0": (0.02, "Cosine", 120, 1e-4, 128, 0.0, None),
+    "DPN131": (0.1, "Cosine", 200, 1e-4, 64, 0.1, 0.2),
+    "DarkNet53": (0.1, "Cosine", 200, 1e-4, 64, 0.1, 0.2),
+    "SENet154_vd": (0.1, "Cosine", 200, 7e-5, 64, 0.1, 0.2),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_the_published_ones(name: str) -> None:
+    config = load_config(name)
+    lr, train = config.Optimizer.lr, config.DataLoader.Train
+    mixing = train.dataset.batch_transform_ops
+    first = lr.values[0] if lr.name == "Piecewise" else lr.learning_rate
+    assert (
+        first,
+        lr.name,
+        config.Global.epochs,
+        config.Optimizer.regularizer.coeff,
+        train.sampler.batch_size,
+        config.Loss.Train[0].epsilon,
+        mixing[0].alpha if mixing else None,
+    ) == RECIPES[name]
+    assert config.Optimizer.momentum == 0.9
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "HarDNet68",
+        "ImageNet/HarDNet/HarDNet68",
+        "ppcls/configs/ImageNet/HarDNet/HarDNet68.yaml",
+        "./configs/ImageNet/HarDNet/HarDNet68.yaml",
+    ],
+)
+def test_recipes_are_found_by_name_and_by_published_path_from_anywhere(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config(source).Arch.name == "HarDNet68"
+
+
+def test_the_published_path_of_the_class_names_is_found_from_anywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = read_label_names(load_config("HarDNet68").Infer.PostProcess.class_id_map_file)
+    assert len(names) == 1000
+    assert (names[0], names[999]) == (
+        "tench, Tinca tinca",
+        "toilet tissue, toilet paper, bathroom tissue",
+    )
+
+
+def test_the_old_place_of_the_number_of_classes(config_file: Path, overrides: list[str]) -> None:
+    config_file.write_text(config_file.read_text().replace("Global:", "Global:\n  class_num: 3"))
+    assert load_config(config_file, overrides).Arch.class_num == 3
+    with pytest.raises(
+        ConfigError, match=r"yaml:2: Global.class_num is 3, and Arch.class_num is 4"
+    ):
+        load_config(config_file, [*overrides, "Arch.class_num=4"])
+
+
+def test_paths_are_expanded(
+    config_file: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("RUN", "seven")
+    config = load_config(config_file, [*overrides, "Global.output_dir=~/out/$RUN"])
+    assert config.Global.output_dir == "/home/me/out/seven"
+
+
+def test_show_says_where_each_value_is_from_and_is_itself_a_config(tmp_path: Path) -> None:
+    shown = show_config("AlexNet", ["Global.epochs=97", "Arch={name: AlexNet, class_num: 5}"])
+    lines = shown.splitlines()
+
+    def origin(text: str) -> str:
+        return next(line.partition("# ")[2] for line in lines if line.strip().startswith(text))
+
+    assert origin("epochs: 97") == "-o Global.epochs=97"
+    assert origin("class_num: 5") == "-o Arch={name: AlexNet, class_num: 5}"
+    assert origin("values: [0.01").endswith("configs/ImageNet/AlexNet/AlexNet.yaml:4")
+    assert origin("momentum: 0.9").endswith("configs/_base_/ImageNet.yaml:18")
+    assert origin("seed: 0") == "default"
+    (tmp_path / "shown.yaml").write_text(shown)
+    assert load_config(tmp_path / "shown.yaml") == load_config(
+        "AlexNet", ["Global.epochs=97", "Arch.class_num=5"]
+    )
+
+
+def test_diff_prints_what_differs(capsys: pytest.CaptureFixture) -> None:
+    lines = diff_configs(load_config("HarDNet68"), load_config("AlexNet"))
+    assert lines == [
+        "Arch.name: HarDNet68 -> AlexNet",
+        "Optimizer.lr.values: [0.1, 0.01, 0.001, 0.0001] -> [0.01, 0.001, 0.0001, 1.0e-05]",
+    ]
+    assert main(["config", "HarDNet68", "--diff", "AlexNet"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
+    assert main(["config"]) == 2
