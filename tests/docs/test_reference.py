@@ -34,7 +34,7 @@ def test_every_public_name_is_there() -> None:
     for name in ppcls.__all__:
         assert getattr(ppcls, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
-        ppcls.no_such_name
+        _ = ppcls.no_such_name
 
 
 @pytest.mark.parametrize("place", [*PAGES, *EXAMPLES], ids=lambda place: place.name)
