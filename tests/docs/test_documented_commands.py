@@ -21,6 +21,7 @@ import pytest
 from conftest import ROOT
 
 from ppcls.cli import _parser, main
+from ppcls.cli.options import config_of
 
 PAGES = sorted([ROOT / "README.md", ROOT / "README.zh.md", *(ROOT / "docs").glob("*.md")])
 RUN = [ROOT / name for name in ("README.md", "docs/quick_start.md", "docs/own_data.md")]
@@ -54,9 +55,13 @@ def test_commands_are_ones_that_exist(page: Path) -> None:
         if program != "ppcls":
             continue
         try:
-            _parser("ppcls").parse_args(arguments)
+            args = _parser("ppcls").parse_args(arguments)
         except SystemExit:
             pytest.fail(f"{page.name}: {shlex.join(command.words)}")
+        shipped = f"{getattr(args, 'config', None)}.yaml"
+        if (ROOT / "configs" / shipped).is_file() and not command.output:
+            args.data = None
+            config_of(args)
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
