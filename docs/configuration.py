@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ppcls.config.printing import json_schema
+from ppcls.ignored_options import ANY, IGNORED
 from ppcls.options import Options
 
 
@@ -23,6 +24,10 @@ class Language(NamedTuple):
     introduction: str
     sections: str
     flat_dialect: str
+    ignored: str
+    ignored_columns: tuple[str, str, str]
+    any_value: str
+    no_value: str
     columns: tuple[str, str, str, str]
     alternative: str
     list_of: str
@@ -57,10 +62,21 @@ each value came from; `ppcls config --schema` prints this reference as a JSON Sc
 
 There are two dialects: [sections](#sections), as in PaddleClas 2.1 and later, and the
 [flat one](#flat-dialect) of PaddleClas 2.0, whose sections have names in capitals. Batch sizes of
-the flat dialect are over all devices.
+the flat dialect are over all devices. For a file in the flat dialect, `-o` takes the keys of both;
+those of the flat dialect are set first. Options of PaddleClas that change nothing are
+[accepted and ignored](#accepted-and-ignored).
 """,
     sections="## Sections",
     flat_dialect="## Flat dialect",
+    ignored="""\
+## Accepted and ignored
+
+These options of PaddleClas change nothing here. The accepted values are read and left out; any
+other value is an error with the reason.
+""",
+    ignored_columns=("option", "accepted", "reason"),
+    any_value="any",
+    no_value="none",
     columns=("key", "value", "default", "meaning"),
     alternative=" or ",
     list_of="list of {}{}",
@@ -96,9 +112,19 @@ CHINESE = Language(
 有两种格式：PaddleClas 2.1 及以后的[分节格式](#sections)，
 以及 PaddleClas 2.0 的[扁平格式](#flat-dialect)，后者各节的名称为大写。
 扁平格式中的批大小是所有设备的总和。
+对于扁平格式的文件，`-o` 接受两种格式的键，其中扁平格式的键先生效。
+PaddleClas 中不起作用的选项会被[接受但忽略](#accepted-and-ignored)。
 """,
     sections="## 分节格式 {#sections}",
     flat_dialect="## 扁平格式 {#flat-dialect}",
+    ignored="""\
+## 接受但忽略的选项 {#accepted-and-ignored}
+
+PaddleClas 的这些选项在此不起作用。接受的值会被读取并忽略；任何其他值都是错误，错误信息会说明原因。
+""",
+    ignored_columns=("选项", "接受的值", "原因"),
+    any_value="任意",
+    no_value="无",
     columns=("键", "值", "默认值", "含义"),
     alternative=" 或 ",
     list_of="列表（{}{}）",
@@ -287,12 +313,23 @@ def _section(
             yield from ("", say.inherited.format(link))
 
 
+def _ignored(say: Language) -> Iterator[str]:
+    yield "| " + " | ".join(say.ignored_columns) + " |"
+    yield "|---|---|---|"
+    for name, options in IGNORED.items():
+        for option, (accepted, why) in options.items():
+            values = ", ".join(_literal(value) for value in accepted) or say.no_value
+            values = say.any_value if accepted == ANY else values
+            yield f"| `{name}.{option}` | {values} | {why} |"
+
+
 def page(say: Language) -> str:
     """Return the text of the page in a language."""
     definitions = json.loads(json_schema())["$defs"]
     done: set[str] = set()
     lines = [say.introduction, say.sections, *_section("Config", definitions, done, say)]
     lines += ["", say.flat_dialect, *_section("FlatConfig", definitions, done, say)]
+    lines += ["", say.ignored, *_ignored(say)]
     return "\n".join(lines) + "\n"
 
 

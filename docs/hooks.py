@@ -15,13 +15,12 @@ PHONE, PAGE = 54, 80
 
 
 def on_config(config: Any) -> None:
-    """Add the pages of the families to the navigation, in both languages; their titles are there."""
+    """Add the pages of the families to the navigation; their titles are on them."""
     pages = sorted(path.name for path in Path(config.docs_dir, "models").glob("*.md"))
+    pages = [name for name in pages if name != "index.md" and not name.endswith(".zh.md")]
     (models,) = (entry["Models"] for entry in config.nav if "Models" in entry)
-    # Each language is built from this configuration.
-    models[1:] = [
-        f"models/{name}" for name in pages if name.count(".") == 1 and name != "index.md"
-    ]
+    # Set, not appended: each language is built from this configuration.
+    models[1:] = [f"models/{name}" for name in pages]
 
 
 def on_page_content(html: str, **_: Any) -> str:

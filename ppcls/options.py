@@ -22,12 +22,15 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+
+from ppcls.ignored_options import IGNORED
 
 __all__ = [
     "Count",
     "Factor",
     "Fraction",
+    "Mismatch",
     "NotNegative",
     "OneKey",
     "Options",
@@ -45,10 +48,41 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, lt=1)]
 
 
+class Mismatch(ValueError):
+    """Options that do not go together, in what a validator raises.
+
+    Attributes:
+        keys: their dotted names; the message is about the first.
+    """
+
+    def __init__(self, message: str, *keys: str):
+        super().__init__(message)
+        self.keys = keys
+
+
 class Options(BaseModel):
-    """A group of named, typed, immutable options: no unknown key, no conversion of types."""
+    """A group of named, typed, immutable options: no unknown key, no conversion of types.
+
+    Those of `ppcls.ignored_options` are accepted beside them, and left out.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_ignored(cls, value: Any) -> Any:
+        ignored = IGNORED.get(cls.__name__)
+        if not ignored or not isinstance(value, dict):
+            return value
+        wrong: list[InitErrorDetails] = []
+        for key in [name for name in ignored if name in value]:
+            problem = ignored[key].problem(value[key])
+            if problem:
+                kind = PydanticCustomError("ignored_option", "{problem}", {"problem": problem})
+                wrong.append({"type": kind, "loc": (key,), "input": value[key]})
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return {key: option for key, option in value.items() if key not in ignored}
 
 
 def first_problem(error: ValidationError) -> str:

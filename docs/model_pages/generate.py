@@ -1,9 +1,9 @@
 """Write the model pages and their pictures: `make docs-models`.
 
 Everything on them is on the model cards, in families.yaml and *.md beside this file, or in
-docs/models/measured, which holds what `ppcls benchmark NAME --device cpu --json` printed. Of a family
-only the text in families.yaml must be there: without a diagram, measurements or published weights its
-page leaves out what needs them.
+docs/models/measured, which holds what `ppcls benchmark NAME --device cpu --json` printed. A family
+needs only its text in families.yaml: without a diagram, measurements or published weights its page
+leaves out what shows them.
 """
 
 from __future__ import annotations

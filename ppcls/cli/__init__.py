@@ -9,20 +9,19 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from ppcls.cli import benchmark as benchmarking
-from ppcls.cli import config as configs
-from ppcls.cli import data, models
-from ppcls.cli import export as exporting
-from ppcls.cli import predict as predicting
-from ppcls.cli import train as training
 from ppcls.cli.options import Commands, UsageError, examples_text, parse
 from ppcls.errors import PpclsError, Stopped, naming_missing_paddle
-from ppcls.plugins import load_plugins
 from ppcls.version import __version__
 
 __all__ = ["main", "run"]
+
+_MODULES = (
+    *("train", "eval", "export", "infer", "predict", "backends", "benchmark"),
+    *("models", "convert", "config", "data"),
+)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -43,8 +42,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ppcls {__version__}")
     commands = Commands(parser)
-    for group in (training, exporting, predicting, benchmarking, models, configs, data):
-        group.add_commands(commands)
+    for name in _MODULES:
+        import_module(f"ppcls.cli.{name}").add_commands(commands)
     return parser
 
 
@@ -74,21 +73,19 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     _quiet_libraries()
     try:
         with naming_missing_paddle():
-            load_plugins(getattr(args, "plugin", ()))
+            if plugins := getattr(args, "plugin", ()):
+                from ppcls.plugins import load_plugins
+
+                load_plugins(plugins)
             status = args.run(args)
         # Here rather than when the interpreter ends, where nobody could answer for a failure.
         sys.stdout.flush()
         return status
     except PpclsError as error:
-        text = str(error)
-        if getattr(args, "flat", False):
-            from ppcls.config.paddleclas20 import flat_names
-
-            text = flat_names(text)
         if isinstance(error, UsageError):
             args.parser.print_usage(sys.stderr)
         what = "" if isinstance(error, Stopped) else "error: "
-        for line in text.splitlines():
+        for line in str(error).splitlines():
             print(f"{prog}: {what}{line}", file=sys.stderr)
         return error.exit_status
     except OSError as error:

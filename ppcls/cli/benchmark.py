@@ -9,15 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-from ppcls.cli.options import Commands, UsageError, number, positive
+from ppcls.cli.options import Commands, UsageError, checked, positive
 from ppcls.inference.types import Device, InferencePrecision
 
-
-def _seconds(text: str) -> float:
-    value = number(text)
-    if not 0 < value < 3600:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text}")
-    return value
+_SECONDS = checked(float, lambda value: 0 < value < 3600, "a number of seconds")
 
 
 def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
@@ -128,7 +123,7 @@ def add_commands(commands: Commands) -> None:
     )
     benchmark.add_argument(
         "--seconds",
-        type=_seconds,
+        type=_SECONDS,
         default=2.0,
         metavar="S",
         help="how long each is measured after a warm-up (default: 2; at least ten runs)",

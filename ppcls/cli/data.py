@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ppcls.cli.options import (
     Commands,
     add_override_option,
+    checked,
     config_of,
     natural,
     png_file,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ppcls.data.folders import Split
 
 
+_QUALITY = checked(int, lambda value: 1 <= value <= 100, "a whole number from 1 to 100")
 _DATA_HELP = "for a configuration: a folder that `ppcls data split` prepared"
 
 
@@ -92,17 +94,11 @@ def _list_file(text: str) -> str:
     return text
 
 
-def _quality(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 100, not {text}")
-    return int(text)
-
-
 def print_lists(folder: str, split: Split) -> None:
-    """Say what `split_folder` has written, and what is in no list."""
+    """Report what `split_folder` has written, and which files are in no list."""
     print(
-        f"{folder}: {split.classes} classes, {split.train} images to train on, {split.val} held "
-        "out; lists: train_list.txt, val_list.txt, label_list.txt"
+        f"{folder}: {split.classes} classes, {split.train} training images, {split.val} validation "
+        "images; lists: train_list.txt, val_list.txt, label_list.txt"
     )
     _print_left_out(folder, split.left_out)
 
@@ -110,7 +106,7 @@ def print_lists(folder: str, split: Split) -> None:
 def _print_left_out(folder: str, left_out: Mapping[str, int]) -> None:
     if left_out:
         kinds = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
-        print(f"{folder}: in no list, because not images that can be read: {kinds}")
+        print(f"{folder}: not in a list, because ppcls cannot read them as images: {kinds}")
 
 
 def add_commands(commands: Commands) -> None:
@@ -145,7 +141,9 @@ def add_commands(commands: Commands) -> None:
         """,
     )
     split.add_argument("folder", metavar="DIR")
-    split.add_argument("--val", type=share, metavar="SHARE", help="held out of each class (0.2)")
+    split.add_argument(
+        "--val", type=share, metavar="SHARE", help="for validation, of each class (0.2)"
+    )
     split.add_argument("--seed", type=natural, default=0, help="of the choice (0)")
     listing = data.add(
         "list",
@@ -169,7 +167,7 @@ def add_commands(commands: Commands) -> None:
     check = data.add(
         "check",
         _data_check,
-        "read every image of a data set, and say what is wrong and what is in it",
+        "read every image of a data set, and report its contents and its errors",
         """
         ppcls data check photos --report photos.png
         ppcls data check quick_start/HarDNet39_ds --json check.json
@@ -206,7 +204,7 @@ def add_commands(commands: Commands) -> None:
         "--short-side", type=positive, default=320, metavar="N", help="in pixels (320)"
     )
     preparing.add_argument(
-        "--quality", type=_quality, default=95, metavar="N", help="of the JPEGs, 1 to 100 (95)"
+        "--quality", type=_QUALITY, default=95, metavar="N", help="of the JPEGs, 1 to 100 (95)"
     )
     for command in (check, preparing):
         command.add_argument(
@@ -236,6 +234,4 @@ def add_commands(commands: Commands) -> None:
     show.add_argument("--epoch", type=positive, default=1, help="the first epoch to show (1)")
     show.add_argument("--epochs", type=positive, default=4, help="how many epochs (4)")
     for command in (digits, split, listing):
-        command.add_argument(
-            "--overwrite", action="store_true", help="replace lists that are there and differ"
-        )
+        command.add_argument("--overwrite", action="store_true", help="replace lists that differ")

@@ -1,4 +1,4 @@
-"""`ppcls data check`: what to look at, and how to say what was found."""
+"""`ppcls data check`: the parts of a data set, and the report on them."""
 
 from __future__ import annotations
 

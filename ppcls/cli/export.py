@@ -5,11 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from ppcls.cli.options import Commands, UsageError, add_config_options, config_of
@@ -37,7 +32,7 @@ def _config(args: argparse.Namespace) -> Config:
             raise UsageError("--weights goes with a source; -c takes -o Global.pretrained_model=…")
         return config_of(args)
     if args.config is not None:
-        raise UsageError(f"both {args.source} and -c {args.config} are there; leave out one")
+        raise UsageError(f"{args.source} and -c {args.config} are two sources; leave out one")
     from ppcls.config import data_overrides
     from ppcls.config.from_checkpoint import trained_config
 
@@ -65,40 +60,21 @@ def _describe(parity: Parity) -> list[str]:
     return lines
 
 
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does: what was begun is removed on the way out."""
-    received: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        sys.exit(128 + number)
-
-    earlier = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
-        if received:  # where Paddle calls Python, it comes back as another error
-            sys.exit(128 + received[0])
-
-
 def _export(args: argparse.Namespace) -> int:
     config = _config(args)
     from ppcls.exporting.export import export
 
-    with _ending_on_sigterm():
-        result = export(
-            config,
-            allow_random=args.allow_random,
-            file_format=args.format,
-            input_size=args.input_size,
-            softmax=args.softmax,
-            features=args.features,
-            uint8_input=args.uint8_input,
-            onnx=args.onnx,
-            check=not args.no_check,
-        )
+    result = export(
+        config,
+        allow_random=args.allow_random,
+        file_format=args.format,
+        input_size=args.input_size,
+        softmax=args.softmax,
+        features=args.features,
+        uint8_input=args.uint8_input,
+        onnx=args.onnx,
+        check=not args.no_check,
+    )
     if args.json:
         record = {"folder": str(result.folder), "parity": result.spec.parity.model_dump()}
         print(json.dumps(record | {"files": result.spec.files}, indent=2, ensure_ascii=False))
@@ -113,7 +89,7 @@ def add_commands(commands: Commands) -> None:
     export = commands.add(
         "export",
         _export,
-        "make an inference model of trained weights, and prove it equal",
+        "export trained weights as an inference model, with a parity check",
         """
         ppcls export output/digits/HarDNet39_ds/best_model output/digits/inference
         ppcls export DenseNet121 densenet --onnx             published ImageNet weights

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.inference.types import Device, InferencePrecision
@@ -21,13 +21,14 @@ __all__ = [
     "Commands",
     "UsageError",
     "add_backend_options",
+    "add_check_option",
     "add_config_options",
     "add_data_option",
     "add_override_option",
+    "checked",
     "config_of",
     "examples_text",
     "natural",
-    "number",
     "parse",
     "png_file",
     "positive",
@@ -46,13 +47,10 @@ def config_of(args: argparse.Namespace) -> Config:
 
     overrides = [f"Global.plugins+={json.dumps(name)}" for name in args.plugin]
     overrides += [o for group in args.override for o in group]
-    # The launcher of several processes says in the environment how many there are.
+    # The launcher of several processes sets it.
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     data = getattr(args, "data", None)
-    config = load_config(args.config, overrides, data=data, processes=processes)
-    # Errors that come later are told in the dialect of the file.
-    args.flat = config.Global.log_format == "flat"
-    return config
+    return load_config(args.config, overrides, data=data, processes=processes)
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -76,42 +74,25 @@ def png_file(text: str) -> str:
     return text
 
 
-def number(text: str) -> float:
-    """Read a number; what is none becomes not-a-number, which is within no bounds."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def checked(
+    read: Callable[[str], float], fits: Callable[[float], bool], expected: str
+) -> Callable[[str], Any]:
+    """Return the type of an argument: what `read` makes of the text, if it `fits`."""
+
+    def checked_value(text: str) -> float:
+        with suppress(ValueError):
+            value = read(text)
+            if fits(value):
+                return value
+        raise argparse.ArgumentTypeError(f"expected {expected}, not {text}")
+
+    return checked_value
 
 
-def share(text: str) -> float:
-    """Read a number above 0 and below 1."""
-    value = number(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number above 0 and below 1, not {text}")
-    return value
-
-
-def score(text: str) -> float:
-    """Read a number from 0 to 1."""
-    value = number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a score, 0 to 1, not {text}")
-    return value
-
-
-def natural(text: str) -> int:
-    """Read a whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, not {text}")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text}")
-    return int(text)
+share = checked(float, lambda value: 0 < value < 1, "a number above 0 and below 1")
+score = checked(float, lambda value: 0 <= value <= 1, "a score, 0 to 1")
+natural = checked(int, lambda value: value >= 0, "a whole number from 0")
+positive = checked(int, lambda value: value > 0, "a positive integer")
 
 
 class Commands:
@@ -149,7 +130,7 @@ def examples_text(text: str) -> str:
 
 
 def add_backend_options(command: argparse._ActionsContainer) -> None:
-    """Add the options that say what runs the network."""
+    """Add the options of the backend."""
     command.add_argument(
         "--backend",
         default="auto",
@@ -183,7 +164,7 @@ def add_data_option(command: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         help="a folder that `ppcls data split` prepared (`ppcls train` does so where there are "
-        "no lists): sets the lists, the number of classes and their names (-o goes on top)",
+        "no lists): sets the lists, the number of classes and their names (-o overrides it)",
     )
 
 
@@ -202,6 +183,13 @@ def add_config_options(
     if data:
         add_data_option(command)
     if weights:
-        command.add_argument(
-            "--allow-random", action="store_true", help="go on with untrained weights"
-        )
+        command.add_argument("--allow-random", action="store_true", help="accept untrained weights")
+
+
+def add_check_option(command: argparse.ArgumentParser) -> None:
+    """Add `--check`."""
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="read the lists, build everything, compute one batch, write nothing",
+    )

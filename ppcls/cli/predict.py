@@ -1,62 +1,14 @@
-"""`ppcls predict` and `ppcls infer`."""
+"""`ppcls predict`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ppcls.cli.options import (
-    Commands,
-    add_backend_options,
-    add_config_options,
-    config_of,
-    png_file,
-    positive,
-    score,
-)
-from ppcls.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from ppcls.inference.inputs import Input
-    from ppcls.inference.predictor import Classifier
-    from ppcls.inference.results import Result
-
-_GRID_TILES = 48
-
-
-def _infer(args: argparse.Namespace) -> int:
-    config = config_of(args)
-    from ppcls.checkpoints.weights import load_trained_model
-    from ppcls.config import required
-    from ppcls.config.class_names import trained_label_names
-    from ppcls.devices import select_device
-    from ppcls.inference.backends.eager import EagerBackend
-    from ppcls.inference.inputs import find_inputs
-    from ppcls.inference.predictor import Classifier
-
-    config = config.deployed()
-    config.refuse_several_labels("ppcls infer")
-    options = required(config.Infer, "Infer", "ppcls infer")
-    if options.infer_imgs is None:
-        raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")
-    args.inputs = [options.infer_imgs]
-    inputs = find_inputs(args.inputs)
-    labels = trained_label_names(config)
-    select_device(config.Global.device)
-    classifier = Classifier(
-        EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
-        config.pipeline("Infer"),
-        labels,
-        topk=options.PostProcess.topk,
-        batch_size=options.batch_size,
-    )
-    return answer(classifier, inputs, args)
+from ppcls.cli.options import Commands, add_backend_options, positive, score
+from ppcls.cli.predictions import add_output_options, output
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -80,7 +32,7 @@ def _predict(args: argparse.Namespace) -> int:
         softmax=False if args.logits else None,
     ) as predictor:
         print(f"backend  {predictor.description}", file=sys.stderr)
-        return answer(predictor, inputs, args)
+        return output(predictor, inputs, args)
 
 
 def _transforms(text: str | None) -> Any:
@@ -92,227 +44,8 @@ def _transforms(text: str | None) -> Any:
     return read_transforms(Path(str(text)))
 
 
-def answer(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
-    """Print and write the answers as they come, draw them if asked, and count what went wrong."""
-    from tqdm import tqdm
-
-    from ppcls.inference.writers import WRITERS
-
-    for one in inputs:
-        if one.label is not None and not 0 <= one.label < len(classifier.labels):
-            raise DataError(
-                f"{one.path}: its list gives it label {one.label}, and the model knows "
-                f"0..{len(classifier.labels) - 1}"
-            )
-    files = {kind: getattr(args, kind) for kind in WRITERS}
-    _refuse_overwriting(inputs, args, [*files.values(), args.grid])
-    show = _shown(args.format, any(files.values()))
-    tally = _Tally()
-    sources = [one.path for one in inputs]
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(closing(WRITERS[kind](path)))
-            for kind, path in files.items()
-            if path
-        ]
-        # A bar is drawn where somebody looks, and where no table scrolls by.
-        bar = stack.enter_context(
-            tqdm(total=len(inputs), unit="image", leave=False, disable=not sys.stderr.isatty())
-        )
-        results = classifier.predict(sources, timing=args.timing)
-        try:
-            for one, result in zip(inputs, results, strict=True):
-                for writer in writers:
-                    writer.write(result)
-                if show is not None:
-                    tqdm.write(show(result))
-                tally.add(one, result, keep=bool(args.grid or args.save_images))
-                bar.update()
-        except KeyboardInterrupt:
-            bar.close()
-            print(f"{tally.count} of {len(inputs)} images are answered", file=sys.stderr)
-            for writer in writers:
-                print(f"kept     {writer.path}", file=sys.stderr)
-            raise
-    return _finish(tally, len(inputs), classifier, args)
-
-
-def _refuse_overwriting(
-    inputs: Sequence[Input], args: argparse.Namespace, outputs: Sequence[str | None]
-) -> None:
-    """Stop before an answer would replace what is asked about, or another answer.
-
-    Raises:
-        ConfigError: two outputs are one file, or an output is an input or a list of them.
-    """
-    read = {Path(one.path).resolve() for one in inputs if isinstance(one.path, (str, Path))}
-    read |= {Path(name).resolve() for name in args.inputs if Path(name).is_file()}
-    written: set[Path] = set()
-    for output in outputs:
-        path = Path(output).resolve() if output else None
-        if path and path in read | written:
-            what = "an input" if path in read else "another output"
-            raise ConfigError(f"{output}: is {what}; choose another file to write to")
-        written |= {path} if path else set()
-    if args.save_images:
-        folder = Path(args.save_images).resolve()
-        inside = next((path for path in read if path.is_relative_to(folder)), None)
-        if inside:
-            raise ConfigError(
-                f"--save-images {args.save_images}: holds {inside.name}, an input, which a picture "
-                "could replace; choose another folder"
-            )
-
-
-class _Tally:
-    """What the answers come to."""
-
-    def __init__(self) -> None:
-        self.count = self.failed = self.labelled = self.right = 0
-        self.answered: list[tuple[Input, Result]] = []
-
-    def add(self, one: Input, result: Result, keep: bool) -> None:
-        """Count an answer; `keep` it for pictures."""
-        self.count += 1
-        if result.error is not None:
-            self.failed += 1
-            return
-        if one.label is not None:
-            self.labelled += 1
-            self.right += result.class_ids[:1] == [one.label]
-        if keep:
-            self.answered.append((one, result))
-
-
-def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Namespace) -> int:
-    if tally.labelled:
-        print(
-            f"top-1 {tally.right / tally.labelled:.5f}: {tally.right} of {tally.labelled} images "
-            "are of the class that their list says",
-            file=sys.stderr,
-        )
-    if args.grid and any(result.class_ids for _, result in tally.answered):
-        _draw(tally.answered, classifier.labels, args.grid)
-        print(f"picture  {args.grid}", file=sys.stderr)
-    if args.save_images and tally.answered:
-        from ppcls.pictures.annotate import save_annotated
-
-        root = Path(args.inputs[0]).expanduser()
-        save_annotated(
-            [(one.path, result) for one, result in tally.answered],
-            Path(args.save_images),
-            root if len(args.inputs) == 1 and root.is_dir() else None,
-        )
-        print(f"pictures {args.save_images}", file=sys.stderr)
-    if tally.failed:
-        print(f"{tally.failed} of {count} images could not be read", file=sys.stderr)
-    return 1 if tally.failed else 0
-
-
-def _shown(format_: str, has_files: bool) -> Callable[[Result], str] | None:
-    """Return what makes a line of an answer for the terminal or the pipe; None to print nothing."""
-    if format_ == "auto":
-        if has_files:
-            return None
-        format_ = "table" if sys.stdout.isatty() else "jsonl"
-    if format_ == "table":
-        return _row
-    return lambda result: json.dumps(result.to_dict(), ensure_ascii=False)
-
-
-def _row(result: Result) -> str:
-    if result.error is not None:
-        return f"{result.source}  error: {result.error}"
-    answers = zip(result.label_names, result.scores, strict=True)
-    return f"{result.source}  " + "  ".join(f"{name} {score:.3f}" for name, score in answers)
-
-
-def _draw(answered: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
-    """Draw mistakes first, up to half of the picture, then answers from all over the inputs."""
-    from ppcls.data import image
-    from ppcls.pictures.tiles import Tile, tile_grid
-
-    named = [a for a in answered if a[1].class_ids]
-    wrong = [a for a in named if a[0].label not in (None, a[1].class_ids[0])]
-    wrong = wrong[: _GRID_TILES // 2]
-    others = [a for a in named if a[0].label in (None, a[1].class_ids[0])]
-    others = others[:: max(1, -(-len(others) // (_GRID_TILES - len(wrong))))]
-    tiles = []
-    for one, result in wrong + others:
-        caption = f"{result.label_names[0]} {result.scores[0]:.2f}"
-        if one.label not in (None, result.class_ids[0]):
-            caption += f" (is {labels[one.label]})"
-        tiles.append(Tile(image.read(one.path), caption, (one, result) in wrong))
-    tile_grid(tiles, picture)
-
-
-def _add_answer_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--format",
-        choices=("auto", "table", "jsonl"),
-        default="auto",
-        help="what is printed: auto is a table on a terminal, else one JSON object a line, and "
-        "nothing where a file is named",
-    )
-    command.add_argument(
-        "--json", metavar="FILE", help="write a JSON list, which is closed after the last answer"
-    )
-    command.add_argument(
-        "--jsonl", metavar="FILE", help="write one JSON object a line; whole after every answer"
-    )
-    command.add_argument("--csv", metavar="FILE", help="write a table; whole after every answer")
-    command.add_argument(
-        "--save-images",
-        metavar="DIR",
-        help="write every image with its classes under it, in the sub-folders of the one INPUT",
-    )
-    command.add_argument(
-        "--timing", action="store_true", help="add what each image took to the records"
-    )
-    command.add_argument(
-        "--grid", type=png_file, metavar="FILE.png", help="draw images with their best classes"
-    )
-
-
-def _backends(args: argparse.Namespace) -> int:
-    from ppcls.inference.backends import BACKENDS
-
-    if args.json:
-        found = {
-            name: {**asdict(b.capability()), "reads": b.reads, "options": b.options}
-            for name, b in BACKENDS.items()
-        }
-        print(json.dumps(found, indent=2))
-        return 0
-    for name, backend in BACKENDS.items():
-        can = backend.capability()
-        print(f"{name:<16} {can.version or 'not usable'}")
-        for device, precisions in can.precisions.items():
-            options = ", ".join(backend.options.get(device, ()))
-            extra = f"; options: {options}" if options else ""
-            print(f"{'':<16}   {device}: {', '.join(precisions)}{extra}")
-        if can.precisions:
-            print(f"{'':<16}   runs {' or '.join(backend.reads)}")
-        if can.hint:
-            print(f"{'':<16}   {can.hint}")
-    return 0
-
-
 def add_commands(commands: Commands) -> None:
-    """Add these commands to the command line."""
-    infer = commands.add(
-        "infer",
-        _infer,
-        "predict with trained weights, without export",
-        """
-        ppcls infer -c output/digits/HarDNet39_ds/config.yaml \\
-            -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model \\
-            -o Infer.infer_imgs=digits/7
-        """,
-    )
-    add_config_options(infer, weights=True, data=True)
-    _add_answer_options(infer)
-
+    """Add this command to the command line."""
     predict = commands.add(
         "predict",
         _predict,
@@ -338,7 +71,7 @@ def add_commands(commands: Commands) -> None:
         help="an image, a folder, a glob pattern, a .txt list of images, with or without labels, "
         "or a URL (with --allow-url)",
     )
-    predict.add_argument("--topk", type=positive, metavar="K", help="classes in an answer")
+    predict.add_argument("--topk", type=positive, metavar="K", help="classes per image")
     predict.add_argument(
         "--threshold",
         type=score,
@@ -365,15 +98,4 @@ def add_commands(commands: Commands) -> None:
     )
     predict.add_argument("--allow-url", action="store_true", help="fetch inputs that are URLs")
     add_backend_options(predict)
-    _add_answer_options(predict)
-
-    backends = commands.add(
-        "backends",
-        _backends,
-        "print what can run exported models on this machine, and how",
-        """
-        ppcls backends
-        ppcls backends --json
-        """,
-    )
-    backends.add_argument("--json", action="store_true", help="print a JSON object")
+    add_output_options(predict)

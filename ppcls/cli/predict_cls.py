@@ -7,70 +7,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ppcls.cli import run
 from ppcls.cli.options import add_override_option
-from ppcls.errors import ConfigError, RunError
+from ppcls.errors import ConfigError
 
-if TYPE_CHECKING:
-    from ppcls.compat.inference_cls import DeployConfig
-    from ppcls.inference.predictor import Predictor
-
-__all__ = ["main", "open_predictor"]
-
-
-def open_predictor(config: DeployConfig) -> Predictor:
-    """Return the predictor that a deployment configuration describes.
-
-    Raises:
-        ConfigError: no model is named, or something that its bundle says is said again.
-        RunError: a GPU is asked for, and there is none.
-        PpclsError: as `Predictor`.
-    """
-    from ppcls.bundle import SPEC_FILE
-    from ppcls.devices import gpu_count
-    from ppcls.inference.predictor import Predictor
-
-    options, after = config.Global, config.PostProcess
-    if options.inference_model_dir is None:
-        raise ConfigError("no model: -o Global.inference_model_dir=FOLDER")
-    folder = Path(options.inference_model_dir)
-    if not folder.is_dir():
-        raise ConfigError(
-            f"Global.inference_model_dir: {folder}: no such folder; `ppcls export` writes one"
-        )
-    if options.use_gpu and not gpu_count():
-        raise RunError(
-            "Global.use_gpu is true, and the installed PaddlePaddle finds no GPU; use "
-            "-o Global.use_gpu=false, or install a paddlepaddle-gpu that fits the driver"
-        )
-    transforms = config.PreProcess.transform_ops if config.PreProcess else None
-    labels = after.class_id_map_file if after else None
-    is_ours = (folder / SPEC_FILE).is_file()
-    if not is_ours and not (transforms and labels):
-        raise ConfigError(
-            f"{folder}: no {SPEC_FILE}, so of another tool: PreProcess.transform_ops and "
-            "PostProcess.class_id_map_file must say how it is used"
-        )
-    if is_ours and (transforms or labels):
-        print(
-            f"not used: transforms and class names of the configuration; {SPEC_FILE} says those "
-            "that the model was evaluated with",
-            file=sys.stderr,
-        )
-        transforms = labels = None
-    return Predictor(
-        folder,
-        topk=after.topk if after else None,
-        labels=labels,
-        transforms=transforms,
-        **options.predictor_options(),
-    )
+__all__ = ["main"]
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from ppcls.compat.inference_cls import load_deploy_config
+    from ppcls.compat.inference_cls import load_deploy_config, open_predictor
     from ppcls.inference.inputs import find_inputs
 
     config = load_deploy_config(args.config, [o for group in args.override for o in group])

@@ -1,25 +1,13 @@
-"""`ppcls train` and `ppcls eval`."""
+"""`ppcls train`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from ppcls.cli.options import (
-    Commands,
-    UsageError,
-    add_backend_options,
-    add_config_options,
-    config_of,
-)
+from ppcls.cli.options import Commands, add_check_option, add_config_options, config_of
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST
-from ppcls.errors import BundleError, ConfigError
-
-_CLASSES_ON_SCREEN = 40
 
 
 def _split_new_folder(folder: str) -> None:
@@ -32,23 +20,16 @@ def _split_new_folder(folder: str) -> None:
     print_lists(folder, split_folder(folder))
 
 
-def _print_check(args: argparse.Namespace, lines: Sequence[str]) -> int:
-    from ppcls.config.paddleclas20 import flat_names
-
-    text = "\n".join(lines)
-    print(flat_names(text) if args.flat else text)
-    return 0
-
-
 def _train(args: argparse.Namespace) -> int:
-    # A check writes nothing, and several processes would write at once: they say what to type.
+    # A check writes nothing, and several processes would write at once: those report the command.
     if args.data and not args.check and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         _split_new_folder(args.data)
     config = config_of(args)
     if args.check:
         from ppcls.training.dry_run import check_training
 
-        return _print_check(args, check_training(config))
+        print("\n".join(check_training(config)))
+        return 0
     from ppcls.distributed import rank
     from ppcls.training.profile import ProfileOptions
     from ppcls.training.train import train
@@ -69,107 +50,12 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _eval_bundle(args: argparse.Namespace) -> int:
-    from ppcls.bundle import SPEC_FILE
-    from ppcls.evaluation.bundle import evaluate_predictor, held_out_images, refuse_other_names
-    from ppcls.inference.predictor import Predictor
-
-    unused = {
-        "--report": args.report,
-        "--check": args.check,
-        "--allow-random": args.allow_random,
-        "-o": args.override and not args.config,
-    }
-    for option in (name for name, given in unused.items() if given):
-        with_config = " with -c CONFIG" if option == "-o" else " of weights, without --bundle"
-        raise UsageError(f"{option} is for an evaluation{with_config}")
-    if not (Path(args.bundle) / SPEC_FILE).is_file():
-        raise BundleError(
-            f"{args.bundle}: not an exported model of ppcls: no {SPEC_FILE} there; "
-            "`ppcls export` makes one"
-        )
-    predictor = Predictor(
-        args.bundle,
-        backend=args.backend,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-        topk=5,
-    )
-    with predictor:
-        classes = len(predictor.labels)
-        if args.data:
-            refuse_other_names(args.data, predictor.labels)
-        if args.config:
-            data = config_of(args).DataLoader.Eval
-            if data is None:
-                raise ConfigError(f"{args.config}: no DataLoader.Eval, which says the images")
-            samples = data.dataset.read(classes)
-        elif args.data:
-            samples = held_out_images(args.data, classes)
-        else:
-            raise UsageError("--bundle needs images: --data FOLDER or LIST, or -c CONFIG")
-        print(f"backend  {predictor.description}", file=sys.stderr)
-        found = evaluate_predictor(predictor, samples)
-    if args.json:
-        print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
-    else:
-        print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
-    return 0
-
-
-def _eval(args: argparse.Namespace) -> int:
-    if args.bundle:
-        return _eval_bundle(args)
-    for option in ("backend", "device", "precision", "threads"):
-        if getattr(args, option) != args.parser.get_default(option):
-            way_out = "; -o Global.device=… is for weights" if option == "device" else ""
-            raise UsageError(
-                f"--{option} is for --bundle DIR: weights are evaluated by Paddle, as they were "
-                f"trained{way_out}"
-            )
-    if not args.config:
-        raise UsageError("ppcls eval needs -c CONFIG, or --bundle DIR with --data")
-    if args.check and (args.json or args.report):
-        option = "--json" if args.json else "--report"
-        raise UsageError(f"--check evaluates one batch and has no results for {option}")
-    config = config_of(args)
-    if args.check:
-        from ppcls.training.dry_run import check_evaluation
-
-        return _print_check(args, check_evaluation(config, args.allow_random))
-    from ppcls import distributed
-    from ppcls.evaluation.evaluate import evaluate
-    from ppcls.evaluation.report import class_table, report_data, rows_of
-
-    found = evaluate(config, allow_random=args.allow_random, report=args.report)
-    if distributed.rank() != 0:
-        return 0
-    if args.json:
-        print(json.dumps(report_data(found), ensure_ascii=False))
-        return 0
-    if len(found.names) <= _CLASSES_ON_SCREEN:
-        print(class_table(rows_of(found)))
-    print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
-    if args.report:
-        print(f"report   {Path(args.report) / 'report.md'}")
-    return 0
-
-
-def _add_check_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--check",
-        action="store_true",
-        help="read the lists, build everything, compute one batch, write nothing",
-    )
-
-
 def add_commands(commands: Commands) -> None:
-    """Add these commands to the command line."""
+    """Add this command to the command line."""
     train = commands.add(
         "train",
         _train,
-        "train a model as a configuration says",
+        "train the model of a configuration",
         """
         ppcls train -c quick_start/HarDNet39_ds
         ppcls train -c quick_start/HarDNet39_ds -o Global.epochs=20 Optimizer.lr.learning_rate=0.05
@@ -188,32 +74,4 @@ def add_commands(commands: Commands) -> None:
         help="profile some steps and end: 'batch_range=[10, 20]; profile_path=DIR; state=All; "
         "sorted_key=total; timer_only=false; exit_on_finished=true'",
     )
-
-    _add_check_option(train)
-
-    evaluate = commands.add(
-        "eval",
-        _eval,
-        "evaluate trained weights on the held-out images",
-        """
-        ppcls eval -c output/digits/HarDNet39_ds/config.yaml \\
-            -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model
-        ppcls eval -c HRNet_W18_C -o Arch.pretrained=true --report report --json
-        ppcls eval --bundle output/digits/inference --backend openvino --data digits
-        """,
-    )
-    add_config_options(evaluate, weights=True, data=True, required=False)
-    evaluate.add_argument(
-        "--bundle",
-        metavar="DIR",
-        help="evaluate an exported model, on the images of -c or --data (a folder with "
-        "val_list.txt, or a list)",
-    )
-    add_backend_options(evaluate.add_argument_group("with --bundle"))
-    _add_check_option(evaluate)
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
-    evaluate.add_argument(
-        "--report",
-        metavar="DIR",
-        help="write tables and pictures: per class, confusion, calibration, worst mistakes",
-    )
+    add_check_option(train)

@@ -1,26 +1,29 @@
 """The configuration of `deploy/python/predict_cls.py`, in the published keys; and transform lists.
 
-An exported model says its own transforms and class names: `PreProcess` and
+An exported model has its own transforms and class names: `PreProcess` and
 `PostProcess.class_id_map_file` are for models that another tool has exported.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from ppcls.bundle import SPEC_FILE
 from ppcls.config.messages import explain
 from ppcls.config.schema import Topk
 from ppcls.config.yaml_files import find_config, read_config
 from ppcls.data.transforms.base import TransformOp
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, RunError
+from ppcls.inference.predictor import Predictor
 from ppcls.options import Count, Options, PathText
 from ppcls.registry import follows_registries
 
-__all__ = ["DeployConfig", "load_deploy_config", "read_transforms"]
+__all__ = ["DeployConfig", "load_deploy_config", "open_predictor", "read_transforms"]
 
 
 class DeployGlobal(Options):
@@ -35,10 +38,8 @@ class DeployGlobal(Options):
         cpu_num_threads: threads of the CPU; None is all cores.
         use_fp16: in half precision, on a GPU.
         use_tensorrt: with TensorRT, on a GPU.
-        ir_optim: always: Paddle ignores the other.
         gpu_mem: MiB of the GPU's memory to take at once; None is Paddle's own choice.
         enable_benchmark: print how long it took.
-        enable_profile: never: the published tool does not use it either.
     """
 
     infer_imgs: PathText | None = None
@@ -49,10 +50,8 @@ class DeployGlobal(Options):
     cpu_num_threads: Count | None = None
     use_fp16: bool = False
     use_tensorrt: bool = False
-    ir_optim: Literal[True] = True
     gpu_mem: Count | None = None
     enable_benchmark: bool = False
-    enable_profile: Literal[False] = False
 
     @model_validator(mode="after")
     def _on_what(self) -> DeployGlobal:
@@ -62,7 +61,7 @@ class DeployGlobal(Options):
         return self
 
     def predictor_options(self) -> dict[str, Any]:
-        """Return the arguments of `Predictor` that these options come to."""
+        """Return the arguments of `Predictor` for these options."""
         chosen: dict[str, Any] = {
             "backend": "tensorrt" if self.use_tensorrt else "paddle",
             "device": "gpu" if self.use_gpu else "cpu",
@@ -106,6 +105,53 @@ def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> Dep
         return DeployConfig.model_validate(data)
     except ValidationError as error:
         raise explain(error, data, origins, str(path), DeployConfig) from None
+
+
+def open_predictor(config: DeployConfig) -> Predictor:
+    """Return the predictor that a deployment configuration describes.
+
+    Raises:
+        ConfigError: no model is named, or one of another tool without transforms or class names.
+        RunError: a GPU is asked for, and there is none.
+        PpclsError: as `Predictor`.
+    """
+    from ppcls.devices import gpu_count
+
+    options, after = config.Global, config.PostProcess
+    if options.inference_model_dir is None:
+        raise ConfigError("no model: -o Global.inference_model_dir=FOLDER")
+    folder = Path(options.inference_model_dir)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"Global.inference_model_dir: {folder}: no such folder; `ppcls export` writes one"
+        )
+    if options.use_gpu and not gpu_count():
+        raise RunError(
+            "Global.use_gpu is true, and the installed PaddlePaddle finds no GPU; use "
+            "-o Global.use_gpu=false, or install a paddlepaddle-gpu that fits the driver"
+        )
+    transforms = config.PreProcess.transform_ops if config.PreProcess else None
+    labels = after.class_id_map_file if after else None
+    is_ours = (folder / SPEC_FILE).is_file()
+    if not is_ours and not (transforms and labels):
+        raise ConfigError(
+            f"{folder}: no {SPEC_FILE}, so of another tool: it needs PreProcess.transform_ops and "
+            "PostProcess.class_id_map_file"
+        )
+    if is_ours and (transforms or labels):
+        print(
+            f"transforms and class names of the configuration are not used: {SPEC_FILE} has those "
+            "that the model was evaluated with",
+            file=sys.stderr,
+        )
+        transforms = labels = None
+    return Predictor(
+        folder,
+        topk=after.topk if after else None,
+        labels=labels,
+        transforms=transforms,
+        **options.predictor_options(),
+    )
 
 
 def read_transforms(path: Path) -> list[Any]:

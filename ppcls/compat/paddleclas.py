@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ppcls.compat.inference_cls import DeployGlobal
 from ppcls.errors import ConfigError, refuse_unknown
 from ppcls.exporting.by_name import Predictor
+from ppcls.ignored_options import IGNORED
 from ppcls.options import first_problem
 
 __all__ = ["PaddleClas"]
@@ -29,7 +30,7 @@ class PaddleClas:
         inference_model_dir: an exported model, in its place.
         topk: number of classes in an answer.
         class_id_map_file: other class names, `label name` on each line.
-        options: `batch_size use_gpu enable_mkldnn cpu_num_threads use_fp16 use_tensorrt ir_optim
+        options: `batch_size use_gpu enable_mkldnn cpu_num_threads use_fp16 use_tensorrt
             gpu_mem`, as in `deploy/configs/inference_cls.yaml`.
 
     Raises:
@@ -48,8 +49,8 @@ class PaddleClas:
     ):
         if (model_name is None) == (inference_model_dir is None):
             raise ConfigError("PaddleClas: give either model_name or inference_model_dir")
-        known = set(DeployGlobal.model_fields) - {"infer_imgs", "inference_model_dir"}
-        refuse_unknown("PaddleClas", options, known)
+        known = DeployGlobal.model_fields.keys() | IGNORED["DeployGlobal"].keys()
+        refuse_unknown("PaddleClas", options, known - {"infer_imgs", "inference_model_dir"})
         try:
             chosen = DeployGlobal(**options)
         except ValidationError as error:
@@ -75,7 +76,7 @@ class PaddleClas:
 
         Returns:
             Dictionaries with `class_ids scores label_names filename`, scores rounded to five
-            digits; of an image that cannot be read they are empty, and `error` says why.
+            digits; of an image that cannot be read they are empty, and `error` has the reason.
         """
         results = self._predictor.predict(input_data)
         while batch := list(itertools.islice(results, self._batch_size)):

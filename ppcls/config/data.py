@@ -21,13 +21,9 @@ __all__ = ["DataLoaders", "EvalData", "LoaderOptions", "TrainData", "refuse_amon
 
 
 class LoaderOptions(Options):
-    """How batches are prepared.
-
-    Workers are threads, which share all memory: `use_shared_memory` is true or false alike.
-    """
+    """How batches are prepared, by how many threads."""
 
     num_workers: Annotated[int, Field(ge=0)] = 2
-    use_shared_memory: bool = True
 
 
 @follows_registries
@@ -62,9 +58,9 @@ class DataLoaders(Options):
             if self.Eval.dataset.batch_transform_ops:
                 raise ValueError("Eval.dataset.batch_transform_ops: mixing is for training alone")
             if self.Eval.dataset.on_error == "skip":
-                raise ValueError("Eval.dataset.on_error: an evaluation skips nothing: error, wrong")
+                raise ValueError("Eval.dataset.on_error must be error or wrong, not skip")
         if self.Train and self.Train.dataset.on_error == "wrong":
-            raise ValueError("Train.dataset.on_error: wrong is for evaluation: error, skip")
+            raise ValueError("Train.dataset.on_error must be error or skip, not wrong")
         return self
 
 

@@ -71,7 +71,7 @@ def _make_absolute(data: dict[str, Any]) -> None:
 def run_settings(config: Config) -> Config:
     """Return what a run is, without what it was started from, to be used in any directory.
 
-    A checkpoint to go on from and weights to begin with belong to one start: to evaluate or export
+    A checkpoint to resume and pretrained weights belong to one start: to evaluate or export
     the run with its own configuration must not mean those.
     """
     data = config.model_dump(exclude_none=True)
@@ -99,7 +99,7 @@ def trained_config(
             configuration lies beside it, where it is exported to, too (`inference`); a
             configuration, as `load_config` takes it; or the name of an architecture, which means
             its ImageNet recipe and its published weights.
-        overrides: as `load_config` takes them; they go on top.
+        overrides: as `load_config` takes them; they are applied last.
         weights: a file of weights, a URL, or the name of a published variant, instead of those
             that the configuration names.
         allow_random: an architecture's name means untrained weights.
@@ -133,7 +133,7 @@ def trained_config(
     config = run_config(checkpoint)
     if not config.is_file():
         raise ConfigError(
-            f"{checkpoint}: no {RUN_CONFIG} beside it, which says what it is; name the "
+            f"{checkpoint}: no {RUN_CONFIG} beside it, which describes it; name the "
             "configuration or the architecture, and these weights with --weights"
         )
     ours = _these_weights(checkpoint)

@@ -1,8 +1,9 @@
-"""From a YAML file and `-o` overrides to a checked `Config`, or to errors that say where."""
+"""From a YAML file and `-o` overrides to a checked `Config`, or to errors with their places."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,28 @@ from pydantic import ValidationError
 from ppcls.config.messages import explain
 from ppcls.config.paddleclas20 import (
     FlatConfig,
-    flat_names,
-    indivisible,
+    flat_name,
     is_flat,
     sectioned_origins,
     translate,
 )
 from ppcls.config.schema import Config
-from ppcls.config.yaml_files import Key, apply_overrides, find_config, holds, read_config
+from ppcls.config.yaml_files import (
+    Key,
+    apply_overrides,
+    dotted,
+    find_config,
+    holds,
+    key_of,
+    read_config,
+)
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
 from ppcls.plugins import load_plugins
 
 __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
+
+_SECTION = rf"({'|'.join(Config.model_fields)})\b"
 
 
 def load_config(
@@ -40,9 +50,9 @@ def load_config(
     Args:
         source: a YAML file, the name of one that ppcls ships (`quick_start/HarDNet39_ds`), or an
             architecture, which means its ImageNet recipe.
-        overrides: `a.b.0.c=value` each, in the dialect of the file. Values are YAML and never run
-            as code; list entries are named by index; keys that the file lacks may be set;
-            `a.list+=value` appends.
+        overrides: `a.b.0.c=value` each, with sectioned keys or those of a file in the flat dialect,
+            which are set first. Values are YAML and never run as code; list entries are named by
+            index; keys that the file lacks may be set; `a.list+=value` appends.
         data: a folder that `split_folder` or `write_digits` has written; sets what
             `data_overrides` does, below `overrides`.
         processes: how many train or evaluate together: the batch sizes of the flat dialect are over
@@ -73,19 +83,19 @@ def resolve(
     flat = is_flat(data)
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]
-    data, origins = apply_overrides(data, origins, overrides, FlatConfig if flat else Config)
-    _load_plugins(data, origins)
     if flat:
+        own = [o for o in overrides if not re.match(_SECTION, o)]
+        overrides = [o for o in overrides if re.match(_SECTION, o)]
+        data, origins = apply_overrides(data, origins, own, FlatConfig)
         data, origins = _translated(data, origins, str(path), processes)
-        try:
-            return Config.model_validate(data), data, origins
-        except ValidationError as error:
-            raise ConfigError(flat_names(str(explain(error, data, origins, str(path))))) from None
+    data, origins = apply_overrides(data, origins, overrides, Config)
+    _load_plugins(data, origins)
     _move_class_num(data, origins)
     try:
         return Config.model_validate(data), data, origins
     except ValidationError as error:
-        raise explain(error, data, origins, str(path)) from None
+        name = flat_name if flat else dotted
+        raise explain(error, data, origins, str(path), name=name) from None
 
 
 def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:
@@ -107,15 +117,9 @@ def _translated(
 ) -> tuple[dict[str, Any], dict[Key, str]]:
     """Return flat data and its origins in the sectioned dialect."""
     try:
-        flat = FlatConfig.model_validate(data)
+        flat = FlatConfig.model_validate(data, context={"processes": processes})
     except ValidationError as error:
         raise explain(error, data, origins, path, FlatConfig) from None
-    uneven = [
-        f"{origins[key]}: {'.'.join(map(str, key))}: {problem}"
-        for key, problem in indivisible(flat, processes)
-    ]
-    if uneven:
-        raise ConfigError("\n".join(uneven))
     return translate(flat, processes), sectioned_origins(origins)
 
 
@@ -157,8 +161,10 @@ def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
         "DataLoader.Eval.dataset.cls_label_path": str(root / VAL_LIST),
         "Infer.PostProcess.class_id_map_file": str(root / LABEL_LIST),
     }
-    settings = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    return [flat_names(setting) for setting in settings] if flat else settings
+    return [
+        f"{flat_name(key_of(key)) if flat else key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in values.items()
+    ]
 
 
 def dump_config(config: Config) -> str:

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from ppcls.config.paddleclas20 import FlatConfig, dotted_names
+from ppcls.config.paddleclas20 import SECTIONED_NAMES
 from ppcls.config.schema import Config
 from ppcls.config.schema_keys import fields_at, known_keys
-from ppcls.config.yaml_files import Key
+from ppcls.config.yaml_files import Key, dotted, key_of
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.options import Options
 
 __all__ = ["explain"]
-
-
-def _in_other_dialect(word: str, value: Any, root: type[Options]) -> str:
-    """Say what a key of the one dialect is called in the other, which the file is in."""
-    flat = dotted_names()
-    if root is not FlatConfig:
-        return f"; did you mean {flat[word]!r}?" if word in flat else ""
-    if word not in Config.model_fields:
-        return ""
-    sectioned = {to: key for key, to in flat.items()}
-    key = word
-    while isinstance(value, dict) and len(value) == 1:
-        (part,) = value
-        key, value = f"{key}.{part}", value[part]
-    hint = f"; did you mean {sectioned[key]!r}?" if key in sectioned else ""
-    return f" in a file of the flat dialect{hint}"
-
 
 _EXPECTED = {
     "model_type": "a map of options",
@@ -53,11 +35,11 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     if kind == "extra_forbidden":
         word = str(location[-1])
         known = [name for name, _ in fields_at(location, root)]
-        hint = ""
-        if len(location) == 1:
-            same = [k for k in known_keys(root) if k.rpartition(".")[2] == word]
-            hint = f"; did you mean {same[0]!r}?" if same else _in_other_dialect(word, value, root)
-        hint = hint or did_you_mean(word, known)
+        same = [k for k in known_keys(root) if k.rpartition(".")[2] == word]
+        if root is Config and word in SECTIONED_NAMES:
+            same.append(SECTIONED_NAMES[word])
+        at_the_top = len(location) == 1 and same
+        hint = f"; did you mean {same[0]!r}?" if at_the_top else did_you_mean(word, known)
         return f"unknown key{hint or '; known here: ' + ', '.join(known)}"
     if kind in ("missing", "union_tag_not_found"):
         by_data = location[-1] in ("image_root", "cls_label_path")
@@ -75,7 +57,7 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
         names = context["expected_tags"].replace("'", "").split(", ")
         hint = did_you_mean(context["tag"], names)
         return f"{context['tag']!r} is not one of {', '.join(names)}{hint}"
-    if kind == "value_error":
+    if kind in ("value_error", "ignored_option"):
         return error["msg"].removeprefix("Value error, ")
     if kind in ("too_short", "too_long"):
         ends = [f"{word} {context[key]}" for key, word in _LENGTHS.items() if context.get(key)]
@@ -84,6 +66,9 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     found = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
     if kind == "list_type" and isinstance(value, dict) and all(map(str.isdecimal, value)):
         return "has no entries that an index could reach; set the whole list"
+    if kind == "literal_error":
+        names = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        found += did_you_mean(str(value), names)
     if kind == "string_type" and isinstance(value, (int, float)):
         found += f"; in quotes it is one: '\"{value}\"'"
     return f"expected {expected}, not {found}"
@@ -95,9 +80,29 @@ def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
     return next((origins[k] for k in known), None)
 
 
-def _named_keys(message: str) -> list[Key]:
-    """Return the words of a message that may be keys."""
-    return [tuple(name.split(".")) for name in re.findall(r"[A-Za-z]\w*(?:\.\w+)*", message)]
+def _locate(error: Any, data: Any) -> tuple[Key, Any]:
+    """Return the key that an error is about, and its value.
+
+    Pydantic's location also names the chosen union members, which are no keys of the file.
+    """
+    key: Key = ()
+    value = data
+    for part in error["loc"]:
+        if isinstance(value, dict) and part not in value and len(value) == 1:
+            # A `OneKey` that is not one of several: its name is no part of the location.
+            (name,) = value
+            if isinstance(value[name], dict) and (part in value[name] or part != name):
+                key, value = (*key, name), value[name]
+        inside = isinstance(value, dict) and part in value
+        if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]
+            key = (*key, part)
+    if error["type"] == "missing":
+        key = (*key, error["loc"][-1])
+    elif error["type"].startswith("union_tag"):
+        by = error["ctx"]["discriminator"].strip("'")
+        key = (*key, "name" if by.endswith("()") else by)  # a function looks at the name too
+    return key, value
 
 
 def explain(
@@ -106,6 +111,7 @@ def explain(
     origins: Mapping[Key, str],
     file: str,
     root: type[Options] = Config,
+    name: Callable[[Key], str] = dotted,
 ) -> ConfigError:
     """Turn pydantic's errors into one line each: file and line, dotted key, what is wrong.
 
@@ -115,42 +121,26 @@ def explain(
         origins: where each of its keys is.
         file: its name, for what has no place inside.
         root: the schema that it was validated with.
+        name: returns what the file calls a key.
     """
     messages: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         if item["type"] == "default_factory_not_called":
             continue  # it would have followed from an option that is wrong, and named already
-        # Pydantic's location also names the chosen union members, which are no keys of the file.
-        key: Key = ()
-        value = data
-        for part in item["loc"]:
-            if isinstance(value, dict) and part not in value and len(value) == 1:
-                # A `OneKey` that is not one of several: its name is no part of the location.
-                (name,) = value
-                if isinstance(value[name], dict) and (part in value[name] or part != name):
-                    key, value = (*key, name), value[name]
-            inside = isinstance(value, dict) and part in value
-            if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
-                value = value[part]
-                key = (*key, part)
-        if item["type"] == "missing":
-            key = (*key, item["loc"][-1])
-        elif item["type"].startswith("union_tag"):
-            by = item["ctx"]["discriminator"].strip("'")
-            key = (*key, "name" if by.endswith("()") else by)  # a function looks at the name too
-        origin = _origin(key, origins) or file
-        if item["type"] in ("value_error", "one_key"):
-            # What does not go together was made so by an override inside, if there is one.
-            within = [at for k, at in origins.items() if k[: len(key)] == key]
-            if not key:
-                # Sections that do not go together: the message names the keys.
-                places = [_origin(k, origins) for k in _named_keys(item["msg"])]
-                within = [place for place in places if place]
-                origin = within[0] if within else origin
-            origin = next((at for at in reversed(within) if at.startswith("-o ")), origin)
-        place = f"{origin}: {'.'.join(map(str, key))}" if key else origin
-        texts = messages.setdefault(place, [])
+        key, value = _locate(item, data)
         text = _describe(item, value, root)
+        mismatched: Sequence[str] = getattr(item.get("ctx", {}).get("error"), "keys", ())
+        keys = [key_of(each) for each in mismatched] or [key]
+        for each in mismatched:
+            text = text.replace(each, name(key_of(each)))
+        places = [at for each in keys if (at := _origin(each, origins))]
+        key, origin = keys[0], places[0] if places else file
+        if item["type"] in ("value_error", "one_key"):
+            # An override of one of the options that do not go together is to blame.
+            inside = [at for k, at in origins.items() if key and k[: len(key)] == key]
+            overrides = (at for at in (*reversed(inside), *places) if at.startswith("-o "))
+            origin = next(overrides, origin)
+        texts = messages.setdefault(f"{origin}: {name(key)}" if key else origin, [])
         if text not in texts:
             texts.append(text)
     return ConfigError(

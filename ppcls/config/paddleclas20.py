@@ -6,32 +6,28 @@ scalars beside them. Batch sizes are over all cards.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ppcls.config.yaml_files import Key, dotted
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import TransformList, refuse_random
 from ppcls.errors import did_you_mean
 from ppcls.models.catalogue import list_models
-from ppcls.options import Count, Factor, NotNegative, Options, PathText, Positive, Share
+from ppcls.options import Count, Factor, Mismatch, NotNegative, Options, PathText, Positive, Share
 from ppcls.registry import follows_registries
 
 __all__ = [
     "FLAT_SECTIONS",
-    "FLAT_TO_SECTIONED",
+    "SECTIONED_NAMES",
     "FlatConfig",
-    "dotted_names",
-    "flat_names",
-    "indivisible",
+    "flat_name",
     "is_flat",
     "sectioned_origins",
     "translate",
 ]
-
-Key = tuple[str | int, ...]
 
 
 class ArchitectureParams(Options):
@@ -58,65 +54,28 @@ class Architecture(Options):
         return name
 
 
-class PiecewiseParams(Options):
-    """`lr`, times `gamma` at each of the `decay_epochs`."""
+class RateParams(Options):
+    """Arguments of the schedule; which of them it takes is checked by the sectioned schema.
+
+    Attributes:
+        lr: the first rate, or that after the warm-up.
+        decay_epochs: of Piecewise, where the rate is multiplied by `gamma` (0.1).
+        warmup_epoch: of CosineWarmup, epochs of a linear rise (5).
+        end_lr: of Linear, the last rate (0).
+    """
 
     lr: Positive = 0.1
-    decay_epochs: Annotated[list[Count], Field(min_length=1)]
-    gamma: Factor = 0.1
+    decay_epochs: list[Count] | None = None
+    gamma: Factor | None = None
+    warmup_epoch: Annotated[int, Field(ge=0)] | None = None
+    end_lr: NotNegative | None = None
 
 
-class CosineParams(Options):
-    """From `lr` to nothing along half a cosine."""
+class LearningRate(Options):
+    """The schedule of the learning rate."""
 
-    lr: Positive = 0.1
-
-
-class CosineWarmupParams(Options):
-    """A linear rise to `lr` for `warmup_epoch` epochs, then half a cosine."""
-
-    lr: Positive = 0.1
-    warmup_epoch: Annotated[int, Field(ge=0)] = 5
-
-
-class LinearParams(Options):
-    """From `lr` to `end_lr` in a straight line over the whole run."""
-
-    lr: Positive = 0.1
-    end_lr: NotNegative = 0.0
-
-
-class PiecewiseRate(Options):
-    """`function: Piecewise`."""
-
-    function: Literal["Piecewise"]
-    params: PiecewiseParams
-
-
-class CosineRate(Options):
-    """`function: Cosine`."""
-
-    function: Literal["Cosine"]
-    params: CosineParams = CosineParams()
-
-
-class CosineWarmupRate(Options):
-    """`function: CosineWarmup`."""
-
-    function: Literal["CosineWarmup"]
-    params: CosineWarmupParams = CosineWarmupParams()
-
-
-class LinearRate(Options):
-    """`function: Linear`."""
-
-    function: Literal["Linear"]
-    params: LinearParams = LinearParams()
-
-
-LearningRate = Annotated[
-    PiecewiseRate | CosineRate | CosineWarmupRate | LinearRate, Field(discriminator="function")
-]
+    function: Literal["Piecewise", "Cosine", "CosineWarmup", "Linear"]
+    params: RateParams = RateParams()
 
 
 class OptimizerParams(Options):
@@ -156,8 +115,18 @@ class Reader(Options):
     file_list: PathText
     data_dir: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
-    shuffle_seed: Annotated[int, Field(ge=0)] = 0
     transforms: TransformList
+
+    @field_validator("batch_size")
+    @classmethod
+    def _can_be_shared(cls, size: int, info: ValidationInfo) -> int:
+        processes = (info.context or {}).get("processes", 1)
+        if size % processes:
+            raise ValueError(
+                f"{size} images over all cards cannot be shared evenly by {processes} processes; "
+                f"use a multiple of {processes}"
+            )
+        return size
 
 
 @follows_registries
@@ -167,12 +136,13 @@ class TrainReader(Reader):
     `shuffle_seed` is the seed of the whole run, and `mix` happens where `use_mix` is true.
     """
 
+    shuffle_seed: Annotated[int, Field(ge=0)] = 0
     mix: list[MixOp] = []
 
 
 @follows_registries
 class ValidReader(Reader):
-    """The images to evaluate on, every one once: `shuffle_seed` changes nothing."""
+    """The images to evaluate on, every one once."""
 
     @field_validator("transforms")
     @classmethod
@@ -195,19 +165,16 @@ class FlatConfig(Options):
     `pretrained_model` (by default those published); the labels of the training
     images are not looked at.
 
-    `mode` is there for the reader: the command decides. `last_epoch` is the last finished epoch of
-    `checkpoints`, counted from 0. `label_list` names the classes, for exported models.
+    `last_epoch` is the last complete epoch of `checkpoints`, counted from 0. `label_list` names the
+    classes, for exported models.
     """
 
-    mode: Literal["train", "valid"] = "train"
     ARCHITECTURE: Architecture
     pretrained_model: PathText | None = None
-    load_static_weights: bool = False
     model_save_dir: PathText = "./output/"
     checkpoints: PathText | None = None
     last_epoch: Annotated[int, Field(ge=-1)] = -1
     classes_num: Count = 1000
-    total_images: Count | None = None
     save_interval: Count = 1
     validate_: Annotated[bool, Field(alias="validate")] = True
     valid_interval: Count = 1
@@ -231,27 +198,23 @@ class FlatConfig(Options):
     def _empty_is_none(cls, path: Any) -> Any:
         return None if path == "" else path
 
-    @field_validator("load_static_weights")
-    @classmethod
-    def _dynamic_weights(cls, static: bool) -> bool:
-        if static:
-            raise ValueError(
-                "weights of static graphs (a folder with a file for each parameter) are not read; "
-                "name a .pdparams file in pretrained_model and set load_static_weights: False"
-            )
-        return static
-
     @model_validator(mode="after")
     def _mixes_with_something(self) -> FlatConfig:
         if self.use_mix and self.TRAIN and not self.TRAIN.mix:
-            raise ValueError("use_mix: True needs TRAIN.mix, such as [MixupOperator: {alpha: 0.2}]")
+            raise Mismatch(
+                "True needs TRAIN.mix, such as [MixupOperator: {alpha: 0.2}]",
+                "use_mix",
+                "TRAIN.mix",
+            )
         if self.use_distillation != (_DISTILLS in self.ARCHITECTURE.name):
-            raise ValueError(
-                "use_distillation: True goes with ARCHITECTURE.name: TEACHER_distill_STUDENT, such "
-                "as HarDNet85_distill_HarDNet39_ds"
+            raise Mismatch(
+                "True goes with ARCHITECTURE.name: TEACHER_distill_STUDENT, such as "
+                "HarDNet85_distill_HarDNet39_ds",
+                "use_distillation",
+                "ARCHITECTURE.name",
             )
         if self.last_epoch >= 0 and not self.checkpoints:
-            raise ValueError("last_epoch goes with checkpoints, which is not set")
+            raise Mismatch("goes with checkpoints, which is not set", "last_epoch", "checkpoints")
         return self
 
 
@@ -291,15 +254,16 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
     ("print_interval",): ("Global", "print_batch_step"),
     ("vdl_dir",): ("Global", "vdl_dir"),
     ("image_shape",): ("Global", "image_shape"),
-    ("total_images",): ("Global", "total_images"),
     ("topk",): ("Metric", "Eval"),
     ("ls_epsilon",): ("Loss", "Train"),
     ("LEARNING_RATE",): ("Optimizer", "lr"),
     ("LEARNING_RATE", "function"): ("Optimizer", "lr", "name"),
     ("LEARNING_RATE", "params", "lr"): ("Optimizer", "lr", "learning_rate"),
-    ("LEARNING_RATE", "params", "decay_epochs"): ("Optimizer", "lr", "decay_epochs"),
-    ("LEARNING_RATE", "params", "warmup_epoch"): ("Optimizer", "lr", "warmup_epoch"),
-    ("LEARNING_RATE", "params", "end_lr"): ("Optimizer", "lr", "end_lr"),
+    **{
+        ("LEARNING_RATE", "params", name): ("Optimizer", "lr", name)
+        for name in RateParams.model_fields
+        if name != "lr"
+    },
     ("OPTIMIZER",): ("Optimizer",),
     ("OPTIMIZER", "function"): ("Optimizer", "name"),
     **{("OPTIMIZER", "params", name): ("Optimizer", name) for name in OptimizerParams.model_fields},
@@ -318,9 +282,17 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
 """Where a key of the flat dialect lives in the sectioned one."""
 
 
-def dotted_names() -> dict[str, str]:
-    """Return the names of sectioned keys by those of the flat ones."""
-    return {".".join(map(str, k)): ".".join(map(str, v)) for k, v in FLAT_TO_SECTIONED.items()}
+SECTIONED_NAMES = {dotted(flat): dotted(key) for flat, key in FLAT_TO_SECTIONED.items()}
+"""The dotted names of sectioned keys by those of the flat ones."""
+
+_FLAT = {key: flat for flat, key in FLAT_TO_SECTIONED.items()}
+
+
+def flat_name(key: Key) -> str:
+    """Return the dotted name that the flat dialect has for a sectioned key, if it has one."""
+    known = (end for end in range(len(key), 0, -1) if key[:end] in _FLAT)
+    end = next(known, 0)
+    return dotted(_FLAT[key[:end]] + key[end:]) if end else dotted(key)
 
 
 def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
@@ -334,30 +306,16 @@ def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
     return found
 
 
-_DEVICES = {"Global.device is gpu": "use_gpu is True", "Global.device=cpu": "use_gpu=False"}
-
-
-def flat_names(message: str) -> str:
-    """Replace the names of sectioned keys in a message by those of the flat dialect."""
-    names = {sectioned: flat for flat, sectioned in dotted_names().items()}
-    longest_first = sorted(names, key=len, reverse=True)
-    pattern = "|".join(re.escape(name) for name in longest_first)
-    for was, becomes in _DEVICES.items():
-        message = message.replace(was, becomes)
-    return re.sub(rf"(?<![\w.])({pattern})(?!\w)", lambda match: names[match[0]], message)
-
-
-def _learning_rate(rate: Any) -> dict[str, Any]:
-    params = rate.params
-    common = {"learning_rate": params.lr}
-    if isinstance(rate, PiecewiseRate):
-        values = [params.lr * params.gamma**i for i in range(len(params.decay_epochs) + 1)]
-        return {"name": "Piecewise", "decay_epochs": params.decay_epochs, "values": values}
-    if isinstance(rate, CosineWarmupRate):
-        return {"name": "Cosine", "warmup_epoch": params.warmup_epoch} | common
-    if isinstance(rate, LinearRate):
-        return {"name": "Linear", "end_lr": params.end_lr} | common
-    return {"name": "Cosine"} | common
+def _learning_rate(rate: LearningRate) -> dict[str, Any]:
+    params = rate.params.model_dump(exclude_none=True)
+    first = params.pop("lr")
+    if rate.function == "Piecewise":
+        gamma, count = params.pop("gamma", 0.1), len(params.get("decay_epochs", ()))
+        values = [first * gamma**i for i in range(count + 1)]
+        return {"name": "Piecewise", "values": values, **params}
+    if rate.function == "CosineWarmup":
+        return {"name": "Cosine", "learning_rate": first, "warmup_epoch": 5, **params}
+    return {"name": rate.function, "learning_rate": first, **params}
 
 
 def _optimizer(flat: FlatConfig) -> dict[str, Any] | None:
@@ -379,6 +337,7 @@ def _optimizer(flat: FlatConfig) -> dict[str, Any] | None:
 
 
 def _loader(reader: Reader, mix: list[Any], processes: int, training: bool) -> dict[str, Any]:
+    order = {"shuffle": True, "drop_last": True} if training else {}
     return {
         "dataset": {
             "image_root": reader.data_dir,
@@ -387,11 +346,7 @@ def _loader(reader: Reader, mix: list[Any], processes: int, training: bool) -> d
             "transform_ops": [op.model_dump(exclude_unset=True) for op in reader.transforms],
             "batch_transform_ops": [op.model_dump(exclude_unset=True) for op in mix],
         },
-        "sampler": {
-            "batch_size": reader.batch_size // processes,
-            "shuffle": training,
-            "drop_last": training,
-        },
+        "sampler": {"batch_size": reader.batch_size // processes} | order,
         "loader": {"num_workers": reader.num_workers},
     }
 
@@ -411,19 +366,6 @@ def _distillation(flat: FlatConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     pair = {"weight": 1.0, "model_name_pairs": [["Student", "Teacher"]]}
     return arch, {"Train": [{"DistillationDMLLoss": pair}], "Eval": [{"CELoss": {"weight": 1.0}}]}
-
-
-def indivisible(flat: FlatConfig, processes: int) -> Iterator[tuple[Key, str]]:
-    """Yield the batch sizes, over all cards, that cannot be shared evenly, and what to do."""
-    for name, reader in (("TRAIN", flat.TRAIN), ("VALID", flat.VALID)):
-        if reader and reader.batch_size % processes:
-            lower = reader.batch_size // processes * processes
-            near = f"{lower} or {lower + processes}" if lower else f"{processes}"
-            yield (
-                (name, "batch_size"),
-                f"{reader.batch_size} images over all cards cannot be shared evenly by {processes} "
-                f"processes; use {near}",
-            )
 
 
 def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
@@ -455,8 +397,6 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
             "vdl_dir": flat.vdl_dir,
             "image_shape": flat.image_shape,
             "image_size": flat.image_shape[1:] if flat.image_shape and follows else None,
-            "total_images": flat.total_images,
-            "log_format": "flat",
             "checkpoint_layout": "flat",
         },
         "Arch": {"name": flat.ARCHITECTURE.name, "class_num": flat.classes_num},

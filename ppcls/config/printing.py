@@ -34,7 +34,7 @@ def _is_leaf(value: Any) -> bool:
 def _lines(
     value: Any, key: Key, origin: Callable[[Key], str], indent: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield the YAML lines of a value, and where each came from ("" where that says nothing)."""
+    """Yield the YAML lines of a value, and where each came from ("" for a map)."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for part, inner in items:
         lead = f"{indent}- " if isinstance(value, list) else f"{indent}{part}:"
@@ -53,7 +53,7 @@ def _lines(
 
 
 def show_config(source: str | Path, overrides: list[str], folder: str | Path | None = None) -> str:
-    """Return a resolved configuration as YAML; a comment says where each value came from.
+    """Return a resolved configuration as YAML; a comment has the origin of each value.
 
     Arguments and errors are those of `load_config`; `folder` is its `data`.
     """
@@ -71,17 +71,17 @@ def show_config(source: str | Path, overrides: list[str], folder: str | Path | N
     )
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     if _is_leaf(value):
         yield key, _scalar(value)
         return
     for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from _flat(inner, f"{key}.{part}" if key else str(part))
+        yield from _leaves(inner, f"{key}.{part}" if key else str(part))
 
 
 def diff_configs(first: Config, second: Config) -> list[str]:
     """Return a line for each value that differs: `key: first -> second`; `-` is no value."""
-    ours, theirs = (dict(_flat(c.model_dump(exclude_none=True))) for c in (first, second))
+    ours, theirs = (dict(_leaves(c.model_dump(exclude_none=True))) for c in (first, second))
     keys = [*ours, *(key for key in theirs if key not in ours)]
     return [
         f"{key}: {ours.get(key, '-')} -> {theirs.get(key, '-')}"
@@ -96,7 +96,7 @@ def json_schema() -> str:
     definitions = shared["$defs"]
     for model in (Config, FlatConfig):
         schema = definitions[model.__name__]
-        # A file may leave to its bases what it does not say itself.
+        # A file may leave required sections to its bases.
         schema["properties"]["_base_"] = {"type": ["string", "array"], "items": {"type": "string"}}
         del schema["required"]
     return json.dumps(

@@ -15,7 +15,7 @@ from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_rando
 from ppcls.errors import ConfigError, did_you_mean
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.optimizers import OptimizerOption
-from ppcls.options import Count, Options, PathText, Share
+from ppcls.options import Count, Mismatch, Options, PathText, Share
 from ppcls.registry import follows_registries
 
 __all__ = ["Config", "required"]
@@ -67,10 +67,8 @@ class GlobalOptions(Options):
         vdl_gradients: histograms of the gradients for VisualDL, once an epoch.
         to_static: train the model as a static graph.
         vdl_dir: where `use_visualdl` writes to; null is `vdl` in the run's folder.
-        log_format: the lines of the log as PaddleClas 2.x writes them, or 2.0 (`flat`).
         checkpoint_layout: `best_model.pdparams`, or `best_model/ppcls.pdparams` (`flat`), where
             `epoch_1` is `0/ppcls`.
-        total_images: how many images the training list should have; another number is said.
         last_epoch: the last complete epoch, from 0, of a `checkpoints` that does not say it.
     """
 
@@ -99,9 +97,7 @@ class GlobalOptions(Options):
     vdl_dir: PathText | None = None
     vdl_gradients: bool = False
     to_static: bool = False
-    log_format: Literal["sectioned", "flat"] = "sectioned"
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
-    total_images: Count | None = None
     last_epoch: Annotated[int, Field(ge=0)] | None = None
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
@@ -422,9 +418,10 @@ class Config(Options):
         ops = [op for listed in parts for op in listed or ()]
         if self.Global.image_size and ops and not any(op.follows_image_size for op in ops):
             sized = next((op for op in ops if getattr(op, "size", None)), ops[0])
-            raise ValueError(
-                f"Global.image_size ({self.Global.image_size}) changes nothing: every transform "
-                f"names a size of its own, such as {type(sized).__name__}; leave those out, or it"
+            raise Mismatch(
+                f"changes nothing: every transform has a size of its own, such as "
+                f"{type(sized).__name__}; leave those out, or it",
+                "Global.image_size",
             )
         return self
 
@@ -435,9 +432,11 @@ class Config(Options):
         lr = self.Optimizer.lr
         lr.check_length(self.Global.epochs)
         if lr.watches and not self.Global.eval_during_train:
-            raise ValueError(
-                f"Optimizer.lr.name: {lr.name} watches the evaluations, which "
-                "Global.eval_during_train: false leaves out"
+            raise Mismatch(
+                f"{lr.name} watches the evaluations, which Global.eval_during_train: false "
+                "leaves out",
+                "Optimizer.lr.name",
+                "Global.eval_during_train",
             )
         return self
 
@@ -449,9 +448,10 @@ class Config(Options):
                 for key in term.per_class:
                     weights = getattr(term, key)
                     if isinstance(weights, list) and len(weights) != classes:
-                        raise ValueError(
-                            f"Loss.{section}.{i}.{type(term).__name__}.{key} has {len(weights)} "
-                            f"entries; Arch.class_num is {classes}"
+                        raise Mismatch(
+                            f"has {len(weights)} entries; Arch.class_num is {classes}",
+                            f"Loss.{section}.{i}.{type(term).__name__}.{key}",
+                            "Arch.class_num",
                         )
         return self
 
@@ -465,45 +465,47 @@ class Config(Options):
             if train and train.labels == "none":
                 odd.append(train.name)
             if odd:
-                raise ValueError(
-                    f"{odd[0]} is for Arch.name: DistillationModel, not {self.Arch.name}"
+                raise Mismatch(
+                    f"{odd[0]} needs DistillationModel, not {self.Arch.name}", "Arch.name"
                 )
             return self
         if self.Global.to_static:
-            raise ValueError("Global.to_static: several models at once are not trained that way")
+            raise Mismatch("several models at once are not trained that way", "Global.to_static")
         models, chosen = self.Arch.by_name, self.Arch.infer_model_name
-        for part in ("Train", "Eval"):
-            for term in getattr(self.Loss, part):
-                where = f"Loss.{part}: {type(term).__name__}"
-                if part == "Train" and not term.models:
-                    raise ValueError(f"{where} names no model; DistillationGTCELoss does")
+        for where in ("Loss.Train", "Loss.Eval"):
+            for term in self.Loss.Train if where == "Loss.Train" else self.Loss.Eval:
+                kind = type(term).__name__
+                if where == "Loss.Train" and not term.models:
+                    raise Mismatch(f"{kind} names no model; DistillationGTCELoss does", where)
                 for name in term.models:
                     if name not in models:
                         hint = did_you_mean(name, models)
-                        raise ValueError(f"{where}: no model {name!r} in Arch.models{hint}")
+                        raise Mismatch(f"{kind}: no model {name!r} in Arch.models{hint}", where)
                     if term.layer is not None and term.layer not in models[name].return_patterns:
-                        raise ValueError(
-                            f"{where}: {term.key!r} is not one of return_patterns of {name}"
+                        raise Mismatch(
+                            f"{kind}: {term.key!r} is not one of return_patterns of {name}", where
                         )
         for term in self.Loss.Eval:
             if term.deployed().models or set(term.models) - {chosen}:
-                raise ValueError(
-                    f"Loss.Eval: {chosen} (infer_model_name) alone is evaluated: CELoss, or "
-                    f"DistillationGTCELoss with model_names: [{chosen}]"
+                raise Mismatch(
+                    f"{chosen} (infer_model_name) alone is evaluated: CELoss, or "
+                    f"DistillationGTCELoss with model_names: [{chosen}]",
+                    "Loss.Eval",
                 )
         for metric in metrics:
             if set(metric.models) - {chosen}:
-                raise ValueError(
-                    f"Metric: {chosen} (Arch.infer_model_name) is what is measured, not "
-                    f"{metric.models[0]!r} (model_key)"
+                raise Mismatch(
+                    f"{chosen} (Arch.infer_model_name) is evaluated, not {metric.models[0]!r} "
+                    "(model_key)",
+                    "Metric",
                 )
         return self
 
     @model_validator(mode="after")
     def _losses_and_metrics_fit_the_labels(self) -> Config:
-        held_out = self.DataLoader.Eval and self.DataLoader.Eval.dataset
-        if held_out and held_out.labels == "none":
-            raise ValueError(f"DataLoader.Eval: an evaluation needs labels, not {held_out.name}")
+        validated = self.DataLoader.Eval and self.DataLoader.Eval.dataset
+        if validated and validated.labels == "none":
+            raise Mismatch(f"an evaluation needs labels, not {validated.name}", "DataLoader.Eval")
         for part in ("Train", "Eval"):
             data = getattr(self.DataLoader, part)
             if data is None:
@@ -512,10 +514,12 @@ class Config(Options):
             for section in ("Loss", "Metric"):
                 for term in getattr(getattr(self, section), part):
                     if term.labels not in (labels, "none"):
-                        raise ValueError(
-                            f"{section}.{part}: {type(term).__name__} is for images with "
-                            f"{_WITH[term.labels]} each, and DataLoader.{part}.dataset is "
-                            f"{data.dataset.name}; {_FITTING[section, labels]}"
+                        raise Mismatch(
+                            f"{type(term).__name__} is for images with {_WITH[term.labels]} each, "
+                            f"and DataLoader.{part}.dataset is {data.dataset.name}; "
+                            f"{_FITTING[section, labels]}",
+                            f"{section}.{part}",
+                            f"DataLoader.{part}.dataset",
                         )
         return self
 

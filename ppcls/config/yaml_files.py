@@ -16,10 +16,29 @@ from ppcls.errors import ConfigError, did_you_mean
 from ppcls.models.catalogue import list_models
 from ppcls.options import Options
 
-__all__ = ["Key", "apply_overrides", "find_config", "holds", "read_config"]
+__all__ = [
+    "Key",
+    "apply_overrides",
+    "dotted",
+    "find_config",
+    "holds",
+    "key_of",
+    "parse_yaml",
+    "read_config",
+]
 
 Key = tuple[str | int, ...]
 """A place in a configuration: names of keys and indices of lists."""
+
+
+def dotted(key: Key) -> str:
+    """Return a place as it is written: `Loss.Train.0`."""
+    return ".".join(map(str, key))
+
+
+def key_of(name: str) -> Key:
+    """Return the place that is written so."""
+    return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
 
 
 class _YamlLoader(yaml.SafeLoader):
@@ -52,7 +71,7 @@ def _unshared(data: Any) -> Any:
     return data
 
 
-def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]]:
+def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]]:
     """Return the data of a YAML text, and where each of its keys is.
 
     Args:
@@ -60,7 +79,7 @@ def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str
         at: turns a line number into the words that locate it for the user.
 
     Raises:
-        ConfigError: not YAML, or a key is there twice in one map.
+        ConfigError: not YAML, or a duplicate key.
     """
     origins: dict[Key, str] = {}
 
@@ -70,7 +89,7 @@ def _parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str
             for name, value in node.value:
                 where = at(name.start_mark.line + 1)
                 if name.value in names and name.value != "<<":
-                    raise ConfigError(f"{where}: the key {name.value!r} is there twice")
+                    raise ConfigError(f"{where}: duplicate key {name.value!r}")
                 names.add(name.value)
                 origins[(*key, name.value)] = where
                 note_origins(value, (*key, name.value))
@@ -138,7 +157,7 @@ def find_config(source: str | Path) -> Path:
 
 
 def _shipped_name(source: str | Path) -> str:
-    # The published commands say ppcls/configs/… and ./configs/…, seen from a repository's root.
+    # The published commands name ppcls/configs/… and ./configs/…, seen from a repository's root.
     return re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
 
 
@@ -183,14 +202,14 @@ def _read_file(
     replaces the inherited one.
     """
     if path.resolve() in children:
-        raise ConfigError(f"{children[-1]}: _base_ comes back to {path}")
+        raise ConfigError(f"{children[-1]}: _base_ leads back to {path}")
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: the config file is not UTF-8 (byte {error.start})") from None
-    data, origins = _parse_yaml(text, lambda line: f"{path}:{line}")
+    data, origins = parse_yaml(text, lambda line: f"{path}:{line}")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected sections such as Global and Arch, found {data!r:.60}")
     bases = data.pop("_base_", [])
@@ -246,18 +265,18 @@ def _apply_override(data: dict[str, Any], override: str, root: type[Options] | N
     parts = name.removesuffix("+").strip().split(".")
     if not found or not all(parts):
         raise ConfigError(f"-o {override}: expected KEY=VALUE, such as Global.epochs=10")
-    value, _ = _parse_yaml(text, lambda line: f"-o {override}")
+    value, _ = parse_yaml(text, lambda line: f"-o {override}")
     target: Any = data
     key: Key = ()
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         if isinstance(target, list) and not target:
-            name = ".".join(map(str, key))
+            name = dotted(key)
             raise ConfigError(f"-o {override}: {name} is an empty list; -o {name}+=VALUE appends")
         if isinstance(target, list):
             if not part.isdecimal() or int(part) >= len(target):
                 raise ConfigError(
-                    f"-o {override}: {'.'.join(map(str, key))} is a list of {len(target)}; "
+                    f"-o {override}: {dotted(key)} is a list of {len(target)}; "
                     f"expected an index from 0 to {len(target) - 1}, not {part!r}"
                 )
             index: str | int = int(part)
@@ -270,9 +289,7 @@ def _apply_override(data: dict[str, Any], override: str, root: type[Options] | N
                 elif not last:
                     target[part] = {}
         else:
-            raise ConfigError(
-                f"-o {override}: {'.'.join(map(str, key))} is {target!r}, which has no keys"
-            )
+            raise ConfigError(f"-o {override}: {dotted(key)} is {target!r}, which has no keys")
         key = (*key, index)
         if last and append:
             entries = target.get(part) if isinstance(target, dict) else target[index]

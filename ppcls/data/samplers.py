@@ -234,7 +234,7 @@ class PKSampler(Sampler):
     Classes are drawn in proportion to their sizes (`sample_avg_prob`) or evenly (`id_avg_prob`);
     `id_list`, pairs of a first and a last label one after the other, and `ratio`, one factor a
     pair, make some more probable; of pairs that overlap the first counts. All is drawn anew each
-    epoch, which has as many batches as if it took each sample once: `shuffle` can only be true.
+    epoch, which has as many batches as if it took each sample once.
     https://arxiv.org/abs/1703.07737
     """
 
@@ -243,7 +243,6 @@ class PKSampler(Sampler):
     sample_method: Literal["sample_avg_prob", "id_avg_prob"] = "sample_avg_prob"
     id_list: list[Annotated[int, Field(ge=0)]] = []
     ratio: list[NotNegative] = []
-    shuffle: Literal[True] = True
     drop_last: bool = True
 
     @model_validator(mode="after")
@@ -307,7 +306,6 @@ class DistributedEvalSampler(Sampler):
     """
 
     name: Literal["DistributedBatchSampler", "DistributedEvalSampler"] = "DistributedEvalSampler"
-    shuffle: Literal[False] = False
     drop_last: Literal[False] = False
 
     def order(

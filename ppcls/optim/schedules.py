@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from ppcls.errors import ConfigError
-from ppcls.options import Count, Factor, NotNegative, Options, Positive
+from ppcls.options import Count, Factor, Mismatch, NotNegative, Options, Positive
 from ppcls.registry import Registry
 
 __all__ = [
@@ -114,18 +114,20 @@ class Schedule(Options):
     def check_length(self, epochs: int) -> None:
         """Raise a ValueError if it does not fit into a run of so many epochs."""
         if self.warmup_epoch >= epochs:
-            raise ValueError(
-                f"Optimizer.lr.warmup_epoch ({self.warmup_epoch}) leaves nothing of "
-                f"Global.epochs ({epochs}); -o Optimizer.lr.warmup_epoch=0 fits"
+            raise Mismatch(
+                f"{self.warmup_epoch} epochs leave nothing of Global.epochs ({epochs}); "
+                "-o Optimizer.lr.warmup_epoch=0 fits",
+                "Optimizer.lr.warmup_epoch",
+                "Global.epochs",
             )
-        if self.named_epochs is None:
-            return
-        key, at = f"Optimizer.lr.{self.named_epochs}", getattr(self, self.named_epochs)
+        at = getattr(self, self.named_epochs) if self.named_epochs else [0]
         if self.warmup_epoch + at[-1] >= epochs:
-            after = f" after warmup_epoch ({self.warmup_epoch})" if self.warmup_epoch else ""
-            raise ValueError(
-                f"{key} {at}{after} does not end within Global.epochs ({epochs}); "
-                f"-o {key}=[EPOCH, …] sets others"
+            warmup = f" after a warmup of {self.warmup_epoch}" if self.warmup_epoch else ""
+            raise Mismatch(
+                f"{at}{warmup} does not end within Global.epochs ({epochs}); a schedule for any "
+                "number of epochs is -o 'Optimizer.lr={name: Cosine, learning_rate: 0.1}'",
+                f"Optimizer.lr.{self.named_epochs}",
+                "Global.epochs",
             )
 
     def curve(
@@ -326,7 +328,7 @@ class Cyclic(Schedule):
 
     `step_size_up` and `step_size_down` (by default equal) count steps, or epochs with `by_epoch`.
     The mode `triangular2` halves the height with each cycle, `exp_range` multiplies it by
-    `exp_gamma` at each step. `scale_mode` follows from the mode; it may only confirm it.
+    `exp_gamma` at each step.
     """
 
     name: Literal["Cyclic"]
@@ -336,17 +338,12 @@ class Cyclic(Schedule):
     step_size_down: Count | None = None
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
     exp_gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
-    scale_mode: Literal["cycle", "iterations"] | None = None
 
     @model_validator(mode="after")
     def _of_one_mode(self) -> Cyclic:
         _ordered(self, "base_learning_rate", "max_learning_rate")
-        exponential = self.mode == "exp_range"
-        if self.exp_gamma != 1 and not exponential:
+        if self.exp_gamma != 1 and self.mode != "exp_range":
             raise ValueError(f"exp_gamma goes with mode: exp_range, not {self.mode}")
-        scale_mode = "iterations" if exponential else "cycle"
-        if self.scale_mode not in (None, scale_mode):
-            raise ValueError(f"mode: {self.mode} scales by {scale_mode}, not {self.scale_mode}")
         return self
 
     def rate(self, t: int, total: int, per_epoch: int, watched: Sequence[float]) -> float:

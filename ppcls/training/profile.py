@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated, Literal
 
 import paddle.profiler
 from paddle.profiler import ProfilerTarget, SortedKeys
+from pydantic import Field, ValidationError, field_validator
 
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.config.messages import explain
+from ppcls.config.yaml_files import parse_yaml
+from ppcls.errors import ConfigError
+from ppcls.options import Options
 
 __all__ = ["Profile", "ProfileOptions"]
 
@@ -29,11 +32,10 @@ _SORTED = {
     "gpu_min": SortedKeys.GPUMin,
     "gpu_ave": SortedKeys.GPUAvg,
 }
-_YES = {"true": True, "false": False}
+_Sorted = Literal["total", "max", "min", "ave", "gpu_total", "gpu_max", "gpu_min", "gpu_ave"]
 
 
-@dataclass(frozen=True)
-class ProfileOptions:
+class ProfileOptions(Options):
     """What to profile.
 
     Attributes:
@@ -45,12 +47,22 @@ class ProfileOptions:
         exit_on_finished: end the run after the last step.
     """
 
-    batch_range: tuple[int, int] = (10, 20)
+    batch_range: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] = [
+        10,
+        20,
+    ]
     profile_path: str = "profile"
-    state: str = "All"
-    sorted_key: str = "total"
+    state: Literal["CPU", "GPU", "All"] = "All"
+    sorted_key: _Sorted = "total"
     timer_only: bool = False
     exit_on_finished: bool = True
+
+    @field_validator("batch_range")
+    @classmethod
+    def _ascends(cls, steps: list[int]) -> list[int]:
+        if steps[0] >= steps[1]:
+            raise ValueError(f"expected two ascending steps, such as [10, 20], not {steps}")
+        return steps
 
     @classmethod
     def parse(cls, text: str) -> ProfileOptions:
@@ -59,40 +71,13 @@ class ProfileOptions:
         Raises:
             ConfigError: an unknown key or an impossible value.
         """
-        known = [field.name for field in fields(cls)]
-        found: dict[str, object] = {}
-        for part in filter(None, (part.strip() for part in text.split(";"))):
-            key, equals, value = (piece.strip() for piece in part.partition("="))
-            if key == "tracer_option":
-                raise ConfigError(f"-p {part}: Paddle 3 has one tracer; leave the option out")
-            if not equals or key not in known:
-                raise ConfigError(
-                    f"-p {part}: expected KEY=VALUE with one of the keys {', '.join(known)}"
-                    f"{did_you_mean(key, known)}"
-                )
-            found[key] = _value(key, value)
-        return cls(**found)  # type: ignore[arg-type]
-
-
-def _value(key: str, text: str) -> object:
-    choices = {"state": list(_TARGETS), "sorted_key": list(_SORTED)}
-    allowed = choices.get(key, list(_YES))
-    if key == "profile_path":
-        return text
-    if key == "batch_range":
+        parts = [part.strip() for part in text.split(";") if part.strip()]
+        lines = "\n".join(part.replace("=", ": ", 1) for part in parts)
+        data, origins = parse_yaml(lines, lambda line: f"-p {parts[min(line, len(parts)) - 1]}")
         try:
-            first, end = json.loads(text)
-            if isinstance(first, int) and isinstance(end, int) and 0 <= first < end:
-                return first, end
-        except (ValueError, TypeError):
-            pass
-        raise ConfigError(f"-p {key}={text}: expected two steps, such as [10, 20]")
-    text = text.lower() if allowed == list(_YES) else text
-    if text not in allowed:
-        raise ConfigError(
-            f"-p {key}={text}: expected one of {', '.join(allowed)}{did_you_mean(text, allowed)}"
-        )
-    return _YES.get(text, text)
+            return cls.model_validate(data or {})
+        except ValidationError as error:
+            raise explain(error, data, origins, f"-p {text}", cls) from None
 
 
 class Profile:
@@ -108,7 +93,7 @@ class Profile:
             raise ConfigError("-p state=GPU: the device is a CPU; state=CPU is the one to use")
         self._profiler = paddle.profiler.Profiler(
             targets=targets,
-            scheduler=options.batch_range,
+            scheduler=(options.batch_range[0], options.batch_range[1]),
             on_trace_ready=paddle.profiler.export_chrome_tracing(str(folder)),
             timer_only=options.timer_only,
         )

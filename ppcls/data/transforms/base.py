@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ppcls.options import Fraction, OneKey
 from ppcls.registry import Registry
@@ -19,6 +19,7 @@ __all__ = [
     "Size",
     "Transform",
     "TransformOp",
+    "register_transform",
 ]
 
 Pixels = Annotated[int, Field(gt=0, le=16384)]
@@ -35,21 +36,10 @@ class Transform(OneKey):
     Attributes:
         random: whether it draws random numbers, which only training may.
         after_normalize: whether it may follow `NormalizeImage`, on float images.
-        refused: published options that would have no effect here, and why.
     """
 
     random: ClassVar[bool] = False
     after_normalize: ClassVar[bool] = False
-    refused: ClassVar[dict[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, value: Any) -> Any:
-        options = value.get(cls.__name__, value) if isinstance(value, dict) else None
-        for name in options if isinstance(options, dict) else ():
-            if name in cls.refused:
-                raise ValueError(f"{name}: {cls.refused[name]}")
-        return value
 
     @property
     def follows_image_size(self) -> bool:
@@ -69,5 +59,6 @@ class Transform(OneKey):
 
 
 TRANSFORMS = Registry("transform", Transform)
+register_transform = TRANSFORMS.register
 TransformOp = Annotated[Any, TRANSFORMS]
 """The annotation of one entry of `transform_ops`."""

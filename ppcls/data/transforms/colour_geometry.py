@@ -165,14 +165,11 @@ class Pad(Transform):
     A list of four is [left, top, right, bottom]; one number as `fill` is for all channels.
     """
 
-    refused: ClassVar[dict[str, str]] = {"backend": "every backend pads alike; leave it out"}
-
     padding: (
         Annotated[int, Field(ge=0, le=16384)]
         | Annotated[list[Annotated[int, Field(ge=0, le=16384)]], Field(min_length=4, max_length=4)]
     )
     fill: Annotated[int, Field(ge=0, le=255)] | Colour = 0
-    padding_mode: Literal["constant"] = "constant"
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the image, uint8 (H, W, 3), with the border."""

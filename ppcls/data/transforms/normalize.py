@@ -38,8 +38,6 @@ class NormalizeImage(Transform):
         0.225,
     ]
     order: Literal["", "hwc", "chw"] = "chw"
-    channel_num: Literal[3] = 3
-    output_fp16: Literal[False] = False
 
     @property
     def affine(self) -> Affine:

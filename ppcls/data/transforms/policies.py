@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 from pydantic import Field, field_validator
 
-from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Size, Transform
+from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform
 
 __all__ = ["AugMix", "AutoAugment", "RandAugment", "RandAugmentV2", "TimmAutoAugment"]
 
@@ -327,10 +327,6 @@ class RandAugmentV2(RandAugment):
     square out. https://arxiv.org/abs/2104.00298
     """
 
-    refused: ClassVar[dict[str, str]] = {
-        "progress_magnitude": "training does not proceed in stages; set magnitude"
-    }
-
     def _layer(self, picture: Picture, rng: Rng) -> Picture:
         name = str(rng.choice([*_RANDAUGMENT_V2, "cutout"]))
         level, fill = self.magnitude / 10, tuple(self.fillcolor)
@@ -446,7 +442,7 @@ class TimmAutoAugment(Transform):
     - `original`, `v0`: AutoAugment; with an `r` after it posterizing grows with the magnitude.
 
     `interpolation` may be `random` between two; `mean` is the colour, 0 to 1, of what comes into
-    sight. Translations are relative to the image, whatever `img_size` says.
+    sight. Translations are relative to the image.
     https://github.com/huggingface/pytorch-image-models
     """
 
@@ -455,7 +451,6 @@ class TimmAutoAugment(Transform):
     prob: Probability = 1.0
     config_str: str = "rand-m9-mstd0.5-inc1"
     interpolation: Literal["bilinear", "bicubic", "random"] = "bicubic"
-    img_size: Size = 224
     mean: Annotated[list[Probability], Field(min_length=3, max_length=3)] = [0.485, 0.456, 0.406]
 
     @field_validator("config_str")

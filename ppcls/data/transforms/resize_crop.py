@@ -78,18 +78,7 @@ class _Resizing(Transform):
 
 @TRANSFORMS.register
 class DecodeImage(Transform):
-    """Read the image (always RGB, height first). Begins every list.
-
-    `to_np` told two kinds of images apart; images always are arrays here, and it is not kept.
-    """
-
-    refused: ClassVar[dict[str, str]] = {
-        "backend": "there is one decoder (docs/images.md) whatever it says; leave it out"
-    }
-
-    to_rgb: Literal[True] = True
-    to_np: Annotated[bool, Field(exclude=True)] = True
-    channel_first: Literal[False] = False
+    """Read the image (always RGB, height first). Begins every list."""
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
         """Return the image, uint8 (H, W, 3) RGB, of a path, bytes or an array."""
@@ -113,7 +102,6 @@ class ResizeImage(_Resizing):
     cover: Size | None = None
     crop_pct: Annotated[Fraction, Field(gt=0, le=1)] | None = None
     keep_ratio: bool | None = None
-    return_numpy: Literal[True] = True
 
     @model_validator(mode="after")
     def _one_of_them(self) -> ResizeImage:

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT, smallest_of_each_family
-from recipes import fingerprint, probe_logits
+from parity import fingerprint, probe_logits
 
 import ppcls
 from ppcls.errors import ConfigError

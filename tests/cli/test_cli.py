@@ -219,7 +219,10 @@ USAGE = [
         ],
         "known here: name, lr, regularizer",
     ),
-    (["train", "-c", "{config}", "-o", "Optimizer.lr.warmup_epoch=2"], "leaves nothing of Global"),
+    (
+        ["train", "-c", "{config}", "-o", "Optimizer.lr.warmup_epoch=2"],
+        "2 epochs leave nothing of Global",
+    ),
     (
         [
             "train",

@@ -124,7 +124,7 @@ def test_the_evaluation_command_of_the_flat_dialect_runs(
     assert json.loads(ran.stdout)["images"] == 9
     wrong = run(tmp_path, *command, "-o", "load_static_weights=True")
     assert wrong.returncode == 2
-    assert "set load_static_weights: False" in wrong.stderr
+    assert "load_static_weights: expected False, not True" in wrong.stderr
     assert "Traceback" not in wrong.stderr
 
 

@@ -181,8 +181,8 @@ def test_images_without_labels(config_file: Path, distilling: list[str], colours
             "'_conv8' is not one of return_patterns of Student",
         ),
         ("Loss.Train=[{CELoss: }]", "Loss.Train: CELoss names no model; DistillationGTCELoss does"),
-        ("Arch={name: SqueezeNet1_1}", "is for Arch.name: DistillationModel, not SqueezeNet1_1"),
-        ("Metric.Eval.0.DistillationTopkAcc.model_key=Teacher", "is what is measured, not 'Teac"),
+        ("Arch={name: SqueezeNet1_1}", "needs DistillationModel, not SqueezeNet1_1"),
+        ("Metric.Eval.0.DistillationTopkAcc.model_key=Teacher", "is evaluated, not 'Teacher'"),
         (
             "DataLoader.Train.dataset.name=UnlabeledDataset",
             "Loss.Train: DistillationGTCELoss is for images with one class each, and "

@@ -339,7 +339,9 @@ def test_visualdl_gets_numbers_images_and_gradients(
 
 def test_some_steps_are_profiled(config_file: Path, overrides: list[str], tmp_path: Path) -> None:
     config = load_config(config_file, overrides)
-    asked = ProfileOptions.parse(f"batch_range=[1, 3]; profile_path={tmp_path / 'trace'}")
+    asked = ProfileOptions.parse(
+        f"batch_range=[1, 3]; profile_path={tmp_path / 'trace'}; tracer_option=Default"
+    )
     with pytest.raises(Stopped, match="profiled; the run ends here") as stopped:
         train(config, profile=asked)
     assert stopped.value.exit_status == 0
@@ -352,10 +354,10 @@ def test_some_steps_are_profiled(config_file: Path, overrides: list[str], tmp_pa
     ("text", "message"),
     [
         ("batch_rang=[1, 2]", "did you mean 'batch_range'"),
-        ("batch_range=[3, 2]", "expected two steps"),
+        ("batch_range=[3, 2]", "expected two ascending steps"),
         ("sorted_key=totl", "did you mean 'total'"),
-        ("timer_only=perhaps", "expected one of true, false"),
-        ("tracer_option=OpDetail", "Paddle 3 has one tracer"),
+        ("timer_only=perhaps", "expected true or false"),
+        ("profile", "expected a map of options"),
     ],
 )
 def test_a_wrong_profiler_option_is_named(text: str, message: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import paddle
@@ -100,10 +99,10 @@ def test_it_means_what_its_tables_say(flat_file: Path) -> None:
         True,
         True,
     )
-    assert (val.sampler.batch_size, val.sampler.shuffle, val.sampler.drop_last) == (4, False, False)
+    assert val.sampler.batch_size == 4
     assert train.dataset.batch_transform_ops[0].alpha == 0.2
     assert config.transforms("Infer") == val.dataset.transform_ops
-    assert (config.Global.log_format, config.Global.checkpoint_layout) == ("flat", "flat")
+    assert config.Global.checkpoint_layout == "flat"
 
 
 def test_the_batch_is_shared_by_the_processes(flat_file: Path) -> None:
@@ -115,7 +114,7 @@ def test_the_batch_is_shared_by_the_processes(flat_file: Path) -> None:
     assert f"{flat_file}:27: TRAIN.batch_size: 8 images over all cards cannot be shared" in str(
         error.value
     )
-    assert "by 3 processes; use 6 or 9" in str(error.value)
+    assert "by 3 processes; use a multiple of 3" in str(error.value)
     assert "VALID.batch_size" in str(error.value)
 
 
@@ -140,6 +139,9 @@ def test_the_batch_is_shared_by_the_processes(flat_file: Path) -> None:
         ("LEARNING_RATE={function: Linear}", lambda c: c.Optimizer.lr.name, "Linear"),
         ("last_epoch=3 checkpoints=x", lambda c: c.Global.last_epoch, 3),
         ("ARCHITECTURE.params.dropout=0.4", lambda c: c.Arch.dropout, 0.4),
+        ("total_images=5 mode=valid", lambda c: c.Arch.class_num, 10),
+        ("Arch.class_num=3 epochs=30", lambda c: (c.Arch.class_num, c.Global.epochs), (3, 30)),
+        ("EMA={decay: 0.9}", lambda c: c.EMA.decay, 0.9),
     ],
 )
 def test_overrides_speak_its_language(flat_file: Path, override: str, key, value) -> None:
@@ -150,27 +152,20 @@ def test_overrides_speak_its_language(flat_file: Path, override: str, key, value
 MISTAKES = [
     ("batchsize=3", "batchsize: unknown key"),
     ("TRAIN.batchsize=3", "TRAIN.batchsize: unknown key; did you mean 'batch_size'?"),
-    (
-        "Global.epochs=3",
-        "Global: unknown key in a file of the flat dialect; did you mean 'epochs'?",
-    ),
-    (
-        "Global.pretrained_model=x",
-        "Global: unknown key in a file of the flat dialect; did you mean 'pretrained_model'?",
-    ),
-    ("Arch.class_num=3", "flat dialect; did you mean 'classes_num'?"),
+    ("Global.epoch=3", "Global.epoch: unknown key; did you mean 'epochs'?"),
+    ("Global.epochs=ten", "epochs: expected an integer, not 'ten'"),
     ("load_static_weights=True", "weights of static graphs"),
     ("epochs=ten", "epochs: expected an integer, not 'ten'"),
     ("ARCHITECTURE.name=HarDNet68s", "no such architecture; did you mean 'HarDNet68'?"),
     ("ls_epsilon=1.5", "ls_epsilon: expected less than 1, not 1.5"),
     ("ls_epsilon=-0.5", "ls_epsilon: expected a share from 0 to below 1, or -1 for none, not -0.5"),
     ("mode=test", "mode: expected 'train' or 'valid', not 'test'"),
-    ("LEARNING_RATE.function=Cosin", "LEARNING_RATE.function: 'Cosin' is not one of Piecewise"),
+    ("LEARNING_RATE.function=Cosin", "LEARNING_RATE.function: expected 'Piecewise', 'Cosine', "),
     ("LEARNING_RATE.params.gama=0.1", "gama: unknown key; did you mean 'gamma'?"),
     ("LEARNING_RATE.params.decay_epochs=[16, 8]", "decay_epochs: must ascend; found [16, 8]"),
     (
         "LEARNING_RATE={function: CosineWarmup, params: {warmup_epoch: 20}}",
-        "LEARNING_RATE.params.warmup_epoch (20) leaves nothing of epochs (20)",
+        "LEARNING_RATE.params.warmup_epoch: 20 epochs leave nothing of epochs (20)",
     ),
     ("OPTIMIZER.function=Adagrad", "OPTIMIZER.function: expected"),
     ("OPTIMIZER.params.beta1=0.9", "OPTIMIZER.params.beta1: unknown key"),
@@ -179,7 +174,7 @@ MISTAKES = [
     ("VALID.transforms.1={RandCropImage: {size: 32}}", "RandCropImage is random"),
     ("VALID.transforms.1={ResizeImage: {siez: 32}}", "siez: unknown key; did you mean 'size'?"),
     ("TRAIN.transforms.0.DecodeImage.to_rgb=False", "to_rgb: expected True, not False"),
-    ("last_epoch=3", "last_epoch goes with checkpoints"),
+    ("last_epoch=3", "last_epoch: goes with checkpoints"),
     ("use_distillation=True", "goes with ARCHITECTURE.name: TEACHER_distill_STUDENT"),
     ("ARCHITECTURE.name=DPN68_distill_AlexNet", "use_distillation: True goes with"),
     ("ARCHITECTURE.name=DPN6_distill_AlexNet", "did you mean 'DPN68'?"),
@@ -261,8 +256,8 @@ def test_the_shipped_ones_are_the_papers_recipes() -> None:
 
 def test_names_and_paths_find_it() -> None:
     for source in ("HarDNet/HarDNet68", "configs/HarDNet/HarDNet68.yaml"):
-        assert load_config(source).Global.log_format == "flat"
-    assert load_config("HarDNet68").Global.log_format == "sectioned"
+        assert load_config(source).Global.checkpoint_layout == "flat"
+    assert load_config("HarDNet68").Global.checkpoint_layout == "sectioned"
     assert (ROOT / "configs" / "HarDNet").is_dir()
     assert json.dumps(load_config("HarDNet/HarDNet68").model_dump())
 
@@ -285,18 +280,9 @@ def flat_run(tmp_path: Path, colours: Path) -> tuple[Path, list[str]]:
     return path, overrides
 
 
-STEP = (
-    r"epoch:{epoch}  , train step:{step}   , top1: 0\.\d{{5}}, top2: [01]\.\d{{5}}, "
-    r"loss: \d+\.\d{{5}}, lr: 0\.0\d{{5}}, batch_cost: \d+\.\d{{5}} s, "
-    r"reader_cost: \d+\.\d{{5}} s, ips: \d+\.\d{{5}} images/sec\.$"
-)
-
-
-def test_a_run_logs_and_saves_as_its_users_know_it(
-    flat_run: tuple[Path, list[str]], tmp_path: Path
-) -> None:
+def test_a_run_saves_as_its_users_know_it(flat_run: tuple[Path, list[str]], tmp_path: Path) -> None:
     path, overrides = flat_run
-    config = load_config(path, [*overrides, "total_images=1281167"])
+    config = load_config(path, overrides)
     result = train(config)
     folder = tmp_path / "output" / "SqueezeNet1_1"
     assert result.folder == folder
@@ -304,15 +290,6 @@ def test_a_run_logs_and_saves_as_its_users_know_it(
     for name in ("0", "1", "latest", "best_model"):
         files = {file.name for file in (folder / name).iterdir()}
         assert files == {f"ppcls.{suffix}" for suffix in ("pdparams", "pdopt", "pdstates", "json")}
-    log = (folder / "train.log").read_text(encoding="utf-8")
-    lines = [line.partition("] ")[2] for line in log.splitlines()]
-    for epoch in range(2):
-        assert any(re.match(STEP.format(epoch=epoch, step=2), line) for line in lines)
-        end = (
-            rf"END epoch:{epoch}   valid top1: [01]\.\d{{5}}, top2: 1?0?\.?\d+, loss: \d+\.\d{{5}}"
-        )
-        assert any(re.match(end, line) for line in lines)
-    assert "total_images is 1281167; the list has 27 images, and they count" in lines
     assert list((tmp_path / "vdl").iterdir())
 
     best = str(folder / "best_model" / "ppcls")
@@ -362,11 +339,10 @@ def test_a_checkpoint_of_2_0_goes_on_with_last_epoch(
 
 
 def test_its_checkpoints_are_exported_by_their_path(
-    flat_run: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
+    flat_run: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
     path, overrides = flat_run
     best = train(load_config(path, [*overrides, "epochs=1"])).best.with_suffix("")
     assert main(["export", str(best), str(tmp_path / "inference")]) == 0
     assert (tmp_path / "inference" / "inference.yml").is_file()
-    assert main(["train", "-c", str(path), "--check", "-o", *overrides, "total_images=5"]) == 0
-    assert "total_images is 5; the list has 27" in capsys.readouterr().out
+    assert main(["train", "-c", str(path), "--check", "-o", *overrides]) == 0

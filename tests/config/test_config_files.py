@@ -63,7 +63,7 @@ def test_a_base_may_be_a_shipped_one(tmp_path: Path) -> None:
     [
         ("_base_: gone.yaml", r"child\.yaml:1: _base_: no such config file: gone\.yaml"),
         ("_base_: HardNet68", r"did you mean 'HarDNet68'\? \(and no file .*HardNet68\)"),
-        ("_base_: child.yaml", "_base_ comes back to"),
+        ("_base_: child.yaml", "_base_ leads back to"),
         ("_base_: {a: 1}", r"child\.yaml:1: _base_: expected a path or name, or a list"),
     ],
 )

@@ -367,7 +367,7 @@ MISTAKES = [
     ),
     (
         "Optimizer.lr={name: Linear, learning_rate: 0.1, warmup_epoch: 2}",
-        "Optimizer.lr.warmup_epoch (2) leaves nothing of Global.epochs (2)",
+        "Optimizer.lr.warmup_epoch: 2 epochs leave nothing of Global.epochs (2)",
     ),
     (
         "Optimizer.lr={name: Cyclic, base_learning_rate: 0.1, max_learning_rate: 1, "
@@ -376,8 +376,8 @@ MISTAKES = [
     ),
     (
         "Optimizer.lr={name: Cyclic, base_learning_rate: 0.1, max_learning_rate: 1, "
-        "step_size_up: 2, mode: exp_range, scale_mode: cycle}",
-        "mode: exp_range scales by iterations, not cycle",
+        "step_size_up: 2, mode: exp_range, scale_mode: epochs}",
+        "scale_mode: expected 'cycle' or 'iterations' or None, not 'epochs'",
     ),
     (
         "Optimizer.lr={name: OneCycle, max_learning_rate: 1, phase_pct: 0.5, three_phase: true}",
@@ -389,11 +389,11 @@ MISTAKES = [
     ),
     (
         "Loss={Train: [{CELoss: {class_weights: [1, 2]}}]}",
-        "Loss.Train.0.CELoss.class_weights has 2 entries; Arch.class_num is 3",
+        "Loss.Train.0.CELoss.class_weights: has 2 entries; Arch.class_num is 3",
     ),
     (
         "Loss={Eval: [{FocalLoss: {alpha: [1]}}]}",
-        "Loss.Eval.0.FocalLoss.alpha has 1 entries; Arch.class_num is 3",
+        "Loss.Eval.0.FocalLoss.alpha: has 1 entries; Arch.class_num is 3",
     ),
     ("Loss={Train: [{FocalLoss: {gama: 1}}]}", "FocalLoss.gama: unknown key; did you mean 'gamma'"),
     ("Loss={Train: [{FocalLoss: {alpha: -1}}]}", "FocalLoss.alpha: expected greater than 0"),

@@ -18,8 +18,7 @@ from conftest import CONFIG, ROOT
 
 import ppcls
 from ppcls.cli import main
-from ppcls.cli.predict_cls import open_predictor
-from ppcls.compat.inference_cls import load_deploy_config
+from ppcls.compat.inference_cls import load_deploy_config, open_predictor
 from ppcls.config import data_overrides, load_config
 from ppcls.devices import gpu_count
 from ppcls.errors import BundleError, ConfigError, DataError, RunError, WeightsError
