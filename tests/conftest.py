@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ppcls.data.folders import split_folder
+from ppcls.models.catalogue import list_models, model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -41,6 +42,12 @@ Infer:
   transforms: *transforms
   PostProcess: {{topk: 2}}
 """
+
+
+def smallest_of_each_family() -> list[str]:
+    """Return the architecture of each family that computes least: what tests afford."""
+    cards = sorted(map(model_card, list_models()), key=lambda card: -(card.macs or 0))
+    return sorted({card.family: card.name for card in cards}.values())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import onnxruntime
 import paddle
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, smallest_of_each_family
 from filelock import FileLock
 
 import ppcls
@@ -41,17 +41,10 @@ needs_onnx = pytest.mark.skipif(
     find_spec("paddle2onnx") is None, reason="the extra onnx is not installed"
 )
 
-# One of each family. AlexNet's pooling converts to ONNX where its last map is 6 x 6 already.
-FAMILIES = {
-    "AlexNet": 224,
-    "DPN68": 32,
-    "DarkNet53": 32,
-    "DenseNet121": 32,
-    "HRNet_W18_C": 32,
-    "HarDNet39_ds": 32,
-    "SENet154_vd": 32,
-    "SqueezeNet1_0": 32,
-}
+FAMILIES = smallest_of_each_family()
+QUICK = {"HarDNet39_ds", "SqueezeNet1_1"}
+# AlexNet's pooling converts to ONNX where its last map is 6 x 6 already.
+SIDES = {"AlexNet": 224}
 PROBE = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
@@ -67,7 +60,9 @@ def random_arch(config_file: Path, overrides: list[str]):
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
+)
 def test_each_family_exports_for_paddle_and_onnx(
     random_arch, name: str, colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +74,7 @@ def test_each_family_exports_for_paddle_and_onnx(
             depths=(1, 1, 1, 1), widths=(256, 512, 1024, 2048), groups=64, **options
         ),
     )
-    side = FAMILIES[name]
+    side = SIDES.get(name, 32)
     result = random_arch(name, side, onnx=True)
     parity = result.spec.parity
     assert parity.verified
