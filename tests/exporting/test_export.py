@@ -48,6 +48,8 @@ FAMILIES = {
     "SENet154_vd": 32,
     "SqueezeNet1_0": 32,
 }
+# The others take half a minute together.
+QUICK = {"HarDNet39_ds", "SENet154_vd", "SqueezeNet1_0"}
 PROBE = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
@@ -62,7 +64,10 @@ def random_arch(config_file: Path, overrides: list[str]):
     return run
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
+)
 def test_each_family_exports_for_paddle_and_onnx(
     random_arch, name: str, colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +143,7 @@ def assert_same(found, expected) -> None:
         np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
 
 
+@pytest.mark.process
 def test_every_option_gives_the_same_answers(config_file: Path, ready: list[str]) -> None:
     config = load_config(config_file, ready)
     plain = answers(ppcls.export(config).folder)
@@ -161,6 +167,7 @@ def config_weights(overrides: list[str]) -> str:
     return overrides[-1].partition("=")[2]
 
 
+@pytest.mark.process
 def test_squeeze_and_excitation_can_be_traced_into_the_older_format(tmp_path: Path) -> None:
     """Which F.sigmoid cannot. Paddle makes that format where a flag is set before its import."""
     code = """
@@ -177,6 +184,7 @@ paddle.jit.save(graph, sys.argv[1])
     assert (tmp_path / "inference.pdmodel").is_file()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> None:
     """Its sigmoid and its upsampling are what that format refuses in their usual spelling."""
@@ -184,6 +192,7 @@ def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> No
     assert result.spec.parity.max_difference < 1e-4
 
 
+@pytest.mark.process
 def test_the_onnx_file_is_clean(random_arch, capfd: pytest.CaptureFixture[str]) -> None:
     folder = random_arch("SqueezeNet1_1", onnx=True).folder
     graph = onnx.load(folder / "inference.onnx")
@@ -203,6 +212,7 @@ def test_what_cannot_be_converted_is_an_error_of_ours(random_arch, tmp_path: Pat
         write_onnx(folder, tmp_path / "inference.onnx")
 
 
+@pytest.mark.process
 def test_onnx_without_its_packages_names_the_extra(random_arch, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "paddle2onnx", None)
     with pytest.raises(MissingDependencyError, match=r"paddle2onnx: pip install 'ppcls\[onnx\]'"):
@@ -361,6 +371,7 @@ def test_what_a_killed_export_left_goes_and_a_running_one_stays(
     assert not running.exists()
 
 
+@pytest.mark.process
 def test_a_terminated_export_leaves_nothing(config_file: Path, overrides, tmp_path: Path) -> None:
     target = tmp_path / "inference"
     command = [sys.executable, "-m", "ppcls", "export", "-c", str(config_file), "--allow-random"]

@@ -147,6 +147,7 @@ def test_parameters_are_disputed_for_six_models() -> None:
     assert disputed == ["DPN107", "DPN131", "DPN68", "DPN92", "DPN98", "SENet154_vd"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "use",
     [
