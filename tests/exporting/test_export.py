@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import paddle
 import pytest
@@ -36,6 +36,10 @@ from ppcls.models import registry
 from ppcls.models.senet.network import SENet
 from ppcls.models.squeezenet.network import SqueezeNet
 from ppcls.models.weights import save_weights
+
+needs_onnx = pytest.mark.skipif(
+    find_spec("paddle2onnx") is None, reason="the extra onnx is not installed"
+)
 
 # One of each family. AlexNet's pooling converts to ONNX where its last map is 6 x 6 already.
 FAMILIES = {
@@ -64,6 +68,7 @@ def random_arch(config_file: Path, overrides: list[str]):
     return run
 
 
+@needs_onnx
 @pytest.mark.process
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
@@ -143,6 +148,7 @@ def assert_same(found, expected) -> None:
         np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
 
 
+@needs_onnx
 @pytest.mark.process
 def test_every_option_gives_the_same_answers(config_file: Path, ready: list[str]) -> None:
     config = load_config(config_file, ready)
@@ -184,6 +190,7 @@ paddle.jit.save(graph, sys.argv[1])
     assert (tmp_path / "inference.pdmodel").is_file()
 
 
+@needs_onnx
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> None:
@@ -192,8 +199,11 @@ def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> No
     assert result.spec.parity.max_difference < 1e-4
 
 
+@needs_onnx
 @pytest.mark.process
 def test_the_onnx_file_is_clean(random_arch, capfd: pytest.CaptureFixture[str]) -> None:
+    import onnx
+
     folder = random_arch("SqueezeNet1_1", onnx=True).folder
     graph = onnx.load(folder / "inference.onnx")
     assert [opset.version for opset in graph.opset_import] == [17]
@@ -205,6 +215,8 @@ def test_the_onnx_file_is_clean(random_arch, capfd: pytest.CaptureFixture[str]) 
     assert "onnx" not in printed.err.lower()
 
 
+@needs_onnx
+@pytest.mark.process
 def test_what_cannot_be_converted_is_an_error_of_ours(random_arch, tmp_path: Path) -> None:
     folder = random_arch("SqueezeNet1_1").folder
     (folder / "inference.json").write_text("{}")
@@ -212,7 +224,6 @@ def test_what_cannot_be_converted_is_an_error_of_ours(random_arch, tmp_path: Pat
         write_onnx(folder, tmp_path / "inference.onnx")
 
 
-@pytest.mark.process
 def test_onnx_without_its_packages_names_the_extra(random_arch, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "paddle2onnx", None)
     with pytest.raises(MissingDependencyError, match=r"paddle2onnx: pip install 'ppcls\[onnx\]'"):
