@@ -124,8 +124,15 @@ def test_an_architecture_without_a_recipe_has_the_common_one(
         load_config("MyNet46")
 
 
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(json_schema()))
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_shipped_file_resolves_and_satisfies_the_json_schema(path: Path) -> None:
+def test_every_shipped_file_resolves_and_satisfies_the_json_schema(
+    path: Path, schema: jsonschema.Draft202012Validator
+) -> None:
     config = load_config(path)
     if "ImageNet" in path.parts:
         assert config.Arch.name == path.stem
@@ -139,7 +146,7 @@ def test_every_shipped_file_resolves_and_satisfies_the_json_schema(path: Path) -
     assert seen.shape == (320, 320, 3)
     resize = config.pipeline("Infer").ops[1]
     assert resize.size == 320 or resize.resize_short in (363, 365)
-    jsonschema.validate(read_config(path)[0], json.loads(json_schema()))
+    schema.validate(read_config(path)[0])
 
 
 RECIPES = {

@@ -64,7 +64,14 @@ def test_commands_are_ones_that_exist(page: Path) -> None:
             config_of(args)
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+@pytest.mark.process
+@pytest.mark.training
+@pytest.mark.parametrize(
+    "page",
+    # The README shows the commands of the others; the way is the same.
+    [RUN[0], *(pytest.param(page, marks=pytest.mark.slow) for page in RUN[1:])],
+    ids=lambda page: page.stem,
+)
 def test_the_first_hour_runs(
     page: Path,
     colours: Path,
@@ -121,6 +128,7 @@ def test_every_command_has_a_place_on_the_page_of_commands() -> None:
     assert [name for name in names if not re.search(rf"`ppcls {name}\b", page)] == []
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_page_on_adding_an_architecture_ends_in_passing_tests(tmp_path: Path) -> None:
     copy = tmp_path / "ppcls"

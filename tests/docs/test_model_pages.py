@@ -20,7 +20,6 @@ sys.path.insert(0, str(ROOT / "docs" / "model_pages"))
 import generate  # noqa: E402
 
 FAMILIES = sorted(generate.families())
-QUICK = {"HarDNet"}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -123,17 +122,12 @@ def of_tiny_scale(command: str) -> list[str]:
     return arguments
 
 
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("family", "shown"),
-    [
-        pytest.param(
-            family,
-            generate.shown(family),
-            marks=[] if family in QUICK else pytest.mark.slow,
-            id=family,
-        )
-        for family in FAMILIES
-    ],
+    [pytest.param(family, generate.shown(family), id=family) for family in FAMILIES],
 )
 def test_the_commands_of_a_page_work_in_their_order(
     family: str, shown: ModelCard, first_day: Path, capsys: pytest.CaptureFixture[str]

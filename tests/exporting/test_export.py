@@ -42,7 +42,8 @@ needs_onnx = pytest.mark.skipif(
 )
 
 FAMILIES = smallest_of_each_family()
-QUICK = {"HarDNet39_ds", "SqueezeNet1_1"}
+# The others take half a minute together.
+QUICK = {"HarDNet39_ds", "SENet154_vd", "SqueezeNet1_1"}
 # AlexNet's pooling converts to ONNX where its last map is 6 x 6 already.
 SIDES = {"AlexNet": 224}
 PROBE = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
@@ -60,6 +61,7 @@ def random_arch(config_file: Path, overrides: list[str]):
 
 
 @needs_onnx
+@pytest.mark.process
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
 )
@@ -139,6 +141,7 @@ def assert_same(found, expected) -> None:
 
 
 @needs_onnx
+@pytest.mark.process
 def test_every_option_gives_the_same_answers(config_file: Path, ready: list[str]) -> None:
     config = load_config(config_file, ready)
     plain = answers(ppcls.export(config).folder)
@@ -162,6 +165,7 @@ def config_weights(overrides: list[str]) -> str:
     return overrides[-1].partition("=")[2]
 
 
+@pytest.mark.process
 def test_squeeze_and_excitation_can_be_traced_into_the_older_format(tmp_path: Path) -> None:
     """Which F.sigmoid cannot. Paddle makes that format where a flag is set before its import."""
     code = """
@@ -179,6 +183,7 @@ paddle.jit.save(graph, sys.argv[1])
 
 
 @needs_onnx
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> None:
     """Its sigmoid and its upsampling are what that format refuses in their usual spelling."""
@@ -187,6 +192,7 @@ def test_the_hardest_architecture_exports_to_the_older_format(random_arch) -> No
 
 
 @needs_onnx
+@pytest.mark.process
 def test_the_onnx_file_is_clean(random_arch, capfd: pytest.CaptureFixture[str]) -> None:
     import onnx
 
@@ -202,6 +208,7 @@ def test_the_onnx_file_is_clean(random_arch, capfd: pytest.CaptureFixture[str]) 
 
 
 @needs_onnx
+@pytest.mark.process
 def test_what_cannot_be_converted_is_an_error_of_ours(random_arch, tmp_path: Path) -> None:
     folder = random_arch("SqueezeNet1_1").folder
     (folder / "inference.json").write_text("{}")
@@ -367,6 +374,7 @@ def test_what_a_killed_export_left_goes_and_a_running_one_stays(
     assert not running.exists()
 
 
+@pytest.mark.process
 def test_a_terminated_export_leaves_nothing(config_file: Path, overrides, tmp_path: Path) -> None:
     target = tmp_path / "inference"
     command = [sys.executable, "-m", "ppcls", "export", "-c", str(config_file), "--allow-random"]

@@ -344,6 +344,7 @@ def test_a_backend_of_the_user_is_one_like_all_others(
             register_backend(wrong)
 
 
+@pytest.mark.process
 def test_importing_inference_loads_neither_paddle_nor_training() -> None:
     script = (
         "import sys, ppcls.inference.predictor\n"

@@ -136,6 +136,7 @@ def test_disagreements_are_said(name: str, expected: list[str]) -> None:
     assert ppcls.model_card(name).disagreements() == expected
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "use",
     [
