@@ -35,9 +35,10 @@ from ppcls.config import Config, load_config
 from ppcls.data.loader import Batch, Loader
 from ppcls.losses.base import weighted_sum
 from ppcls.models.normalize import Normalize
-from ppcls.training.log import RunLog, StepTimer
-from ppcls.training.run import Run, build_run, open_data
+from ppcls.training.log import MetricsFile, TextLog
+from ppcls.training.run import Run, build_run, open_run_data
 from ppcls.training.signals import StopRequest
+from ppcls.training.timer import StepTimer
 from ppcls.training.train import Trainer
 
 SETTINGS = [
@@ -138,16 +139,18 @@ class Bench:
         folder = run_folder(run.config)
         folder.path.mkdir(exist_ok=True)
         with (
-            RunLog(folder.path) as log,
             StopRequest() as stop,
             open(os.devnull, "w") as nowhere,
             redirect_stderr(nowhere),
         ):
-            trainer = Trainer(run, folder, log, stop)
+            trainer = Trainer(run, folder, stop, [TextLog(folder.path), MetricsFile(folder.path)])
+            trainer.callbacks.on_start(trainer)
             timer = StepTimer(len(loader))
             start = time.perf_counter()
             trainer.train_epoch(1, timer)
-            return len(loader) * self.batch / (time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            trainer.callbacks.on_end(trainer, None)
+            return len(loader) * self.batch / seconds
 
     def reading(self) -> float:
         """Return images/s of the loader alone."""
@@ -174,7 +177,7 @@ def main() -> None:
             write_jpegs(folder, max(8 * batch, 256), max(size * 2, 128))
             config = configuration(folder, arch, size, batch)
             with ExitStack() as stack:
-                run = build_run(open_data(config, "cpu", stack))
+                run = build_run(open_run_data(config, "cpu", stack))
                 bench, loader = Bench(run), run.loader
                 rate = bench.bare(4)
                 steps = max(10, int(args.seconds * rate / batch))

@@ -22,6 +22,7 @@ import backbone
 import confusion_matrix
 import fine_tune
 import service
+import training_loop
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,15 @@ def test_fine_tuning_leaves_a_model_with_the_folders_classes(tuned: Path) -> Non
         "green",
         "red",
     }
+
+
+def test_a_training_loop_over_the_parts_learns(colours: Path, tmp_path: Path, capsys) -> None:
+    arguments = ["--arch", "SqueezeNet1_1", "--epochs", "2", "--output", str(tmp_path)]
+    training_loop.main([str(colours), *arguments])
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in shown[:2]] == ["epoch 1", "epoch 2"]
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
+    assert ppcls.load_weights(model, tmp_path / "weights.pdparams") == []
 
 
 @pytest.fixture

@@ -168,6 +168,10 @@ def read(
         return _read_pillow(opened, png_bits, name, kind or opened.format, background, max_pixels)
 
 
+read_image = read
+"""The name by which `ppcls` offers it."""
+
+
 def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
     """Return what to call the source in messages, and its bytes."""
     if isinstance(source, (bytes, bytearray, memoryview)):

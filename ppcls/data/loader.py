@@ -17,6 +17,7 @@ import numpy as np
 from ppcls.data.datasets import ImageDataset
 from ppcls.data.map_ahead import map_ahead
 from ppcls.data.samplers import Draw, Sampler
+from ppcls.data.transforms.normalize import Affine
 from ppcls.errors import ConfigError, DataError, ImageError
 
 __all__ = ["Batch", "Loader", "Unreadable"]
@@ -95,6 +96,11 @@ class Loader:
 
     def __len__(self) -> int:
         return self._steps
+
+    @property
+    def affine(self) -> Affine:
+        """What is left to do with its images, a map of each channel (see `Normalize`)."""
+        return self.dataset.pipeline.affine
 
     def __enter__(self) -> Loader:
         return self

@@ -99,7 +99,7 @@ def evaluate_model(
     """
     was_training, start = model.training, time.perf_counter()
     model.eval()
-    normalize = Normalize(loader.dataset.pipeline.affine)
+    normalize = Normalize(loader.affine)
     loss = weighted_sum(config.Loss.Eval)
     log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
     hide = distributed.rank() != 0 or not sys.stderr.isatty()

@@ -13,7 +13,7 @@ from ppcls.distributed import on_device
 from ppcls.errors import RunError
 from ppcls.evaluation.evaluate import open_evaluation
 from ppcls.models.normalize import Normalize
-from ppcls.training.run import build_run, deployed_model, open_data
+from ppcls.training.run import build_run, deployed_model, open_run_data
 
 __all__ = ["check_evaluation", "check_training"]
 
@@ -23,7 +23,7 @@ def _images(loader: Loader, name: str, model: paddle.nn.Layer) -> str:
     batch = next(iter(loader.epoch()))
     model.eval()
     with paddle.no_grad():
-        logits = model(Normalize(loader.dataset.pipeline.affine)(paddle.to_tensor(batch.images)))
+        logits = model(Normalize(loader.affine)(paddle.to_tensor(batch.images)))
     count, height, width = batch.images.shape[:3]
     return (
         f"{name}: {len(loader.dataset)} images, {len(loader)} batches; the first is of {count}, "
@@ -42,7 +42,7 @@ def check_training(config: Config) -> list[str]:
         RunError: the loss of the first batch is not finite.
     """
     with on_device(config.Global.device) as device, ExitStack() as stack:
-        data = open_data(config, device, stack)
+        data = open_run_data(config, device, stack)
         run = build_run(data)
         batch = next(iter(data.train.epoch(1)))
         with run.state.precision.training():

@@ -1,145 +1,166 @@
-"""What a run reports: lines on the console and in `train.log`, records in `metrics.jsonl`."""
+"""The logs of a run: lines of text, a progress bar, records in `metrics.jsonl`, VisualDL."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-import resource
 import sys
-import time
-from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import paddle
-from paddle import Tensor
 from tqdm import tqdm
 
-from ppcls.data.loader import Batch
+from ppcls.evaluation.results import Evaluation
 from ppcls.files import replacing
+from ppcls.training.callbacks import Callback, Step
 
-__all__ = ["RunLog", "Speed", "StepReport", "StepTimer", "Update", "peak_memory"]
+if TYPE_CHECKING:
+    from ppcls.training.train import Trainer
 
+__all__ = ["METRICS_FILE", "MetricsFile", "ProgressBar", "TextLog", "VisualDL"]
 
-class Speed(NamedTuple):
-    """Means since the last report, in seconds and samples a second; `eta` is for the whole run."""
-
-    batch_cost: float
-    reader_cost: float
-    ips: float
-    eta: float
-
-
-class Update(NamedTuple):
-    """The batches whose gradients make up one update, and how many samples they have together."""
-
-    batches: list[Batch]
-    samples: int
-
-
-class StepTimer:
-    """Times steps and the wait for their batches.
-
-    Args:
-        total_steps: that the run has left.
-        processes: that do the same at the same time.
-    """
-
-    def __init__(self, total_steps: int, processes: int = 1):
-        self._left = total_steps
-        self._processes = processes
-        self._done = 0
-        self._start = time.perf_counter()
-        self._begin_window()
-
-    def _begin_window(self) -> None:
-        self._window_start = time.perf_counter()
-        self._steps, self._samples, self._reading = 0, 0, 0.0
-
-    def updates(self, batches: Iterable[Batch], batches_each: int) -> Iterator[Update]:
-        """Yield the batches, so many at a time, timing how long they are waited for.
-
-        The last update of an epoch may have fewer.
-        """
-        self._begin_window()
-        iterator = iter(batches)
-        while True:
-            asked = time.perf_counter()
-            update = list(itertools.islice(iterator, batches_each))
-            if not update:
-                return
-            self._reading += time.perf_counter() - asked
-            samples = sum(len(batch.labels) for batch in update)
-            self._steps += 1
-            self._samples += samples * self._processes
-            # A batch none of whose images can be read has nothing to train on.
-            yield Update([batch for batch in update if len(batch.labels)], samples)
-
-    def report(self) -> Speed:
-        """Return the speed since the last report and begin to measure anew."""
-        now, steps = time.perf_counter(), max(1, self._steps)
-        elapsed = now - self._window_start
-        self._done += self._steps
-        self._left -= self._steps
-        speed = Speed(
-            elapsed / steps,
-            self._reading / steps,
-            self._samples / elapsed,
-            (now - self._start) / max(1, self._done) * self._left,
-        )
-        self._begin_window()
-        return speed
-
-
-class StepReport(NamedTuple):
-    """The report of a step: its epoch (from 1), means, learning rate, speed and memory.
-
-    `means` are the epoch's so far: top-k hits, single losses, and the whole `loss` last.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    schedule: str
-    lr: float
-    means: dict[str, float]
-    speed: Speed
-    memory: dict[str, float]
+METRICS_FILE = "metrics.jsonl"
 
 
 def _values(means: dict[str, float]) -> str:
     return ", ".join(f"{name}: {mean:.5f}" for name, mean in means.items())
 
 
-def _step_line(report: StepReport) -> str:
-    speed = report.speed
-    memory = "".join(f", {name}: {value:.0f} MB" for name, value in report.memory.items())
-    return (
-        f"[Train][Epoch {report.epoch}/{report.epochs}][Iter: {report.step}/{report.steps}]"
-        f"lr({report.schedule}): {report.lr:.8f}, {_values(report.means)}, "
-        f"batch_cost: {speed.batch_cost:.5f}s, reader_cost: {speed.reader_cost:.5f}s, "
-        f"ips: {speed.ips:.5f} samples/s, eta: {timedelta(seconds=round(speed.eta))}{memory}"
-    )
+def _resumes(trainer: Trainer) -> bool:
+    progress = trainer.state.progress
+    return progress.epoch > 0 or progress.step > 0
 
 
-def peak_memory() -> dict[str, float]:
-    """Return the most memory that the process has used so far, in MiB.
+class TextLog(Callback):
+    """Lines on the console and in `train.log`.
 
-    On a GPU `max_mem_reserved` and `max_mem_allocated` of the device; else `max_mem_resident`.
+    On a terminal a progress bar stands for the lines of the steps, which go to the file alone.
     """
-    if paddle.device.get_device().startswith("gpu"):
-        cuda = paddle.device.cuda
-        return {
-            "max_mem_reserved": cuda.max_memory_reserved() / 2**20,
-            "max_mem_allocated": cuda.max_memory_allocated() / 2**20,
-        }
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"max_mem_resident": kibibytes / 1024}
+
+    def __init__(self, folder: Path):
+        self.path = folder / "train.log"
+        self._terminal = sys.stderr.isatty()
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the file; a resumed run appends to it."""
+        self._file = self.path.open("a" if _resumes(trainer) else "w", encoding="utf-8")
+
+    def _line(self, text: str, console: bool = True) -> None:
+        print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._file, flush=True)
+        if console:
+            tqdm.write(text, file=sys.stderr)
+
+    def on_note(self, trainer: Trainer, text: str) -> None:
+        """Write the line."""
+        self._line(text)
+
+    def on_step(self, trainer: Trainer, step: Step) -> None:
+        """Write the report of a step."""
+        if step.report is None:
+            return
+        means, speed, memory = step.report
+        # Where the loss has one term, its name is shown beside the whole.
+        terms = {trainer.loss_name: means["loss"]} if trainer.loss_name else {}
+        means = {k: v for k, v in means.items() if k != "loss"} | terms | {"loss": means["loss"]}
+        shown = memory if trainer.options.print_mem_info else {}
+        self._line(
+            f"[Train][Epoch {step.epoch}/{trainer.options.epochs}]"
+            f"[Iter: {step.step}/{trainer.steps}]"
+            f"lr({trainer.schedule.name}): {step.lr:.8f}, {_values(means)}, "
+            f"batch_cost: {speed.batch_cost:.5f}s, reader_cost: {speed.reader_cost:.5f}s, "
+            f"ips: {speed.ips:.5f} samples/s, eta: {timedelta(seconds=round(speed.eta))}"
+            + "".join(f", {name}: {value:.0f} MB" for name, value in shown.items()),
+            console=not self._terminal,
+        )
+
+    def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
+        """Write the result of an evaluation, and the best one so far."""
+        best = trainer.state.progress.best_metric
+        text = f"[Eval][Epoch {epoch}][Avg]{_values(found.means)} (best {found.metric}: {best:.5f})"
+        self._line(text)
+        if found.unreadable:
+            self._line(f"{found.unreadable} images that cannot be read are counted as wrong")
+
+    def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
+        """Write what ended the run, if not its last epoch, and close the file."""
+        if hasattr(self, "_file"):
+            if error is not None:
+                self._line(f"stopped: {type(error).__name__}: {error}", console=False)
+            self._file.close()
+
+
+class ProgressBar(Callback):
+    """A bar for the epoch, on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def on_step(self, trainer: Trainer, step: Step) -> None:
+        """Count the step."""
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            about = f"epoch {step.epoch}/{trainer.options.epochs}"
+            self._bar = tqdm(total=trainer.steps, initial=step.step, desc=about, leave=False)
+        self._bar.update()
+        if step.report:
+            left = timedelta(seconds=round(step.report.speed.eta))
+            self._bar.set_postfix_str(f"{_values(step.report.means)}, whole run done in {left}")
+        if step.step == trainer.steps - 1:
+            self._close()
+
+    def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
+        """Take the bar away."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _records(trainer: Trainer, step: Step) -> dict[str, Any]:
+    assert step.report is not None
+    means, speed, memory = step.report
+    place = {"epoch": step.epoch, "step": step.step, "lr": step.lr}
+    return {**place, **means, **speed._asdict(), **memory}
+
+
+class MetricsFile(Callback):
+    """One JSON object a line in `metrics.jsonl`: of every report, and of every evaluation."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / METRICS_FILE
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the file; a resumed run keeps what was recorded before its checkpoint."""
+        progress, kept = trainer.state.progress, []
+        if _resumes(trainer) and self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # What was trained after the checkpoint will be trained again.
+            kept = [line for line in lines if _is_before(line, progress.epoch, progress.step)]
+        with replacing(self.path) as file:
+            file.write_text("".join(kept), encoding="utf-8")
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def _record(self, kind: str, **values: Any) -> None:
+        print(json.dumps({"kind": kind, **values}), file=self._file, flush=True)
+
+    def on_step(self, trainer: Trainer, step: Step) -> None:
+        """Record the report of a step."""
+        if step.report:
+            self._record("train", **_records(trainer, step))
+
+    def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
+        """Record the means of an evaluation."""
+        self._record("eval", epoch=epoch, **found.means)
+
+    def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
+        """Close the file."""
+        if hasattr(self, "_file"):
+            self._file.close()
 
 
 def _is_before(line: str, epoch: int, step: int) -> bool:
@@ -155,123 +176,36 @@ def _is_before(line: str, epoch: int, step: int) -> bool:
     return place[0] <= epoch or (place[0] == epoch + 1 and place[1] < step)
 
 
-class RunLog:
-    """The log of one training run, written to its folder.
+class VisualDL(Callback):
+    """The same numbers, images of the first batch, and gradients, for `visualdl --logdir`."""
 
-    On a terminal a progress bar stands for the lines of the steps, which go to `train.log` alone.
-    """
+    def __init__(self, folder: Path, gradients: bool = False):
+        from visualdl import LogWriter  # half a second that other runs need not wait
 
-    def __init__(
-        self,
-        folder: Path,
-        epoch: int = 0,
-        step: int = 0,
-        visualdl: Path | None = None,
-        writes: bool = True,
-    ):
-        """Open the files; those of a resumed run continue after `epoch` epochs and `step` steps.
+        self._writer, self._gradients = LogWriter(logdir=str(folder)), gradients
 
-        The numbers of `metrics.jsonl` go to the folder `visualdl` too, for `visualdl --logdir`.
-        Of several processes one `writes`; the others are silent.
-        """
-        self._terminal = writes and sys.stderr.isatty()
-        self._bar: tqdm | None = None
-        self._writes = writes
-        self._scalars = None
-        self._records = 0
-        if not writes:
-            return
-        self.metrics_path = folder / "metrics.jsonl"
-        resumed = epoch > 0 or step > 0
-        kept = []
-        if resumed and self.metrics_path.is_file():
-            lines = self.metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
-            # What was trained after the checkpoint will be trained again.
-            kept = [line for line in lines if _is_before(line, epoch, step)]
-        with replacing(self.metrics_path) as file:
-            file.write_text("".join(kept), encoding="utf-8")
-        self._text = (folder / "train.log").open("a" if resumed else "w", encoding="utf-8")
-        self._metrics = self.metrics_path.open("a", encoding="utf-8")
-        if visualdl:
-            from visualdl import LogWriter  # half a second that other runs need not wait
+    def _scalars(self, trainer: Trainer, kind: str, values: dict[str, float], at: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(f"{kind}/{name}", value, at)
 
-            self._scalars = LogWriter(logdir=str(visualdl))
-        self._records = len(kept)
+    def on_step(self, trainer: Trainer, step: Step) -> None:
+        """Show the report of a step; images of the first batch; gradients once an epoch."""
+        done = (step.epoch - 1) * trainer.steps + step.step + 1
+        if step.report:
+            self._scalars(trainer, "train", _records(trainer, step), done)
+        if (step.epoch, step.step) == (1, 0) and step.update.batches:
+            images = list(step.update.batches[0].images[:8])
+            self._writer.add_image("train/images", np.concatenate(images, axis=1), 0)
+        if self._gradients and step.step == trainer.steps - 1:
+            for name, parameter in trainer.state.model.named_parameters():
+                if parameter.grad is not None:
+                    values = parameter.grad.astype("float32").numpy().ravel()
+                    self._writer.add_histogram(f"gradients/{name}", values, step.epoch, buckets=50)
 
-    def __enter__(self) -> RunLog:
-        return self
+    def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
+        """Show the means of an evaluation."""
+        self._scalars(trainer, "eval", found.means, epoch * trainer.steps)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.end_bar()
-        if not self._writes:
-            return
-        if error is not None:
-            self.line(f"stopped: {kind.__name__ if kind else ''}: {error}", console=False)
-        self._text.close()
-        self._metrics.close()
-        if self._scalars:
-            self._scalars.close()
-
-    def line(self, text: str, console: bool = True) -> None:
-        """Write a line to `train.log`, and to the console."""
-        if not self._writes:
-            return
-        print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._text, flush=True)
-        if console:
-            tqdm.write(text, file=sys.stderr)
-
-    def record(self, kind: str, **values: float) -> None:
-        """Write one JSON object to `metrics.jsonl`, and its numbers to VisualDL."""
-        if not self._writes:
-            return
-        print(json.dumps({"kind": kind, **values}), file=self._metrics, flush=True)
-        self._records += 1
-        if self._scalars:
-            for name, value in values.items():
-                self._scalars.add_scalar(f"{kind}/{name}", value, self._records)
-
-    def images(self, images: np.ndarray) -> None:
-        """Show the first images of a batch, uint8 (N, H, W, 3), in VisualDL, side by side."""
-        if self._scalars:
-            self._scalars.add_image("train/images", np.concatenate(list(images[:8]), axis=1), 0)
-
-    def gradients(self, epoch: int, parameters: Iterable[tuple[str, Tensor]]) -> None:
-        """Show the distribution of every parameter's gradient in VisualDL: any shape, float."""
-        if not self._scalars:
-            return
-        for name, parameter in parameters:
-            if parameter.grad is not None:
-                values = parameter.grad.astype("float32").numpy().ravel()
-                self._scalars.add_histogram(f"gradients/{name}", values, epoch, buckets=50)
-
-    def begin_bar(self, epoch: int, epochs: int, steps: int, done: int = 0) -> None:
-        """Show an epoch's progress, on a terminal."""
-        if self._terminal:
-            self._bar = tqdm(total=steps, initial=done, desc=f"epoch {epoch}/{epochs}", leave=False)
-
-    def advance_bar(self) -> None:
-        """Count a step on the progress bar."""
-        if self._bar is not None:
-            self._bar.update()
-
-    def end_bar(self) -> None:
-        """Take the progress bar away."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def step(self, report: StepReport) -> None:
-        """Report a step: where the run stands, the means of the epoch so far, speed and memory."""
-        self.line(_step_line(report), console=not self._terminal)
-        if self._bar is not None:
-            left = timedelta(seconds=round(report.speed.eta))
-            self._bar.set_postfix_str(f"{_values(report.means)}, whole run done in {left}")
-
-    def evaluation(self, epoch: int, means: dict[str, float], best: str) -> None:
-        """Report an evaluation after an epoch (counted from 1), and the best one so far."""
-        self.line(f"[Eval][Epoch {epoch}][Avg]{_values(means)} ({best})")
+    def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
+        """Close the files."""
+        self._writer.close()

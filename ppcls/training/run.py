@@ -6,12 +6,13 @@ Nothing is written here, so that all that can be wrong is found before a run has
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import paddle
+from paddle import nn
 
 from ppcls import distributed
 from ppcls.checkpoints.files import Checkpoint
@@ -23,10 +24,11 @@ from ppcls.config.schema import DistillationArch, Part
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import quick_check
 from ppcls.devices import seed_everything
+from ppcls.distributed import on_device
 from ppcls.errors import ConfigError
 from ppcls.evaluation.evaluate import evaluate_model, topk_note
 from ppcls.evaluation.results import Evaluation
-from ppcls.losses.base import weighted_sum
+from ppcls.losses.base import LossFunction, weighted_sum
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
@@ -40,7 +42,7 @@ from ppcls.training.precision import Precision
 from ppcls.training.resume import changed_settings, is_finished
 from ppcls.training.state import TrainState
 
-__all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data"]
+__all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data", "open_run_data"]
 
 # The running statistics of batch norms alone need tens of updates to be of any use.
 _FEW_UPDATES, _SMALLEST_BATCH = 100, 4
@@ -82,7 +84,23 @@ class RunData:
         )
 
 
-def open_data(config: Config, device: str, stack: ExitStack) -> RunData:
+@contextmanager
+def open_data(config: Config) -> Iterator[RunData]:
+    """Open the data of a configuration, for a training loop of your own; closed with the context.
+
+    `Global.device` becomes Paddle's current device, the lists are checked, and the processes of
+    `paddle.distributed.launch` share the batches. `data.train` and `data.eval` are loaders: `for
+    batch in data.train.epoch(1)` gives batches with `images`, uint8 (N, H, W, 3), and `labels`,
+    int64 (N,); `Normalize(data.train.affine)` makes them the model's input.
+
+    Raises:
+        ConfigError, DataError, RunError: as `train`.
+    """
+    with on_device(config.Global.device) as device, ExitStack() as stack:
+        yield open_run_data(config, device, stack)
+
+
+def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
     """Check the lists of a run and open its loaders, which the stack closes.
 
     Args:
@@ -143,8 +161,15 @@ class Run:
     notes: list[str]
 
 
-def build_run(data: RunData) -> Run:
+def build_run(
+    data: RunData, model: nn.Layer | None = None, loss: LossFunction | None = None
+) -> Run:
     """Build the model and the optimizer of a run, and put them where its checkpoint was made.
+
+    Args:
+        data: of the run.
+        model: what to train, with its weights, instead of the architecture of `Arch`.
+        loss: what to minimise, instead of `Loss.Train`.
 
     Raises:
         ConfigError: there is no epoch left to go on with, or the schedule does not fit the run.
@@ -158,7 +183,10 @@ def build_run(data: RunData) -> Run:
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
     finished = checkpoint is not None and is_finished(config, checkpoint)
-    model, more = _build_model(config, data.device, checkpoint)
+    if model is None:
+        model, more = _build_model(config, data.device, checkpoint)
+    else:
+        model, more = _given_model(model, config, data.device)
     notes += more
     joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
     schedule, fit = data.optimizer.lr.fitted(joint_batch)
@@ -187,7 +215,7 @@ def build_run(data: RunData) -> Run:
         def evaluate() -> Evaluation:
             return evaluate_model(kept, eval_loader, deployed, data.labels)
 
-    objective = _build_objective(config, model, data.train)
+    objective = _build_objective(config, model, data.train, loss)
     return Run(
         config, data.train, schedule, state, objective, evaluate, checkpoint, finished, notes
     )
@@ -253,11 +281,33 @@ def _build_model(
     return model, notes
 
 
-def _build_objective(config: Config, model: ImageClassifier, loader: Loader) -> Objective:
+def _given_model(model: nn.Layer, config: Config, device: str) -> tuple[ImageClassifier, list[str]]:
+    """Return a model of the user's with what a run asks of one, and what to tell the user."""
+    if not isinstance(model, nn.Layer):
+        raise ConfigError(f"train: model is a paddle.nn.Layer, not {model!r}")
+    named = {
+        "Global.pretrained_model": config.Global.pretrained_model,
+        "Arch.pretrained": config.Arch.pretrained,
+        "Arch.name: DistillationModel": config.Arch.student,
+    }
+    for key, value in named.items():
+        if value:
+            raise ConfigError(f"train: a given model is trained as it is; leave out {key}")
+    defaults = {"name": type(model).__name__, "head": "", "first_conv": "", "checkpointed": None}
+    for key, value in defaults.items():
+        if not hasattr(model, key):
+            setattr(model, key, value)
+    given: Any = model
+    return given, prepare_model(given, config.Arch, device)
+
+
+def _build_objective(
+    config: Config, model: ImageClassifier, loader: Loader, given: LossFunction | None
+) -> Objective:
     train = config.DataLoader.Train
     assert train is not None
-    loss = weighted_sum(config.Loss.Train, loader.dataset.samples)
-    normalize, class_num = Normalize(loader.dataset.pipeline.affine), config.Arch.class_num
+    loss: Any = given or weighted_sum(config.Loss.Train, loader.dataset.samples)
+    normalize, class_num = Normalize(loader.affine), config.Arch.class_num
     mixing: Any = train.dataset.batch_transform_ops
     if isinstance(model, DistillationModel):
         return Distilled(model, loss, normalize, mixing, class_num)

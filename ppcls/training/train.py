@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from paddle import Tensor
+from paddle import Tensor, nn
 
 from ppcls import distributed
 from ppcls.checkpoints.files import (
@@ -20,23 +20,27 @@ from ppcls.checkpoints.files import (
 )
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.config import Config
+from ppcls.config.schema import GlobalOptions
 from ppcls.data.loader import Batch
 from ppcls.devices import seed_everything
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError, RunError, Stopped
 from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
+from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
 from ppcls.pictures.training import training_curves
+from ppcls.training.callbacks import Callback, Callbacks, EarlyStopping, Report, Step
 from ppcls.training.freeze import set_training, statistics
-from ppcls.training.log import RunLog, StepReport, StepTimer, Update, peak_memory
+from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
 from ppcls.training.profile import Profile, ProfileOptions
 from ppcls.training.provenance import record_start
-from ppcls.training.run import Run, build_run, open_data
+from ppcls.training.run import Run, build_run, open_run_data
 from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.training.state import Progress
+from ppcls.training.timer import StepTimer, Update, peak_memory
 from ppcls.training.totals import Totals
 
 __all__ = ["TrainResult", "Trainer", "train"]
@@ -69,21 +73,34 @@ class TrainResult:
 
 
 class Trainer:
-    """One training run: the loop, and what happens at the ends of its steps and epochs."""
+    """One training run: the loop, and what happens at the ends of its steps and epochs.
+
+    Attributes:
+        options: the section `Global`.
+        schedule: of the learning rate.
+        state: model, optimizer, averages, and where the run stands (`state.progress`).
+        loader: the batches to train on.
+        folder: where the run writes to.
+        steps: updates an epoch.
+        metric: the name of what says which weights are the best.
+        loss_name: of the loss, where it has one term.
+        is_first: whether this is the process that writes files.
+    """
 
     def __init__(
         self,
         run: Run,
         folder: RunFolder,
-        log: RunLog,
         stop: StopRequest,
+        callbacks: Sequence[Callback] = (),
         profile: Profile | None = None,
     ):
         config, loader = run.config, run.loader
         self.options, self.schedule = config.Global, run.schedule
         self.state, self.objective, self.loader = run.state, run.objective, loader
-        self.evaluate, self.folder, self.log, self.stop = run.evaluate, folder, log, stop
-        self.profile = profile
+        self.evaluate, self.folder, self.stop = run.evaluate, folder, stop
+        self.callbacks, self.profile = Callbacks(list(callbacks)), profile
+        self.is_first, self.ended = distributed.rank() == 0, False
         self.metric = deciding_metric(config)
         self.steps = -(-len(loader) // self.options.update_freq)
         self.parameters = [p for p in run.state.model.parameters() if not p.stop_gradient]
@@ -97,25 +114,46 @@ class Trainer:
         self.student = config.Arch.student
         self.saved_at = time.monotonic()
 
-    def run(self) -> None:
+    def run(self, notes: Sequence[str] = ()) -> None:
         """Train for the epochs that are left, evaluating and saving after each.
+
+        Args:
+            notes: what to tell the user first.
 
         Raises:
             Stopped: a signal asked for it; the run is saved.
             RunError: the loss is no longer finite, or a checkpoint cannot be written.
         """
-        options, progress = self.options, self.state.progress
-        left = (options.epochs - progress.epoch) * self.steps - progress.step
+        error: BaseException | None = None
+        try:
+            self.callbacks.on_start(self)
+            for text in notes:
+                self.note(text)
+            self.train_epochs()
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self.callbacks.on_end(self, error)
+
+    def train_epochs(self) -> None:
+        """Train for the epochs that are left."""
+        epochs, progress = self.options.epochs, self.state.progress
+        left = (epochs - progress.epoch) * self.steps - progress.step
         timer = StepTimer(left, distributed.world_size())
-        while progress.epoch < options.epochs:
-            if options.early_stop_patience and progress.stale >= options.early_stop_patience:
-                self.log.line(
-                    f"stopped early: no better {self.metric} in {progress.stale} evaluations "
-                    "(Global.early_stop_patience)"
-                )
-                break
+        while progress.epoch < epochs and not any(distributed.any_rank(self.ended)):
             self.train_epoch(progress.epoch + 1, timer)
             self.end_epoch(progress.epoch + 1)
+
+    def note(self, text: str) -> None:
+        """Tell the user a line."""
+        self.callbacks.on_note(self, text)
+
+    def end(self, reason: str) -> None:
+        """End the run after this epoch, which is evaluated and saved as any other."""
+        if not self.ended and self.state.progress.epoch < self.options.epochs - 1:
+            self.note(reason)
+        self.ended = True
 
     def train_epoch(self, epoch: int, timer: StepTimer) -> None:
         """Train for one epoch (counted from 1), or what is left of it."""
@@ -125,7 +163,6 @@ class Trainer:
         if progress.totals and distributed.rank() == 0:
             totals.load_state_dict(progress.totals)
         set_training(state.model)
-        self.log.begin_bar(epoch, options.epochs, self.steps, progress.step)
         batches = self.loader.epoch(epoch, skip=progress.step * options.update_freq)
         for update in timer.updates(batches, options.update_freq):
             place = Place(epoch, progress.step, rate((epoch - 1) * self.steps + progress.step))
@@ -138,19 +175,19 @@ class Trainer:
                 for i, batch in enumerate(update.batches)
             ]
             distributed.sum_gradients(self.parameters)
-            self.show(place, update)
             if self.is_sound(place, update, [loss for loss, _, _ in outputs]):
                 state.precision.step(state.optimizer)
                 if state.average:
                     state.average.update()
                 for output in outputs:
                     totals.add(*output)
+            report = self.report(totals, timer) if self.is_look(place) else None
+            self.callbacks.on_step(self, Step(*place, update, report))
             state.optimizer.clear_grad()
             progress.step += 1
-            self.end_step(place, totals, timer)
-        self.log.end_bar()
+            self.end_step(place, totals)
         if self.loader.unreadable:
-            self.log.line(self.loader.skipped())
+            self.note(self.loader.skipped())
 
     def backward(
         self, batch: Batch, share: float, entropy: tuple[int, ...]
@@ -169,7 +206,7 @@ class Trainer:
     def is_sound(self, place: Place, update: Update, losses: list[Tensor]) -> bool:
         """Whether to make an update whose batches had these losses, float scalars.
 
-        Unless asked to skip, the next look at the losses says it.
+        With `Global.on_nan: stop` a bad loss is found at the next report.
         """
         if self.guard is None:
             for loss, batch in zip(losses, update.batches, strict=True):
@@ -178,28 +215,19 @@ class Trainer:
         indices = np.concatenate([batch.indices for batch in update.batches])
         reason = self.guard.admits(place, losses, indices)
         if reason:
-            self.log.line(reason)
+            self.note(reason)
         return not reason
 
-    def show(self, place: Place, update: Update) -> None:
-        """Give VisualDL what it is to show: images of the first batch, gradients once an epoch."""
-        if (place.epoch, place.step) == (1, 0) and update.batches:
-            self.log.images(update.batches[0].images)
-        if self.options.vdl_gradients and place.step == self.steps - 1:
-            self.log.gradients(place.epoch, self.state.model.named_parameters())
+    def is_look(self, place: Place) -> bool:
+        """Whether a step is reported, for which it waits for the device."""
+        return place.step % self.options.print_batch_step == 0 or place.step == self.steps - 1
 
-    def end_step(self, place: Place, totals: Totals, timer: StepTimer) -> None:
-        """Report, save and stop where that is due; nothing else waits for the device."""
-        self.log.advance_bar()
-        step, last = place.step, place.step == self.steps - 1
-        look = step % self.options.print_batch_step == 0 or last
-        if look:
-            self.watch.look()
-            self.report(place, totals, timer)
+    def end_step(self, place: Place, totals: Totals) -> None:
+        """Save and stop where that is due."""
         # Processes stop and save together, so they ask each other, at every look.
         stop, save = self.stop.signal is not None, self.is_time_to_save()
         if distributed.world_size() > 1:
-            stop, save = distributed.any_rank(stop, save) if look else (False, False)
+            stop, save = distributed.any_rank(stop, save) if self.is_look(place) else (False, False)
         profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
         if stop or save or self.is_step_to_save(place):
             self.state.progress.totals = totals.state_dict()
@@ -221,31 +249,17 @@ class Trainer:
         done = (place.epoch - 1) * self.steps + place.step + 1
         return every is not None and done % every == 0
 
-    def report(self, place: Place, totals: Totals, timer: StepTimer) -> None:
-        """Write the means of the epoch so far to the log."""
+    def report(self, totals: Totals, timer: StepTimer) -> Report | None:
+        """Return the means of the epoch so far; None if all that there was has been skipped.
+
+        Raises:
+            RunError: a loss since the last report is not finite.
+        """
+        self.watch.look()
         speed = timer.report()
         if not totals.state_dict()["count"]:
-            return  # all that there was so far has been skipped
-        means = totals.means()
-        epoch, step, lr = place
-        named = {self.loss_name: means["loss"]} if self.loss_name else {}
-        hits = {name: mean for name, mean in means.items() if name != "loss"}
-        memory = peak_memory()
-        self.log.step(
-            StepReport(
-                epoch,
-                self.options.epochs,
-                step,
-                self.steps,
-                self.schedule.name,
-                lr,
-                hits | named | {"loss": means["loss"]},
-                speed,
-                memory if self.options.print_mem_info else {},
-            )
-        )
-        place_of_record = {"epoch": epoch, "step": step, "lr": lr}
-        self.log.record("train", **place_of_record, **means, **speed._asdict(), **memory)
+            return None
+        return Report(totals.means(), speed, peak_memory())
 
     def end_epoch(self, epoch: int) -> None:
         """Evaluate and save; the epoch is complete when both are done."""
@@ -289,11 +303,7 @@ class Trainer:
         watches = self.schedule.watches
         if watches and epoch > self.schedule.warmup_epoch:
             progress.watched.append(score if watches == "score" else found.means["loss"])
-        self.log.record("eval", epoch=epoch, **found.means)
-        best_text = f"best {found.metric}: {progress.best_metric:.5f}"
-        self.log.evaluation(epoch, found.means, best_text)
-        if found.unreadable:
-            self.log.line(f"{found.unreadable} images that cannot be read are counted as wrong")
+        self.callbacks.on_eval(self, epoch, found)
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
@@ -318,6 +328,7 @@ class Trainer:
             names=tuple(names),
         )
         self.name(checkpoint)
+        self.callbacks.on_save(self, checkpoint)
 
     def name(self, checkpoint: Checkpoint) -> None:
         """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
@@ -344,7 +355,13 @@ class Trainer:
 
 
 def train(
-    config: Config, *, overwrite: bool = False, profile: ProfileOptions | None = None
+    config: Config,
+    *,
+    overwrite: bool = False,
+    profile: ProfileOptions | None = None,
+    model: nn.Layer | None = None,
+    loss: LossFunction | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
 
@@ -361,7 +378,15 @@ def train(
 
     Started by `paddle.distributed.launch`, several processes train as one; the first writes.
 
-    `profile` says which steps to profile, if any.
+    Args:
+        config: what to train on what.
+        overwrite: replace an earlier run in the same folder.
+        profile: which steps to profile, if any.
+        model: a network of your own, with its weights, instead of the one of `Arch`: it maps
+            float32 (N, 3, H, W) to logits (N, `Arch.class_num`). The run is called by `Arch.name`.
+        loss: a function of logits and labels to a scalar instead of `Loss.Train`. Labels are int64
+            (N,), or float32 (N, C) where images are mixed or have several labels.
+        callbacks: called while the run goes on, after its own logs.
 
     Raises:
         ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
@@ -373,11 +398,17 @@ def train(
         Stopped: SIGINT or SIGTERM asked for it; the run is saved.
     """
     with on_device(config.Global.device) as device:
-        return _train(config, device, overwrite, profile)
+        return _train(config, device, overwrite, profile, model, loss, callbacks)
 
 
 def _train(
-    config: Config, device: str, overwrite: bool, profile: ProfileOptions | None
+    config: Config,
+    device: str,
+    overwrite: bool,
+    profile: ProfileOptions | None,
+    model: nn.Layer | None,
+    loss: LossFunction | None,
+    callbacks: Sequence[Callback],
 ) -> TrainResult:
     start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
@@ -387,10 +418,10 @@ def _train(
     folder, is_first = run_folder(config), distributed.rank() == 0
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        data = open_data(config, device, stack)
+        data = open_run_data(config, device, stack)
         if is_first:
             stack.enter_context(locked(folder.path))
-        run = build_run(data)
+        run = build_run(data, model, loss)
         progress = run.state.progress
         if run.finished:
             return _result(folder, config, progress, start, was_finished=True)
@@ -401,28 +432,29 @@ def _train(
             else:
                 claim_folder(folder, run.config, data.labels, overwrite)
             record_start(folder.path, data.device, distributed.world_size(), options.plugins)
-        log = stack.enter_context(
-            RunLog(
-                folder.path,
-                progress.epoch,
-                progress.step,
-                Path(options.vdl_dir or folder.path / "vdl") if options.use_visualdl else None,
-                is_first,
-            )
-        )
-        log.line(f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}")
-        for note in run.notes:
-            log.line(note)
         profiling = stack.enter_context(Profile(profile)) if profile and is_first else None
-        trainer = Trainer(run, folder, log, stop, profiling)
+        own = _own_callbacks(options, folder.path) if is_first else []
+        if options.early_stop_patience:
+            own.append(EarlyStopping(options.early_stop_patience))
+        trainer = Trainer(run, folder, stop, [*own, *callbacks], profiling)
         if run.checkpoint and resumes_here and is_first:
             trainer.name(run.checkpoint)
         begun_at = progress.epoch, progress.step
-        trainer.run()
+        about = f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}"
+        trainer.run([about, *run.notes])
     if is_first:
-        training_curves(log.metrics_path, folder.path / "curves.png")
+        training_curves(folder.path / METRICS_FILE, folder.path / "curves.png")
     was_finished = (progress.epoch, progress.step) == begun_at
     return _result(folder, config, progress, start, was_finished)
+
+
+def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
+    """Return the logs of a run, which its first process writes."""
+    logs: list[Callback] = [TextLog(folder), ProgressBar(), MetricsFile(folder)]
+    if options.use_visualdl:
+        place = Path(options.vdl_dir or folder / "vdl")
+        logs.append(VisualDL(place, gradients=options.vdl_gradients))
+    return logs
 
 
 def _result(

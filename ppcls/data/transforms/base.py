@@ -19,6 +19,7 @@ __all__ = [
     "Size",
     "Transform",
     "TransformOp",
+    "register_transform",
 ]
 
 Pixels = Annotated[int, Field(gt=0, le=16384)]
@@ -58,5 +59,6 @@ class Transform(OneKey):
 
 
 TRANSFORMS = Registry("transform", Transform)
+register_transform = TRANSFORMS.register
 TransformOp = Annotated[Any, TRANSFORMS]
 """The annotation of one entry of `transform_ops`."""

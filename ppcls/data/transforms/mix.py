@@ -14,7 +14,15 @@ from ppcls.registry import Registry
 if TYPE_CHECKING:
     from paddle import Tensor
 
-__all__ = ["MIXINGS", "CutmixOperator", "MixOp", "Mixing", "MixupOperator", "OpSampler"]
+__all__ = [
+    "MIXINGS",
+    "CutmixOperator",
+    "MixOp",
+    "Mixing",
+    "MixupOperator",
+    "OpSampler",
+    "register_batch_transform",
+]
 
 Alpha = Annotated[float, Field(gt=0)]
 
@@ -30,6 +38,7 @@ class Mixing(OneKey):
 
 
 MIXINGS = Registry("batch_transform", Mixing)
+register_batch_transform = MIXINGS.register
 MixOp = Annotated[Any, MIXINGS]
 """The annotation of one entry of `batch_transform_ops`."""
 
