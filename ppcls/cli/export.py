@@ -5,11 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from ppcls.cli.options import Commands, UsageError, add_config_options, config_of
@@ -65,40 +60,21 @@ def _describe(parity: Parity) -> list[str]:
     return lines
 
 
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does: what was begun is removed on the way out."""
-    received: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        sys.exit(128 + number)
-
-    earlier = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
-        if received:  # where Paddle calls Python, it comes back as another error
-            sys.exit(128 + received[0])
-
-
 def _export(args: argparse.Namespace) -> int:
     config = _config(args)
     from ppcls.exporting.export import export
 
-    with _ending_on_sigterm():
-        result = export(
-            config,
-            allow_random=args.allow_random,
-            file_format=args.format,
-            input_size=args.input_size,
-            softmax=args.softmax,
-            features=args.features,
-            uint8_input=args.uint8_input,
-            onnx=args.onnx,
-            check=not args.no_check,
-        )
+    result = export(
+        config,
+        allow_random=args.allow_random,
+        file_format=args.format,
+        input_size=args.input_size,
+        softmax=args.softmax,
+        features=args.features,
+        uint8_input=args.uint8_input,
+        onnx=args.onnx,
+        check=not args.no_check,
+    )
     if args.json:
         record = {"folder": str(result.folder), "parity": result.spec.parity.model_dump()}
         print(json.dumps(record | {"files": result.spec.files}, indent=2, ensure_ascii=False))

@@ -314,7 +314,11 @@ class UnlabeledDataset(Dataset):
         return self.cls_label_path or self.image_root
 
     def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
-        """Return the images, all with the label -1, and which of the list are missing."""
+        """Return the images, all with the label -1, and which of the list are missing.
+
+        Raises:
+            DataError: there is no such folder or list, or no image in it.
+        """
         root = Path(self.image_root)
         if self.cls_label_path is None:
             if not root.is_dir():

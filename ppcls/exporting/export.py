@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +41,7 @@ from ppcls.exporting.parity import ParityCheck
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.models.catalogue import model_card
+from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.version import __version__
 
 __all__ = ["ExportResult", "export"]
@@ -49,6 +50,9 @@ _GRAPH_FILES = {"json": GRAPH_FILE, "pdmodel": OLDER_GRAPH_FILE}
 _FILES = {*_GRAPH_FILES.values(), WEIGHTS_FILE, ONNX_FILE}
 _WORK = ".export-"
 _LOCK = "lock"
+
+
+_STOPPED = "stopped; nothing is exported"
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def export(
         MissingDependencyError: the extra `onnx` is not installed, and asked for.
         RunError: a graph disagrees with the model, cannot be made, or the folder cannot be
             written. What was there before stays as it was.
+        Stopped: SIGINT or SIGTERM asked for it, and nothing is exported.
     """
     if file_format not in get_args(GraphFormat):
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
@@ -134,8 +139,11 @@ def export(
     )
     parity = ParityCheck(config, model, pipeline, options) if check else None
 
-    with _work_folder(folder) as work:
-        write_graph(model, options, work, file_format)
+    with _asked_to_stop() as stop, _work_folder(folder) as work:
+        # A signal must not raise within Paddle, which calls Python back: it ends a step instead.
+        with stop.at_once() if file_format != "json" else nullcontext():
+            write_graph(model, options, work, file_format)
+        stop.check(_STOPPED)
         files = [_GRAPH_FILES[file_format], WEIGHTS_FILE]
         versions = {"ppcls": __version__, "paddle": paddle.__version__}
         checks = []
@@ -143,18 +151,21 @@ def export(
             backend = PaddleBackend(work, device=config.Global.device)
             engine = f"Paddle Inference {paddle.__version__}"
             checks.append(parity.check(backend, files[0], engine))
+            stop.check(_STOPPED)
         if onnx:
             source = work
             if file_format != "json":
                 source = work / "newer"
                 source.mkdir()
                 write_graph(model, options, source, "json")
-            write_onnx(source, work / ONNX_FILE)
+            with stop.at_once():
+                write_onnx(source, work / ONNX_FILE)
             files.append(ONNX_FILE)
             versions |= {"paddle2onnx": version("paddle2onnx"), "onnx_opset": str(OPSET)}
             if parity:
                 runtime = f"ONNX Runtime {OnnxRuntimeBackend.capability().version}"
                 checks.append(parity.check(OnnxRuntimeBackend(work), ONNX_FILE, runtime))
+        stop.check(_STOPPED)
         spec = {
             "Global": {"model_name": config.Arch.name},
             "card": model_card(config.Arch.name).to_dict(),
@@ -175,6 +186,15 @@ def export(
         write_bundle(work, spec, files)
         _put_in_place(work, folder, files)
     return ExportResult(folder, read_bundle(folder))
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[StopRequest]:
+    with StopRequest() as stop:
+        try:
+            yield stop
+        except Interrupted:
+            stop.check(_STOPPED)
 
 
 def _input_spec(shape: list[int], pipeline: Pipeline, uint8_input: bool) -> dict[str, Any]:

@@ -84,6 +84,8 @@ class Optimizer(Options):
     def decaying(self, model: nn.Layer) -> dict[str, paddle.Tensor]:
         """Return the parameters of a model that decay, by their names in its state_dict.
 
+        They are float32, of any shape.
+
         Raises:
             ConfigError: a part of `no_weight_decay_name` is in no parameter's name.
         """

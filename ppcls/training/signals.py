@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 from ppcls.distributed import world_size
+from ppcls.errors import Stopped
 
 __all__ = ["Interrupted", "StopRequest"]
 
@@ -48,6 +49,15 @@ class StopRequest:
     ) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def check(self, message: str) -> None:
+        """End what is being done, between two of its steps, if a signal has asked for it.
+
+        Raises:
+            Stopped: it has; with this message.
+        """
+        if self.signal is not None:
+            raise Stopped(message, 128 + self.signal)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
-from recipes import fill_model, probe_image
+from parity import fill_model, probe_image
 
 import ppcls
 from ppcls.errors import ConfigError

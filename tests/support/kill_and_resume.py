@@ -1,6 +1,6 @@
 """Kill a training run with SIGKILL at random points, resume it, and compare with a whole run.
 
-    python tests/kill_and_resume.py --trials 20 --seed 0
+    python tests/support/kill_and_resume.py --trials 20 --seed 0
 
 HarDNet39_ds at 32 px with batch norm, dropout, augmentation, mixup, averaged weights, accumulation
 and two workers. Each trial kills the run once to three times, at a random moment or in the middle
@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """\
 Global:

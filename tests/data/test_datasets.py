@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from ppcls.config.data import DataLoaders
 from ppcls.data.datasets import (
@@ -340,7 +341,7 @@ with Loader(ImageDataset(samples, pipeline), DistributedBatchSampler(batch_size=
 
 def test_ctrl_c_ends_a_loader_at_once(colours: Path) -> None:
     command = [sys.executable, "-c", ENDLESS, str(colours / "red" / "image 00.PNG")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
     ) as process:

@@ -16,6 +16,7 @@ import onnxruntime
 import paddle
 import pytest
 import yaml
+from conftest import ROOT
 from filelock import FileLock
 
 import ppcls
@@ -65,7 +66,7 @@ def random_arch(config_file: Path, overrides: list[str]):
 def test_each_family_exports_for_paddle_and_onnx(
     random_arch, name: str, colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # One block a stage: all 50 take half a minute (tests/export_table.py has them).
+    # One block a stage: all 50 take half a minute (tests/support/export_table.py has them).
     monkeypatch.setitem(
         registry._BUILDERS,
         "SENet154_vd",
@@ -169,7 +170,7 @@ spec = paddle.static.InputSpec([None, 32, 4, 4], "float32")
 graph = paddle.jit.to_static(SqueezeExcitation(32), input_spec=[spec], full_graph=True)
 paddle.jit.save(graph, sys.argv[1])
 """
-    root = str(Path(__file__).parents[1])
+    root = str(ROOT)
     env = {**os.environ, "PYTHONPATH": root, "FLAGS_enable_pir_api": "0"}
     target = str(tmp_path / "inference")
     subprocess.run([sys.executable, "-c", code, target], env=env, check=True, capture_output=True)
@@ -365,7 +366,7 @@ def test_a_terminated_export_leaves_nothing(config_file: Path, overrides, tmp_pa
     command = [sys.executable, "-m", "ppcls", "export", "-c", str(config_file), "--allow-random"]
     # HRNet's graph takes seconds to load: there is time to end it in the middle.
     command += ["-o", *overrides, "Arch.name=HRNet_W18_C"]
-    root = str(Path(__file__).parents[1])
+    root = str(ROOT)
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root})
     end = time.monotonic() + 600
     while not list(target.glob(".export-*")):

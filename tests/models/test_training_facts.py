@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
-from recipes import fill_model, training_batch
+from parity import fill_model, training_batch
 
 import ppcls
 from ppcls.losses.base import weighted_sum

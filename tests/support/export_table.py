@@ -1,8 +1,8 @@
 """Export every architecture to both formats of Paddle and to ONNX, and hold each to the model.
 
-usage: python tests/export_table.py [--input-size SIDE] [--fresh] [--out TABLE.md] [NAME ...]
+usage: export_table.py [--input-size SIDE] [--fresh] [--out TABLE.md] [NAME ...]
 
-Parameters are filled by their names (see recipes.py), so that each layer matters, and the batch
+Parameters are filled by their names (see parity.py), so that each layer matters, and the batch
 norms get the statistics of random images, so that activations stay near one: as in trained weights.
 Without the statistics the activations of SE_HRNet grow by six orders of magnitude, and two exports
 differ as float32 does from float64. SENet154_vd so filled amplifies rounding with them, too: it is
