@@ -107,7 +107,7 @@ def test_the_bundle_says_all_that_a_predictor_needs(random_arch) -> None:
         "layout": "NCHW",
         "color": "RGB",
         "range": [pytest.approx(-2.1179, abs=1e-4), pytest.approx(2.64, abs=1e-4)],
-        "decode": {"DecodeImage": {"to_rgb": True, "channel_first": False}},
+        "decode": {"DecodeImage": {}},
     }
     assert written["Output"] == {"classes": 3, "softmax": False, "features": False}
     # What PaddleX knows: nothing about decoding, no name for bilinear, order said and empty.
@@ -564,7 +564,7 @@ def test_the_command_exports_a_checkpoint(
     ("arguments", "status", "message"),
     [
         ([], 2, "needs a checkpoint, a configuration or a name"),
-        (["x", "y", "-c", "z"], 2, "both x and -c z are there"),
+        (["x", "y", "-c", "z"], 2, "x and -c z are two sources"),
         (["-c", "HarDNet68", "--weights", "w"], 2, "--weights goes with a source"),
         (["SqueezeNet1_1", "y", "--weights", "gone"], 1, "no such weights: gone"),
         (["SqueezeNet1_1", "y", "--input-size", "0"], 2, "expected SIDE or HEIGHTxWIDTH"),
