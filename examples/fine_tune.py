@@ -15,22 +15,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ppcls
-from ppcls.config import data_overrides
-from ppcls.data.folders import split_folder
 
 
 def fine_tune(photos: Path, output: Path, arch: str, weights: str, epochs: int) -> Path:
     """Train, evaluate and export; return the folder of the exported model."""
     # A fifth of each class is the validation set: images that the network is not trained on.
     if not (photos / "label_list.txt").is_file():
-        split_folder(photos)
+        ppcls.split_folder(photos)
 
     # A recipe for small data sets, with changes. Pretrained weights need smaller steps than random
     # ones: a tenth of the recipe's learning rate.
     config = ppcls.load_config(
         "quick_start/folder",
         [
-            *data_overrides(photos),
+            *ppcls.data_overrides(photos),
             f"Arch.name={arch}",
             f"Arch.pretrained={weights}",
             f"Global.epochs={epochs}",
@@ -56,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("output/fine_tuned"))
     parser.add_argument("--arch", default="HarDNet39_ds", help="as `ppcls list` prints them")
     parser.add_argument(
-        "--weights", default="true", help="true: published; false: random; or a file"
+        "--weights", default="true", help="true (published), false (random), or a file"
     )
     parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args(argv)
