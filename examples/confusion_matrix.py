@@ -44,8 +44,8 @@ def read_aloud(names: list[str], counts: np.ndarray) -> list[str]:
     precision = right / np.maximum(answered, 1)
     least = int(np.argmin(np.where(answered > 0, precision, np.inf)))
     said.append(
-        f"The least reliable prediction is {names[least]}: {precision[least]:.1%} of the "
-        f"{answered[least]} images predicted as it are right (precision)."
+        f"The least reliable prediction is {names[least]}: {precision[least]:.1%} of its "
+        f"{answered[least]} predictions are right (precision)."
     )
     for name in (name for name, count in zip(names, answered, strict=True) if count == 0):
         said.append(f"No image is predicted as {name}.")

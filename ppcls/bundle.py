@@ -294,8 +294,7 @@ def _read_spec(path: Path) -> BundleSpec:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version is None:
         raise BundleError(
-            f"{path}: no schema_version: not written by ppcls, or not an exported "
-            "model"
+            f"{path}: no schema_version: not written by ppcls, or not an exported model"
         )
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION

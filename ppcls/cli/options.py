@@ -68,9 +68,7 @@ def png_file(text: str) -> str:
     """Check that an argument names a .png file in an existing folder."""
     path = Path(text)
     if path.suffix.lower() != ".png" or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(
-            f"expected a .png file in an existing folder, not {text}"
-        )
+        raise argparse.ArgumentTypeError(f"expected a .png file in an existing folder, not {text}")
     return text
 
 

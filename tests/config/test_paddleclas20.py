@@ -174,9 +174,9 @@ MISTAKES = [
     ("VALID.transforms.1={RandCropImage: {size: 32}}", "RandCropImage is random"),
     ("VALID.transforms.1={ResizeImage: {siez: 32}}", "siez: unknown key; did you mean 'size'?"),
     ("TRAIN.transforms.0.DecodeImage.to_rgb=False", "to_rgb: expected True, not False"),
-    ("last_epoch=3", "last_epoch: goes with checkpoints"),
-    ("use_distillation=True", "goes with ARCHITECTURE.name: TEACHER_distill_STUDENT"),
-    ("ARCHITECTURE.name=DPN68_distill_AlexNet", "use_distillation: True goes with"),
+    ("last_epoch=3", "last_epoch: needs checkpoints"),
+    ("use_distillation=True", "needs ARCHITECTURE.name: TEACHER_distill_STUDENT"),
+    ("ARCHITECTURE.name=DPN68_distill_AlexNet", "use_distillation: True needs"),
     ("ARCHITECTURE.name=DPN6_distill_AlexNet", "did you mean 'DPN68'?"),
 ]
 

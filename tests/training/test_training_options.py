@@ -219,7 +219,7 @@ def test_gradient_checkpointing_changes_no_result(name: str) -> None:
         np.testing.assert_allclose(found[key] / scale, value / scale, atol=1e-5)
     for value, other in zip(expected, moved, strict=True):
         np.testing.assert_array_equal(other, value)
-    with pytest.raises(ConfigError, match="AlexNet has no blocks for it"):
+    with pytest.raises(ConfigError, match="AlexNet does not support it"):
         checkpoint_gradients(ppcls.create_model("AlexNet", class_num=2))
 
 
