@@ -143,8 +143,8 @@ def barrier() -> None:
 def sum_gradients(parameters: Sequence[Tensor]) -> None:
     """Replace gradients by their sums over all processes, in one exchange for each dtype.
 
-    Shapes are the same in all processes. Call it once an update, after the last `backward`, so
-    that accumulated gradients are exchanged once.
+    Their shapes are the same in all processes. Call it once an update, after the last `backward`,
+    so that accumulated gradients are exchanged once.
     """
     if world_size() == 1:
         return

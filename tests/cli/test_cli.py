@@ -212,7 +212,7 @@ USAGE = [
         "OUT must end in .pdparams, .safetensors, .npz, but is x.foo",
     ),
     (["data", "list", "{data}", "--out", "x.foo"], "a file that ends in .txt, .csv, .jsonl"),
-    (["data", "split", "{data}", "--seed", "-1"], "expected a whole number from 0, not -1"),
+    (["data", "split", "{data}", "--seed", "-1"], "expected a whole number, 0 or more, not -1"),
     (
         ["predict", "{data}", "x", "--grid", "{data}.png/a.png"],
         "a .png file in an existing folder",

@@ -300,7 +300,7 @@ def test_a_run_saves_as_its_users_know_it(flat_run: tuple[Path, list[str]], tmp_
     with pytest.raises(ConfigError, match=r"holds an earlier run"):
         train(config)
     again = load_config(path, [*overrides, f"checkpoints={folder / '0' / 'ppcls'}", "last_epoch=7"])
-    with pytest.raises(ConfigError, match=r"last_epoch is 7, and the last complete epoch .* is 0"):
+    with pytest.raises(ConfigError, match=r"last_epoch is 7, but the last complete epoch .* is 0"):
         train(again)
 
 

@@ -473,7 +473,7 @@ MISTAKES = [
     ({"RandomRotation": {"degrees": [30, -30]}}, "degrees must be [least, most]"),
     ({"RandomRotation": {"degrees": 9, "expand": True, "center": [1, 1]}}, "only one of the two"),
     ({"Pad": {"padding": 10, "padding_mode": "edge"}}, "expected 'constant', not 'edge'"),
-    ({"DecodeImage": {"backend": "pil"}}, "there is one decoder"),
+    ({"DecodeImage": {"backend": "pil"}}, "there is only one decoder"),
     ({"ResizeImage": {"size": 9, "interpolation": "box"}}, "backend cv2 interpolates by nearest"),
     (
         {"ResizeImage": {"size": 9, "backend": "pil", "interpolation": "area"}},

@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config_file: Path, overrides: l
     config = load_config(config_file, [*overrides, "Loss.Train=[{CELoss: {weight: 1e39}}]"])
     with pytest.raises(
         RunError,
-        match=r"the loss is inf in epoch 1, step 0 \(learning rate 0\.02\), for the batch of .*PNG",
+        match=r"the loss is inf in epoch 1, step 0 \(learning rate 0\.02\), in the batch .*PNG",
     ):
         train(config)
 
