@@ -55,7 +55,8 @@ each value came from; `ppcls config --schema` prints this reference as a JSON Sc
   and a map with `_delete_: true` replaces the one of the base.
 - `-o KEY=VALUE` sets a value on the command line, read as YAML and never run as code. Entries of
   lists are named by index, also where a list is the default
-  (`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`), `KEY=null` takes a value away, `KEY+=VALUE` appends to a list.
+  (`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`), `KEY=null` takes a
+  value away, `KEY+=VALUE` appends to a list.
 - Where the default is a dash, the key must be set, and `null` means no value. In paths, `~` and
   `$VARIABLE` stand for what they mean in a shell.
 - What is written as a map of one key, `ResizeImage: {size: 32}`, is listed under that key.
@@ -104,7 +105,8 @@ CHINESE = Language(
 - 以 `_base_: other.yaml` 开头的文件只需写出不同的内容。它接受路径（相对于该文件）、自带配置的名称
   （与 `-c` 相同），或由它们组成的列表。映射会合并，含有 `_delete_: true` 的映射则取代
   基础文件中的映射。
-- `-o KEY=VALUE` 在命令行中设置一个值，按 YAML 读取，从不作为代码执行。列表中的项以序号指定，列表为默认值时也可以
+- `-o KEY=VALUE` 在命令行中设置一个值，按 YAML 读取，从不作为代码执行。
+  列表中的项以序号指定，列表为默认值时也可以
   （`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`），
   `KEY=null` 去掉一个值，`KEY+=VALUE` 在列表末尾追加。
 - 默认值为短横线的键必须设置，`null` 表示没有值。路径中的 `~` 和 `$VARIABLE` 与在 shell 中含义相同。
