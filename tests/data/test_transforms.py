@@ -391,7 +391,7 @@ def test_what_follows_normalisation_works_on_normalised_numbers(
         ([NORMALIZE, Cutout(fill_value=[1, 1, 1])], "put Cutout before NormalizeImage"),
         ([NORMALIZE, RandAugment()], "RandAugment cannot follow NormalizeImage"),
         ([NORMALIZE, GridMask(), ColorJitter()], "ColorJitter cannot follow NormalizeImage"),
-        ([NORMALIZE, GridMask(), NORMALIZE.model_copy()], "NormalizeImage is there twice"),
+        ([NORMALIZE, GridMask(), NORMALIZE.model_copy()], "duplicate NormalizeImage"),
     ],
 )
 def test_operations_in_the_wrong_place_are_named(ops: list, message: str) -> None:
@@ -461,7 +461,7 @@ MISTAKES = [
     ({"RandomErasing": {"sl": 0.5, "sh": 0.4}}, "sl (0.5) is above sh (0.4)"),
     ({"RandomErasing": {"r1": 0}}, "greater than 0"),
     ({"RandomErasing": {"mode": "pixels"}}, "'const', 'rand' or 'pixel'"),
-    ({"RandomErasing": {"mode": "pixel", "mean": [1.0, 1.0, 1.0]}}, "mean is the fill of mode"),
+    ({"RandomErasing": {"mode": "pixel", "mean": [1.0, 1.0, 1.0]}}, "mean needs mode const"),
     ({"GridMask": {"d1": 224, "d2": 96}}, "d1 (224) must be below d2 (96)"),
     ({"GridMask": {"ratio": 1}}, "less than 1"),
     ({"AugMix": {"mixture_depth": 0}}, "greater than 0"),
