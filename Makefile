@@ -1,5 +1,6 @@
 # make demo    train, evaluate, export and predict on real pictures (about five minutes, two cores)
-# make test    run the tests
+# make test    run the tests, two at a time: JOBS=4 runs four (about five minutes, two cores)
+# make test-quick  run those that start no process and train nothing (about a minute)
 # make test-slow  run the tests that take long, too long for `make test`
 # make lint    check style, types and which package imports which
 # make docs    build the documentation into build/site; `make docs-config` rewrites the page of the
@@ -8,14 +9,18 @@
 # make release-check  build sdist and wheel into build/dist, install the wheel in an environment of
 #              its own and use it there
 #
-# All of them work in .venv, which the first one makes. PYTHON=python3.12 chooses another Python.
+# All of them work in .venv, which the first one makes. PYTHON=python3.12 VENV=.venv-3.12 chooses
+# another Python, in an environment of its own.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := demo
+JOBS ?= 2
+# The tests of a file share what is made once, so they run in one process.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-slow lint docs docs-config docs-models release-check clean
+.PHONY: demo test test-quick test-slow lint docs docs-config docs-models release-check clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,10 +56,13 @@ demo: $(VENV)/installed
 	@echo "predictions        $(RUN)/HarDNet39_ds/predictions.jsonl, predictions.png beside it"
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-quick: $(VENV)/installed
+	$(PYTEST) -m "not slow and not process and not training"
 
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .

@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "build" / "dist"
 WORK = ROOT / "build" / "release"
 NETWORK = "HarDNet39_ds"
-PICTURE = "from PIL import Image; Image.radial_gradient('L').convert('RGB').save('picture.png')"
+# paddle2onnx has no wheel for Python 3.13.
+ONNX = sys.version_info < (3, 13)
+IMAGE = "from PIL import Image; Image.radial_gradient('L').convert('RGB').save('image.png')"
 
 
 def run(*command: str | Path, folder: Path) -> str:
@@ -91,17 +93,17 @@ def use(programs: Path, version: str, folder: Path) -> None:
     where = run(programs / "python", "-c", "import ppcls; print(ppcls.__file__)", folder=folder)
     require(Path(where).is_relative_to(WORK / "venv"), f"imported from {where}")
 
-    export = ("export", NETWORK, "bundle", "--allow-random", "--onnx", "--input-size", "64")
-    run(programs / "ppcls", *export, folder=folder)
-    run(programs / "python", "-c", PICTURE, folder=folder)
-    for backend in ("paddle", "onnxruntime"):
+    export = ("export", NETWORK, "bundle", "--allow-random", "--input-size", "64")
+    run(programs / "ppcls", *export, *["--onnx"] * ONNX, folder=folder)
+    run(programs / "python", "-c", IMAGE, folder=folder)
+    for backend in ["paddle", *["onnxruntime"] * ONNX]:
         to = f"{backend}.jsonl"
-        predict = ("predict", "bundle", "picture.png", "--backend", backend, "--jsonl", to)
+        predict = ("predict", "bundle", "image.png", "--backend", backend, "--jsonl", to)
         run(programs / "ppcls", *predict, folder=folder)
         (line,) = (folder / to).read_text("utf-8").splitlines()
         answer = json.loads(line)
         print(line, flush=True)
-        require(not answer.get("error") and len(answer["label_names"]) == 5, "no answer")
+        require(not answer.get("error") and len(answer["label_names"]) == 5, "no prediction")
         require(all(answer["label_names"]), "a class has no name")
 
 

@@ -54,8 +54,9 @@ each value came from; `ppcls config --schema` prints this reference as a JSON Sc
   file, or the name of a shipped configuration, as `-c` does, or a list of them. Maps are merged,
   and a map with `_delete_: true` replaces the one of the base.
 - `-o KEY=VALUE` sets a value on the command line, read as YAML and never run as code. Entries of
-  lists are named by index (`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`), also
-  where a list is the default, `KEY=null` takes a value away, `KEY+=VALUE` appends to a list.
+  lists are named by index, also where a list is the default
+  (`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`), `KEY=null` takes a
+  value away, `KEY+=VALUE` appends to a list.
 - Where the default is a dash, the key must be set, and `null` means no value. In paths, `~` and
   `$VARIABLE` stand for what they mean in a shell.
 - What is written as a map of one key, `ResizeImage: {size: 32}`, is listed under that key.
@@ -63,7 +64,8 @@ each value came from; `ppcls config --schema` prints this reference as a JSON Sc
 There are two dialects: [sections](#sections), as in PaddleClas 2.1 and later, and the
 [flat one](#flat-dialect) of PaddleClas 2.0, whose sections have names in capitals. Batch sizes of
 the flat dialect are over all devices. For a file in the flat dialect, `-o` takes the keys of both;
-those of the flat dialect are set first. Options of PaddleClas that change nothing are
+those of the flat dialect are set first. [Classes of your own](extending.md) are named like those
+listed here. Options of PaddleClas that change nothing are
 [accepted and ignored](#accepted-and-ignored).
 """,
     sections="## Sections",
@@ -103,8 +105,9 @@ CHINESE = Language(
 - 以 `_base_: other.yaml` 开头的文件只需写出不同的内容。它接受路径（相对于该文件）、自带配置的名称
   （与 `-c` 相同），或由它们组成的列表。映射会合并，含有 `_delete_: true` 的映射则取代
   基础文件中的映射。
-- `-o KEY=VALUE` 在命令行中设置一个值，按 YAML 读取，从不作为代码执行。列表中的项以序号指定
-  （`DataLoader.Train.dataset.transform_ops.1.ResizeImage.size=48`），列表为默认值时也可以，
+- `-o KEY=VALUE` 在命令行中设置一个值，按 YAML 读取，从不作为代码执行。
+  列表中的项以序号指定，列表为默认值时也可以
+  （`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`），
   `KEY=null` 去掉一个值，`KEY+=VALUE` 在列表末尾追加。
 - 默认值为短横线的键必须设置，`null` 表示没有值。路径中的 `~` 和 `$VARIABLE` 与在 shell 中含义相同。
 - 写成只有一个键的映射的内容，例如 `ResizeImage: {size: 32}`，列在该键之下。
@@ -113,6 +116,7 @@ CHINESE = Language(
 以及 PaddleClas 2.0 的[扁平格式](#flat-dialect)，后者各节的名称为大写。
 扁平格式中的批大小是所有设备的总和。
 对于扁平格式的文件，`-o` 接受两种格式的键，其中扁平格式的键先生效。
+[你自己的类](extending.md)与此处列出的类用法相同。
 PaddleClas 中不起作用的选项会被[接受但忽略](#accepted-and-ignored)。
 """,
     sections="## 分节格式 {#sections}",

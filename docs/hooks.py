@@ -2,6 +2,7 @@
 
 import re
 from html import escape, unescape
+from pathlib import Path
 from typing import Any
 
 _CHINESE = r"[\u3001-\u303f\u4e00-\u9fff\uff01-\uff5e]"
@@ -11,6 +12,15 @@ _CELL = re.compile(r"<(t[hd])([^>]*)>(.*?)</\1>", re.DOTALL)
 # Characters that fit beside each other, in the type of stylesheets/extra.css: on a phone of 390
 # pixels, and on a page between its two menus.
 PHONE, PAGE = 54, 80
+
+
+def on_config(config: Any) -> None:
+    """Add the pages of the families to the navigation; their titles are on them."""
+    pages = sorted(path.name for path in Path(config.docs_dir, "models").glob("*.md"))
+    pages = [name for name in pages if name != "index.md" and not name.endswith(".zh.md")]
+    (models,) = (entry["Models"] for entry in config.nav if "Models" in entry)
+    # Set, not appended: each language is built from this configuration.
+    models[1:] = [f"models/{name}" for name in pages]
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -37,10 +47,13 @@ def _heads(table: str) -> list[str]:
 def least_width(table: str) -> int:
     """Return how many characters wide a table is at least: the longest word of each column.
 
-    Lines of Chinese end anywhere. Two characters more a column are its margins.
+    Lines of Chinese end anywhere, but not before a full stop as in `./run`. Two characters more a
+    column are its margins.
     """
     columns = len(_heads(table))
-    cells = [re.split(rf"\s+|(?<=-)|{_CHINESE}", _text(html)) for *_, html in _CELL.findall(table)]
+    cells = [
+        re.split(rf"\s+|(?<=-)|{_CHINESE}(?!\.)", _text(html)) for *_, html in _CELL.findall(table)
+    ]
     longest = [max(map(len, words)) for words in cells]
     return sum(max(longest[i::columns]) + 2 for i in range(columns))
 

@@ -15,22 +15,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ppcls
-from ppcls.config import data_overrides
-from ppcls.data.folders import split_folder
 
 
 def fine_tune(photos: Path, output: Path, arch: str, weights: str, epochs: int) -> Path:
     """Train, evaluate and export; return the folder of the exported model."""
     # A fifth of each class is held out: the network is judged by pictures it has not seen.
     if not (photos / "label_list.txt").is_file():
-        split_folder(photos)
+        ppcls.split_folder(photos)
 
     # A recipe for small sets of pictures, and what differs here. Pretrained weights need smaller
     # steps than random ones: a tenth of the recipe's learning rate.
     config = ppcls.load_config(
         "quick_start/folder",
         [
-            *data_overrides(photos),
+            *ppcls.data_overrides(photos),
             f"Arch.name={arch}",
             f"Arch.pretrained={weights}",
             f"Global.epochs={epochs}",

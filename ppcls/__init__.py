@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ppcls.data.datasets import register_dataset as register_dataset
     from ppcls.data.folders import split_folder as split_folder
     from ppcls.data.image import read_image as read_image
+    from ppcls.data.lists import Sample as Sample
     from ppcls.data.samplers import Sampler as Sampler
     from ppcls.data.samplers import register_sampler as register_sampler
     from ppcls.data.transforms.base import Transform as Transform
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ppcls.evaluation.evaluate import evaluate_model as evaluate_model
     from ppcls.exporting.by_name import Predictor as Predictor
     from ppcls.exporting.export import export as export
+    from ppcls.inference.backends.base import Capability as Capability
     from ppcls.inference.backends.base import EngineBackend as EngineBackend
     from ppcls.inference.backends.base import register_backend as register_backend
     from ppcls.inference.backends.tensorrt import TensorRTOptions as TensorRTOptions
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from ppcls.models.weights import write_weights as write_weights
     from ppcls.optim.optimizers import Optimizer as Optimizer
     from ppcls.optim.optimizers import register_optimizer as register_optimizer
+    from ppcls.optim.schedules import Rate as Rate
     from ppcls.optim.schedules import Schedule as Schedule
     from ppcls.optim.schedules import register_scheduler as register_scheduler
     from ppcls.training.callbacks import Callback as Callback
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Callback": "ppcls.training.callbacks",
+    "Capability": "ppcls.inference.backends.base",
     "Config": "ppcls.config",
     "Dataset": "ppcls.data.datasets",
     "EngineBackend": "ppcls.inference.backends.base",
@@ -77,6 +81,8 @@ _HOMES = {
     "PaddleClas": "ppcls.compat.paddleclas",
     "PpclsError": "ppcls.errors",
     "Predictor": "ppcls.exporting.by_name",
+    "Rate": "ppcls.optim.schedules",
+    "Sample": "ppcls.data.lists",
     "Sampler": "ppcls.data.samplers",
     "Schedule": "ppcls.optim.schedules",
     "TensorRTOptions": "ppcls.inference.backends.tensorrt",
@@ -114,6 +120,7 @@ _HOMES = {
 
 __all__ = [
     "Callback",
+    "Capability",
     "Config",
     "Dataset",
     "EngineBackend",
@@ -128,6 +135,8 @@ __all__ = [
     "PaddleClas",
     "PpclsError",
     "Predictor",
+    "Rate",
+    "Sample",
     "Sampler",
     "Schedule",
     "TensorRTOptions",

@@ -1,15 +1,27 @@
-"""What several tests share: a small data set of real image files, and a configuration for it."""
+"""What several tests share: a small data set of real image files, and a configuration for it.
+
+What takes long to make, a run and an exported model, is made once for a process of tests; each
+test that asks for it gets a copy of its own.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+# Several processes of tests share the cores: no library takes them all. Read where it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
 import pytest
 
 from ppcls.data.folders import split_folder
+from ppcls.models.catalogue import list_models, model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -41,6 +53,12 @@ Infer:
   transforms: *transforms
   PostProcess: {{topk: 2}}
 """
+
+
+def smallest_of_each_family() -> list[str]:
+    """Return the architecture of each family that computes least: what tests afford."""
+    cards = sorted(map(model_card, list_models()), key=lambda card: -(card.macs or 0))
+    return sorted({card.family: card.name for card in cards}.values())
 
 
 @pytest.fixture(scope="session")
@@ -100,23 +118,89 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture
-def ready(config_file: Path, overrides: list[str], tmp_path: Path) -> list[str]:
-    """The overrides with weights of a model that is random, but one and the same."""
+def small_run(colours: Path, folder: Path) -> tuple[Path, list[str]]:
+    """Write the configuration to a folder; return it and overrides with all outputs there."""
+    from ppcls.config import data_overrides
+
+    (folder / "config.yaml").write_text(CONFIG.format(), encoding="utf-8")
+    outputs = [f"Global.output_dir={folder / 'output'}"]
+    outputs.append(f"Global.save_inference_dir={folder / 'inference'}")
+    return folder / "config.yaml", [*data_overrides(colours), *outputs]
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a model with three classes that is random, but one and the same. Not to change."""
     import paddle
 
     import ppcls
     from ppcls.models.weights import save_weights
 
+    path = tmp_path_factory.mktemp("weights") / "w.pdparams"
     paddle.seed(0)
-    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), tmp_path / "w.pdparams")
-    return [*overrides, f"Global.pretrained_model={tmp_path / 'w'}"]
+    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), path)
+    return path
 
 
 @pytest.fixture
-def bundle(config_file: Path, ready: list[str]) -> Path:
-    """An exported model with three classes."""
+def ready(overrides: list[str], random_weights: Path, tmp_path: Path) -> list[str]:
+    """The overrides with weights of the random model, the test's own."""
+    shutil.copy(random_weights, tmp_path / "w.pdparams")
+    return [*overrides, f"Global.pretrained_model={tmp_path / 'w'}"]
+
+
+@pytest.fixture(scope="session")
+def shared_bundle(
+    colours: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The random model, exported. Not to change: `bundle` is a copy."""
     import ppcls
     from ppcls.config import load_config
 
-    return ppcls.export(load_config(config_file, ready)).folder
+    config, overrides = small_run(colours, tmp_path_factory.mktemp("exported"))
+    weights = f"Global.pretrained_model={random_weights}"
+    return ppcls.export(load_config(config, [*overrides, weights])).folder
+
+
+@pytest.fixture
+def bundle(shared_bundle: Path, tmp_path: Path) -> Path:
+    """An exported model with three classes, where `overrides` say that exports go."""
+    return shutil.copytree(shared_bundle, tmp_path / "inference")
+
+
+@pytest.fixture(scope="session")
+def shared_run(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch. Not to change: `finished_run` is a copy."""
+    from ppcls.config import load_config
+    from ppcls.training.train import train
+
+    config, overrides = small_run(colours, tmp_path_factory.mktemp("run"))
+    return train(load_config(config, [*overrides, "Global.epochs=1"])).folder
+
+
+@pytest.fixture
+def finished_run(shared_run: Path, tmp_path: Path) -> Path:
+    """What `config_file` with `overrides` and one epoch has left, where they say."""
+    folder = shutil.copytree(shared_run, tmp_path / "output" / shared_run.name)
+    for name in ("config.yaml", "runs.jsonl", "train.log"):
+        text = (folder / name).read_text(encoding="utf-8")
+        moved = text.replace(str(shared_run.parents[1]), str(tmp_path))
+        (folder / name).write_text(moved, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def only_marked_tests_start_python(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep `make test-quick` quick: each start of Python takes seconds."""
+    if request.node.get_closest_marker("process"):
+        return
+    start = subprocess.Popen.__init__
+
+    def checked(self: subprocess.Popen, args: list, *more: object, **options: object) -> None:
+        if not isinstance(args, str) and args[0] == sys.executable:
+            pytest.fail("a test that starts Python is to be marked: @pytest.mark.process")
+        start(self, args, *more, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", checked)

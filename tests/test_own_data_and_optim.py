@@ -93,6 +93,7 @@ def registered() -> Iterator[None]:
     DATASETS.remove("ByFirstLetter")
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("optimizer", ["Adagrad", "SlowSGD"])
 def test_they_train(config_file: Path, overrides: list[str], colours: Path, optimizer: str) -> None:
     dataset = f"{{name: ByFirstLetter, letters: bgr, image_root: {colours}, transform_ops: "

@@ -1,13 +1,16 @@
 """Write the model pages and their pictures: `make docs-models`.
 
-Everything on them is on the model cards, in families.yaml and page.*.md beside this file, or in
-docs/models/measured, which holds what `ppcls benchmark NAME --device cpu --json` printed.
+Everything on them is on the model cards, in families.yaml and *.md beside this file, or in
+docs/models/measured, which holds what `ppcls benchmark NAME --device cpu --json` printed. A family
+needs only its text in families.yaml: without a diagram, measurements or published weights its page
+leaves out what shows them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +40,7 @@ _HEADS = {
         "remarks": "Discrepancies and other notes:",
         "nothing": "none",
         "machine": "{cpu}, {cores} cores",
+        "index": "family | architectures | top-1",
     },
     "zh": {
         "accuracy": "模型 | 权重 | top-1 | top-5",
@@ -47,6 +51,7 @@ _HEADS = {
         "remarks": "不一致之处与其他说明（摘自模型卡，英文）：",
         "nothing": "无",
         "machine": "{cpu}，{cores} 核",
+        "index": "系列 | 模型 | top-1",
     },
 }
 
@@ -140,48 +145,85 @@ def families() -> dict[str, list[ModelCard]]:
     return found
 
 
-def _words() -> dict[str, dict[str, Any]]:
-    return yaml.safe_load((HERE / "families.yaml").read_text("utf-8"))
+def _words(family: str) -> dict[str, Any]:
+    words = yaml.safe_load((HERE / "families.yaml").read_text("utf-8"))
+    if family not in words:
+        raise SystemExit(f"docs/model_pages/families.yaml has no text on {family}")
+    return words[family]
 
 
-def shown(family: str) -> str:
-    """Return the architecture that the commands of a family's page are about."""
-    return _words()[family]["shown"]
+def has_weights(family: str) -> bool:
+    """Whether weights of an architecture of a family are published."""
+    return any(card.published for card in families()[family])
+
+
+def shown(family: str) -> ModelCard:
+    """Return the card of the architecture that the commands of a family's page are about.
+
+    It is the one that computes least, of those with published weights if there are some.
+    """
+    return min(families()[family], key=lambda card: (not card.published, card.macs))
+
+
+_BLOCK = re.compile(r"<!-- if (no )?(\w+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
+
+
+def _template(language: str, there: dict[str, bool]) -> str:
+    """Return the template of a page with those of its blocks that hold for what there is."""
+    text = (HERE / f"page.{language}.md").read_text("utf-8")
+    return _BLOCK.sub(lambda found: found[3] if there[found[2]] != bool(found[1]) else "", text)
+
+
+def _suffix(language: str) -> str:
+    return ".md" if language == "en" else f".{language}.md"
+
+
+def _index_rows() -> Iterator[list[str]]:
+    for family, cards in families().items():
+        top1 = sorted(checkpoint.top1 for card in cards for checkpoint in card.checkpoints)
+        span = dict.fromkeys(f"{value:.1%}" for value in (top1[:1] + top1[-1:]))
+        names = ", ".join(card.name for card in cards)
+        yield [f"[{family}]({family}.md)", names, " – ".join(span) or "–"]
 
 
 def pages() -> dict[str, str]:
     """Return the text of every page and every drawing, by path below docs/models."""
-    words = _words()
     measured = measurements()
-    written = {}
+    written = {
+        f"index{_suffix(language)}": (HERE / f"index.{language}.md")
+        .read_text("utf-8")
+        .format(index=_table(_HEADS[language]["index"], _index_rows()))
+        for language in LANGUAGES
+    }
     for family, cards in families().items():
-        written[f"images/{family}.svg"] = DIAGRAMS[family]().svg()
+        words = _words(family)
+        if family in DIAGRAMS:
+            written[f"images/{family}.svg"] = DIAGRAMS[family]().svg()
         own = [measured[card.name] for card in cards if card.name in measured]
         missing = [card.name for card in cards if card.name not in measured]
+        there = {
+            "diagram": family in DIAGRAMS,
+            "measurements": bool(own),
+            "weights": has_weights(family),
+        }
         for language in LANGUAGES:
             heads = _HEADS[language]
-            text = (
-                (HERE / f"page.{language}.md")
-                .read_text("utf-8")
-                .format(
-                    family=family,
-                    shown=words[family]["shown"],
-                    intro=words[family][language],
-                    caption=words[family]["caption"][language],
-                    paper=cards[0].paper,
-                    paper_url=f"https://arxiv.org/abs/{cards[0].arxiv}",
-                    accuracy=_table(heads["accuracy"], _accuracy_rows(cards)),
-                    size=_table(heads["size"], _size_rows(cards)),
-                    input_size=heads["input"].format(*[cards[0].input_size] * 2),
-                    remarks=_remarks(cards, heads["remarks"]),
-                    gpu=_table(heads["gpu"], _gpu_rows(cards)),
-                    cpu=_table(heads["cpu"], _cpu_rows(own)),
-                    machine=_machines(own, heads["machine"]),
-                    not_measured=", ".join(missing) or heads["nothing"],
-                )
+            written[f"{family}{_suffix(language)}"] = _template(language, there).format(
+                family=family,
+                shown=shown(family).name,
+                intro=words[language],
+                caption=words["caption"][language] if family in DIAGRAMS else "",
+                paper=cards[0].paper,
+                paper_url=f"https://arxiv.org/abs/{cards[0].arxiv}",
+                accuracy=_table(heads["accuracy"], _accuracy_rows(cards)),
+                size=_table(heads["size"], _size_rows(cards)),
+                input_size=heads["input"].format(*[cards[0].input_size] * 2),
+                remarks=_remarks(cards, heads["remarks"]),
+                gpu=_table(heads["gpu"], _gpu_rows(cards)),
+                cpu=_table(heads["cpu"], _cpu_rows(own)),
+                machine=_machines(own, heads["machine"]),
+                not_measured=", ".join(missing) or heads["nothing"],
             )
-            suffix = "" if language == "en" else f".{language}"
-            written[f"{family}{suffix}.md"] = text
     return written
 
 
@@ -251,6 +293,25 @@ def draw_scatter(family: str, picture: Path) -> None:
     )
 
 
+def scatter_pictures() -> dict[str, Path]:
+    """Return the scatter picture of each family that has points in it."""
+    return {
+        family: PAGES / "images" / f"{family}_scatter.png"
+        for family in families()
+        if has_weights(family)
+    }
+
+
+def latency_pictures() -> list[Path]:
+    """Return the pictures of all latencies."""
+    return [PAGES / "images" / f"latency_{key}.png" for key in ("flops", "params")]
+
+
+def is_current(picture: Path, digest: str) -> bool:
+    """Whether a picture is of the figures that the digest tells of."""
+    return picture.is_file() and Image.open(picture).text.get("Description") == digest
+
+
 def latency_rows() -> list[Row]:
     """Return what was measured with Paddle Inference, one image at a time."""
     rows = [Row(**row) for found in measurements().values() for row in found["rows"]]
@@ -262,10 +323,10 @@ def latency_digest() -> str:
     return hashlib.sha256(json.dumps([asdict(row) for row in latency_rows()]).encode()).hexdigest()
 
 
-def draw_latencies(folder: Path) -> None:
+def draw_latencies() -> None:
     """Draw the pictures of `ppcls benchmark` for all architectures that have been measured."""
-    for key, label in (("flops_g", "FLOPs (G)"), ("params_m", "parameters (M)")):
-        picture = folder / f"latency_{key.partition('_')[0]}.png"
+    columns = (("flops_g", "FLOPs (G)"), ("params_m", "parameters (M)"))
+    for picture, (key, label) in zip(latency_pictures(), columns, strict=True):
         latency_scatter(latency_rows(), key, label, picture)
         text = PngInfo()
         text.add_text("Description", latency_digest())
@@ -273,14 +334,16 @@ def draw_latencies(folder: Path) -> None:
 
 
 def main() -> None:
-    """Write all pages and pictures."""
+    """Write all pages, and the pictures of which the figures have changed."""
     for path, text in pages().items():
         (PAGES / path).parent.mkdir(parents=True, exist_ok=True)
         (PAGES / path).write_text(text, encoding="utf-8")
-    for family in families():
-        draw_scatter(family, PAGES / "images" / f"{family}_scatter.png")
-    draw_latencies(PAGES / "images")
-    print(f"{len(pages())} files and {len(families()) + 2} scatter pictures in {PAGES}")
+    for family, picture in scatter_pictures().items():
+        if not is_current(picture, scatter_digest(family)):
+            draw_scatter(family, picture)
+    if not all(is_current(picture, latency_digest()) for picture in latency_pictures()):
+        draw_latencies()
+    print(f"{len(pages())} pages and drawings in {PAGES}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ def load_config(
     """Read a configuration, in the sectioned or in the flat dialect.
 
     Args:
-        source: a YAML file, or the name of one that ppcls ships (`quick_start/HarDNet39_ds`).
+        source: a YAML file, the name of one that ppcls ships (`quick_start/HarDNet39_ds`), or an
+            architecture, which means its ImageNet recipe.
         overrides: `a.b.0.c=value` each, with sectioned keys or those of a file in the flat dialect,
             which are set first. Values are YAML and never run as code; list entries are named by
             index; keys that the file lacks may be set; `a.list+=value` appends.
@@ -78,7 +79,7 @@ def resolve(
         ConfigError, DataError: as `load_config`.
     """
     path = find_config(source)
-    data, origins = read_config(path)
+    data, origins = read_config(source)
     flat = is_flat(data)
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]

@@ -13,6 +13,7 @@ import yaml
 import ppcls
 from ppcls.config.schema_keys import default_list
 from ppcls.errors import ConfigError, did_you_mean
+from ppcls.models.catalogue import list_models
 from ppcls.options import Options
 
 __all__ = [
@@ -114,20 +115,32 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
     return data, origins
 
 
-def _shipped() -> dict[str, Path]:
-    """Return the configurations that ppcls ships, by their path without suffix."""
+def _root() -> Path:
+    """Return the folder of the configurations that ppcls ships."""
     package = Path(ppcls.__file__).parent
     # An installed package carries them inside; a checkout has them beside the package.
-    root = next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
+    return next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
+
+
+def _shipped() -> dict[str, Path]:
+    """Return the configurations that ppcls ships, by their path without suffix."""
     return {
-        file.relative_to(root).with_suffix("").as_posix(): file
-        for file in sorted(root.rglob("*.yaml"))
+        file.relative_to(_root()).with_suffix("").as_posix(): file
+        for file in sorted(_root().rglob("*.yaml"))
         if "_base_" not in file.parts
     }
 
 
+def _common_recipe() -> Path:
+    """Return the file of the recipe of architectures that have none of their own."""
+    return _root() / "_base_" / "ImageNet.yaml"
+
+
 def find_config(source: str | Path) -> Path:
-    """Return the file that `-c` names: a path, or a path under the configs that ppcls ships.
+    """Return the file that `-c` names.
+
+    That is a path, a path under the configs that ppcls ships, or the name of an architecture:
+    without a recipe of its own it has the common one, to which `read_config` adds its name.
 
     Raises:
         ConfigError: there is no such file; the message has the closest name.
@@ -143,9 +156,13 @@ def find_config(source: str | Path) -> Path:
         raise
 
 
-def _find_shipped(source: str | Path) -> Path:
+def _shipped_name(source: str | Path) -> str:
     # The published commands name ppcls/configs/… and ./configs/…, seen from a repository's root.
-    name = re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
+    return re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
+
+
+def _find_shipped(source: str | Path) -> Path:
+    name = _shipped_name(source)
     shipped = _shipped()
     if name in shipped:
         return shipped[name]
@@ -153,13 +170,27 @@ def _find_shipped(source: str | Path) -> Path:
     for full, file in shipped.items():
         if full.startswith("ImageNet/") and full.rpartition("/")[2] == name:
             return file
-    known = [*shipped, *(full.rpartition("/")[2] for full in shipped)]
+    if name in list_models():
+        return _common_recipe()
+    known = [*shipped, *(full.rpartition("/")[2] for full in shipped), *list_models()]
     folded = [full for full in shipped if full.rpartition("/")[2] == name]
     hint = (
         did_you_mean(folded[0] if folded else name, known)
         or "; shipped ones are in configs/, such as HarDNet68"
     )
     raise ConfigError(f"no such config file: {source}{hint}")
+
+
+def _read_found(
+    source: str | Path, found: Path, children: tuple[Path, ...] = ()
+) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return what `_read_file` does of the file that a source means, with its architecture."""
+    data, origins = _read_file(found, children)
+    name = _shipped_name(source)
+    if found == _common_recipe() and name in list_models():
+        data["Arch"]["name"] = name
+        origins["Arch", "name"] = f"the recipe of {name}"
+    return data, origins
 
 
 def _read_file(
@@ -196,7 +227,7 @@ def _read_file(
         except ConfigError as error:
             where = origins[("_base_",)]
             raise ConfigError(f"{where}: _base_: {error} (and no file {beside})") from None
-        inherited, inherited_origins = _read_file(found, (*children, path.resolve()))
+        inherited, inherited_origins = _read_found(base, found, (*children, path.resolve()))
         merged = _merge(merged, inherited)
         merged_origins |= inherited_origins
     merged = _merge(merged, data)
@@ -274,19 +305,20 @@ def _apply_override(data: dict[str, Any], override: str, root: type[Options] | N
 
 
 def read_config(
-    path: Path, overrides: Sequence[str] = (), root: type[Options] | None = None
+    source: str | Path, overrides: Sequence[str] = (), root: type[Options] | None = None
 ) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Return the data of a configuration file with overrides, and where each value came from.
+    """Return the data of a configuration with overrides, and where each value came from.
 
     Args:
-        path: a YAML file; `_base_` names what it builds on: files, relative to it, or shipped ones.
+        source: what `find_config` takes. `_base_` in a file names what it builds on: files,
+            relative to it, or what may be a source.
         overrides: `a.b.0.c=value` sets a value, `a.list+=value` appends to a list.
         root: the schema, whose defaults the overrides may reach into.
 
     Raises:
         ConfigError: a file is missing or not YAML, or an override names no place.
     """
-    return apply_overrides(*_read_file(path), overrides, root)
+    return apply_overrides(*_read_found(source, find_config(source)), overrides, root)
 
 
 def apply_overrides(

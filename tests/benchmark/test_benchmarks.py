@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 from conftest import ROOT
 
 
-def measured(*command: str | Path) -> str:
-    ran = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / command[0], *command[1:]],
-        capture_output=True,
-        text=True,
-        timeout=3600,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+@pytest.fixture
+def measured(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    """Run a benchmark in this process; return what it printed."""
+    threads = cv2.getNumThreads()
+
+    def run(script: str, *arguments: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        main = runpy.run_path(str(ROOT / "benchmarks" / script))["main"]
+        assert not main()
+        return capsys.readouterr().out
+
+    yield run
+    cv2.setNumThreads(threads)
 
 
-def test_the_trainer_beside_a_bare_loop() -> None:
-    options = ("--only", "SqueezeNet1_1_32", "--seconds", "0.1", "--repeats", "1", "--json")
+@pytest.mark.training
+def test_the_trainer_beside_a_bare_loop(measured) -> None:
+    options = ("--only", "SqueezeNet1_1_32", "--seconds", "0", "--repeats", "1", "--json")
     (row,) = json.loads(measured("train_step.py", *options))
     assert (row["model"], row["size"], row["batch"]) == ("SqueezeNet1_1", 32, 64)
     assert row["trainer / bare"] == pytest.approx(row["trainer"] / row["bare"])
@@ -31,7 +37,7 @@ def test_the_trainer_beside_a_bare_loop() -> None:
     assert row["with loader / bound"] == pytest.approx(row["with loader"] / bound)
 
 
-def test_the_transforms_beside_a_bare_decoder(tmp_path: Path) -> None:
+def test_the_transforms_beside_a_bare_decoder(measured, tmp_path: Path) -> None:
     options = ("--repeats", "1", "--epochs", "1", "--threads", "2")
     printed = measured("data.py", *options, "--json", tmp_path / "data.json")
     found = json.loads((tmp_path / "data.json").read_text())
@@ -40,7 +46,7 @@ def test_the_transforms_beside_a_bare_decoder(tmp_path: Path) -> None:
     assert set(found["loader"]) == {"2"}
 
 
-def test_the_predictor_beside_its_parts(bundle: Path, colours: Path) -> None:
+def test_the_predictor_beside_its_parts(measured, bundle: Path, colours: Path) -> None:
     options = ("--images", colours, "--rounds", "1", "--backend", "paddle")
     found = json.loads(measured("predict.py", bundle, *options))
     assert found["backend"].startswith("paddle")

@@ -27,6 +27,7 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "w.pdparams"
 
 
+@pytest.mark.process
 def test_help_needs_none_of_the_heavy_libraries() -> None:
     code = (
         "import sys\nfrom ppcls.cli import main\n"
@@ -50,6 +51,7 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
     assert f"examples:\n  ppcls {command}" in capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_importing_ppcls_costs_nothing_and_prediction_pulls_in_no_training_code() -> None:
     out = run(
         "-c",
@@ -62,6 +64,7 @@ def test_importing_ppcls_costs_nothing_and_prediction_pulls_in_no_training_code(
     assert out.stdout.splitlines() == ["['HarDNet39_ds']", "[]"], out.stderr
 
 
+@pytest.mark.process
 def test_without_paddle_the_error_says_what_to_install() -> None:
     code = (
         "import importlib.abc, sys\n"
@@ -134,6 +137,7 @@ def test_info(capsys: pytest.CaptureFixture) -> None:
     assert len(found["disagreements"]) == 2
 
 
+@pytest.mark.process
 def test_the_whole_way_by_the_scripts(config_file: Path, overrides: list[str], tmp_path) -> None:
     """Train, evaluate, infer, export and predict, with the scripts of `tools/` and the command."""
     tools, o = ROOT / "tools", ["-o", *overrides]
@@ -192,6 +196,7 @@ def test_a_usage_error_shows_the_usage_of_its_command(capsys: pytest.CaptureFixt
         assert message in err
 
 
+@pytest.mark.process
 def test_paddles_remark_about_compiling_is_not_shown() -> None:
     for use in ("ppcls.create_model", "from ppcls import devices; devices.gpu_count()"):
         out = run("-W", "always", "-c", f"import ppcls; {use}")
@@ -367,6 +372,7 @@ def test_mistakes_end_in_one_line_and_write_nothing(
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.process
 def test_broken_images_do_not_stop_the_others(
     config_file: Path, overrides: list[str], weights: Path, colours: Path, tmp_path: Path
 ) -> None:
@@ -386,6 +392,7 @@ def test_broken_images_do_not_stop_the_others(
     assert table.stdout.count("image ") == 12
 
 
+@pytest.mark.process
 def test_a_closed_pipe_ends_quietly() -> None:
     shell = f"{sys.executable} -m ppcls list --json | head -1"
     out = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)

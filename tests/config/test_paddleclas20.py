@@ -280,6 +280,7 @@ def flat_run(tmp_path: Path, colours: Path) -> tuple[Path, list[str]]:
     return path, overrides
 
 
+@pytest.mark.training
 def test_a_run_saves_as_its_users_know_it(flat_run: tuple[Path, list[str]], tmp_path: Path) -> None:
     path, overrides = flat_run
     config = load_config(path, overrides)
@@ -303,6 +304,7 @@ def test_a_run_saves_as_its_users_know_it(flat_run: tuple[Path, list[str]], tmp_
         train(again)
 
 
+@pytest.mark.training
 def test_a_run_resumes_from_its_folders(flat_run: tuple[Path, list[str]], tmp_path: Path) -> None:
     path, overrides = flat_run
     whole = train(load_config(path, overrides))
@@ -318,6 +320,7 @@ def test_a_run_resumes_from_its_folders(flat_run: tuple[Path, list[str]], tmp_pa
     assert set(record[0]["git"]) == {"commit", "changed"}
 
 
+@pytest.mark.training
 def test_a_checkpoint_of_2_0_goes_on_with_last_epoch(
     flat_run: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
@@ -338,6 +341,7 @@ def test_a_checkpoint_of_2_0_goes_on_with_last_epoch(
     assert {json.loads(line)["epoch"] for line in lines} == {2}
 
 
+@pytest.mark.training
 def test_its_checkpoints_are_exported_by_their_path(
     flat_run: tuple[Path, list[str]], tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_module_that_is_nowhere_is_named(config_file: Path, capsys) -> None:
     assert "plug-in no_such_module: no module 'no_such_module'" in capsys.readouterr().err
 
 
+@pytest.mark.training
 def test_a_run_and_a_bundle_know_their_plug_ins(
     config_file: Path, ready: list[str], plugin: Path, colours: Path, tmp_path: Path, capsys
 ) -> None:

@@ -231,6 +231,7 @@ def folder_config(config_file: Path, colours: Path, tmp_path: Path):
     return load
 
 
+@pytest.mark.training
 def test_a_run_keeps_the_classes_of_its_folder_and_says_what_it_skipped(
     folder_config, photos: Path, colours: Path
 ) -> None:
@@ -339,6 +340,7 @@ with Loader(ImageDataset(samples, pipeline), DistributedBatchSampler(batch_size=
 """
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_a_loader_at_once(colours: Path) -> None:
     command = [sys.executable, "-c", ENDLESS, str(colours / "red" / "image 00.PNG")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

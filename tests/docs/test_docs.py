@@ -22,7 +22,9 @@ ENGLISH = [
     for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
     if not page.name.endswith(".zh.md")
 ]
-OUTSIDE_THE_SITE = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
+OUTSIDE_THE_SITE = [
+    ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "SECURITY.md")
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.process
 def test_the_site_builds_without_a_warning(site: Path) -> None:
     index = json.loads((site / "search/search_index.json").read_text("utf-8"))
     (page,) = (entry for entry in index["docs"] if entry["location"] == "zh/evaluation/")
@@ -51,6 +54,7 @@ def test_the_site_builds_without_a_warning(site: Path) -> None:
     assert "除段之间有多余字节外" in images, "a gap where the line ends in the source"
 
 
+@pytest.mark.process
 def test_no_table_is_cut_on_a_page_or_on_a_phone(site: Path) -> None:
     pages = sorted(site.rglob("index.html"))
     assert len(pages) > 60
@@ -88,6 +92,7 @@ def test_a_table_too_wide_for_a_phone_names_the_column_of_each_cell() -> None:
     ]
 
 
+@pytest.mark.process
 def test_the_configuration_reference_is_that_of_the_schema(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, str(DOCS / "configuration.py"), str(tmp_path)],

@@ -39,6 +39,7 @@ def tuned(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.training
 def test_fine_tuning_leaves_a_model_with_the_folders_classes(tuned: Path) -> None:
     assert (tuned / "output/SqueezeNet1_1/curves.png").is_file()
     with ppcls.Predictor(tuned / "output/inference") as predictor:
@@ -51,6 +52,7 @@ def test_fine_tuning_leaves_a_model_with_the_folders_classes(tuned: Path) -> Non
     }
 
 
+@pytest.mark.training
 def test_a_training_loop_over_the_parts_learns(colours: Path, tmp_path: Path, capsys) -> None:
     arguments = ["--arch", "SqueezeNet1_1", "--epochs", "2", "--output", str(tmp_path)]
     training_loop.main([str(colours), *arguments])
@@ -81,6 +83,7 @@ def ask(url: str, data: bytes | None = None) -> tuple[int, dict]:
         return error.code, json.load(error)
 
 
+@pytest.mark.training
 def test_the_service_answers_as_the_predictor_does(address: str, tuned: Path) -> None:
     picture = next((tuned / "photos/green").iterdir())
     status, answer = ask(f"{address}/predict", picture.read_bytes())
@@ -92,6 +95,7 @@ def test_the_service_answers_as_the_predictor_does(address: str, tuned: Path) ->
     assert ask(f"{address}/health")[1]["status"] == "ok"
 
 
+@pytest.mark.training
 def test_the_service_refuses_what_is_no_picture(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +107,7 @@ def test_the_service_refuses_what_is_no_picture(
     assert ask(f"{address}/elsewhere", b"picture")[0] == 404
 
 
+@pytest.mark.training
 def test_a_confusion_matrix_is_read(tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tuned / "output/SqueezeNet1_1"
     arguments = ["-c", f"{run}/config.yaml", "-o", f"Global.pretrained_model={run}/best_model"]
@@ -127,6 +132,7 @@ def test_what_a_confusion_matrix_says() -> None:
     ]
 
 
+@pytest.mark.training
 def test_a_backbone_learns_to_mark_squares(capsys: pytest.CaptureFixture[str]) -> None:
     # A quarter of the pixels are of the square: who marks none is right in three quarters. Five
     # seeds reach 0.85 to 0.88, and rounding matters less than a seed.

@@ -5,16 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import precision_recall_fscore_support
 
@@ -177,40 +173,3 @@ def test_confusion_is_drawn_for_few_and_for_many_classes(classes: int, tmp_path:
     height, width = cv2.imread(str(tmp_path / "confusion.png")).shape[:2]
     assert width <= 3000
     assert height <= 1600
-
-
-def test_two_processes_find_what_one_finds(
-    config_file: Path, overrides: list[str], tmp_path: Path
-) -> None:
-    model = ppcls.create_model("SqueezeNet1_1", class_num=3)
-    save_weights(model, tmp_path / "w.pdparams")
-    # Nine images: the processes have shares of different sizes, and last batches that are not full.
-    asked = [*overrides, f"Global.pretrained_model={tmp_path / 'w'}"]
-    asked.append("DataLoader.Eval.sampler.batch_size=2")
-    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-    launch += ["--log_dir", str(tmp_path / "log")]
-    found = []
-    for folder, launcher in (("one", []), ("two", launch)):
-        command = [sys.executable, *launcher, str(ROOT / "tools/eval.py"), "-c", str(config_file)]
-        command += ["-o", *asked, "--report", str(tmp_path / folder)]
-        ran = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-        )
-        logs = "".join(path.read_text() for path in tmp_path.glob("log/workerlog.*"))
-        assert ran.returncode == 0, ran.stdout + ran.stderr + logs
-        found.append(json.loads((tmp_path / folder / "report.json").read_text(encoding="utf-8")))
-    one, two = found
-    # Batches of other sizes are summed in another order; an image too much or too few would be seen
-    # in the counts below, and here in the third digit.
-    assert two.pop("loss") == pytest.approx(one.pop("loss"), rel=1e-4)
-    assert two.pop("calibration_error") == pytest.approx(one.pop("calibration_error"), rel=1e-4)
-    for each in found:
-        del each["seconds"]
-    assert one == two
-    for name in ("classes.csv", "confused.csv", "confusion.csv"):
-        assert (tmp_path / "one" / name).read_text() == (tmp_path / "two" / name).read_text()

@@ -14,10 +14,10 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from conftest import CONFIG, ROOT
+from conftest import CONFIG, ROOT, small_run
 
 import ppcls
-from ppcls.cli import main
+from ppcls.cli import main, predict_cls
 from ppcls.compat.inference_cls import load_deploy_config, open_predictor
 from ppcls.config import data_overrides, load_config
 from ppcls.devices import gpu_count
@@ -36,24 +36,10 @@ TRANSFORMS = [{"ResizeImage": {"size": 32}}, {"NormalizeImage": {}}]
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "w.pdparams"
-    paddle.seed(0)
-    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def bundle(colours: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(colours: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In the older format, with the ONNX file beside it."""
-    root = tmp_path_factory.mktemp("bundle")
-    (root / "config.yaml").write_text(CONFIG.format(), encoding="utf-8")
-    overrides = [
-        *data_overrides(colours),
-        f"Global.pretrained_model={weights}",
-        f"Global.save_inference_dir={root / 'inference'}",
-    ]
-    config = load_config(root / "config.yaml", overrides)
+    config, overrides = small_run(colours, tmp_path_factory.mktemp("bundle"))
+    config = load_config(config, [*overrides, f"Global.pretrained_model={random_weights}"])
     return ppcls.export(config, file_format="pdmodel", onnx=True, features=True).folder
 
 
@@ -63,15 +49,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+@pytest.mark.process
 def test_every_backend_gives_the_logits_of_the_model(
-    bundle: Path, colours: Path, weights: Path
+    bundle: Path, colours: Path, random_weights: Path
 ) -> None:
     sources = sorted(colours.glob("*/*.PNG"))
     able = [name for name, can in usable(bundle).items() if "cpu" in can.precisions]
     assert {"paddle", "onnxruntime"} <= set(able)
     with ppcls.Predictor(bundle, backend="paddle", device="cpu") as one:
         facts = one.facts
-    model = ppcls.create_model("SqueezeNet1_1", class_num=3, pretrained=weights)
+    model = ppcls.create_model("SqueezeNet1_1", class_num=3, pretrained=random_weights)
     eager = Classifier(EagerBackend(model), facts.pipeline, facts.labels)
     expected = np.stack([r.logits for r in eager.predict_logits(sources)])
     features = []
@@ -87,6 +74,7 @@ def test_every_backend_gives_the_logits_of_the_model(
     assert features[0].shape[0] == len(sources)
 
 
+@pytest.mark.process
 def test_auto_takes_what_was_tuned(bundle: Path, home: Path, capsys) -> None:
     arguments = ["--batch-sizes", "1", "--seconds", "0.05", "--backends", "paddle"]
     assert main(["benchmark", str(bundle), *arguments, "--tune"]) == 0
@@ -103,6 +91,7 @@ def test_auto_takes_what_was_tuned(bundle: Path, home: Path, capsys) -> None:
     assert recall(bundle, "cpu", "fp32") == "paddle"
 
 
+@pytest.mark.process
 def test_a_benchmark_is_a_table_files_and_pictures(bundle: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     arguments = ["--seconds", "0.01", "--batch-sizes", "2", "1", "--output", str(out)]
@@ -128,6 +117,7 @@ def test_a_benchmark_is_a_table_files_and_pictures(bundle: Path, tmp_path: Path,
     assert {p.suffix for p in out.glob("latency_*")} == {".png"}
 
 
+@pytest.mark.process
 def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
     bundle: Path, colours: Path, tmp_path: Path, capsys
 ) -> None:
@@ -177,6 +167,7 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
     assert "not an exported model of ppcls: no inference.yml" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_messages_name_options_that_the_command_has(
     bundle: Path, colours: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +189,7 @@ def test_messages_name_options_that_the_command_has(
             open_predictor(script.model_copy(update={"Global": options}))
 
 
+@pytest.mark.process
 def test_misspelt_options_and_impossible_counts_are_named(bundle: Path) -> None:
     for options, message in (
         ({"bakend": "paddle"}, "no option 'bakend'; did you mean 'backend'?"),
@@ -217,6 +209,7 @@ def test_misspelt_options_and_impossible_counts_are_named(bundle: Path) -> None:
             ppcls.Predictor(bundle, **options)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(gpu_count() > 0, reason="there is a GPU")
 @pytest.mark.parametrize("backend", ["auto", "paddle"])
 def test_a_gpu_that_is_missing_is_told_as_in_training(bundle: Path, backend: str) -> None:
@@ -225,6 +218,7 @@ def test_a_gpu_that_is_missing_is_told_as_in_training(bundle: Path, backend: str
         ppcls.Predictor(bundle, device="gpu", backend=backend)
 
 
+@pytest.mark.process
 def test_a_broken_image_ends_an_evaluation(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     (tmp_path / "val_list.txt").write_text("a.png 0\n")
@@ -232,6 +226,7 @@ def test_a_broken_image_ends_an_evaluation(bundle: Path, tmp_path: Path) -> None
         evaluate_predictor(one, held_out_images(tmp_path, 3))
 
 
+@pytest.mark.process
 def test_a_model_of_another_tool_is_asked_for_what_it_lacks(
     bundle: Path, colours: Path, tmp_path: Path, capsys
 ) -> None:
@@ -275,7 +270,7 @@ def test_a_model_of_another_tool_is_asked_for_what_it_lacks(
 
 
 def test_an_architecture_is_exported_once(
-    colours: Path, weights: Path, home: Path, tmp_path: Path
+    colours: Path, random_weights: Path, home: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"SqueezeNet1_2: no such folder.*did you mean 'Squeeze"):
         ppcls.Predictor("SqueezeNet1_2", pretrained=True)
@@ -285,7 +280,7 @@ def test_an_architecture_is_exported_once(
     with pytest.raises(
         WeightsError, match=r"know 3 classes.*`ppcls export SqueezeNet1_1 DIR --weig"
     ):
-        ppcls.Predictor("SqueezeNet1_1", pretrained=weights, device="cpu")
+        ppcls.Predictor("SqueezeNet1_1", pretrained=random_weights, device="cpu")
     paddle.seed(0)
     save_weights(ppcls.create_model("SqueezeNet1_1"), tmp_path / "w.pdparams")
     one = ppcls.Predictor("SqueezeNet1_1", pretrained=tmp_path / "w.pdparams", device="cpu")
@@ -298,36 +293,52 @@ def test_an_architecture_is_exported_once(
     assert len(one.labels) == 1000
 
 
-def run_script(*overrides: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    config = os.path.relpath(ROOT / "deploy/configs/inference_cls.yaml", cwd)
-    command = [sys.executable, os.path.relpath(SCRIPT, cwd), "-c", config]
-    options = [text for override in overrides for text in ("-o", override)]
-    return subprocess.run([*command, *options], cwd=cwd, capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("where", [ROOT, ROOT / "deploy"])
-def test_the_published_script_runs_from_both_places(
-    where: Path, bundle: Path, colours: Path
-) -> None:
-    found = run_script(
-        f"Global.infer_imgs={colours / 'red' / 'image 03.PNG'}",
+def script_arguments(bundle: Path, picture: Path, folder: Path) -> list[str]:
+    """Return the arguments of the published script in a folder."""
+    options = (
+        f"Global.infer_imgs={picture}",
         f"Global.inference_model_dir={bundle}",
         "Global.enable_benchmark=true",
         "Global.cpu_num_threads=1",
-        cwd=where,
     )
-    assert found.returncode == 0, found.stderr
-    (expected,) = ppcls.Predictor(bundle, backend="paddle", topk=5).predict(
-        colours / "red" / "image 03.PNG"
-    )
+    config = os.path.relpath(ROOT / "deploy/configs/inference_cls.yaml", folder)
+    return ["-c", config, *(text for option in options for text in ("-o", option))]
+
+
+def published_answer(bundle: Path, picture: Path) -> str:
+    (expected,) = ppcls.Predictor(bundle, backend="paddle", topk=5).predict(picture)
     scores = ", ".join(f"{score:.2f}" for score in expected.scores)
-    assert found.stdout == (
-        f"image 03.PNG:\tclass id(s): {expected.class_ids}, score(s): [{scores}], "
+    return (
+        f"{picture.name}:\tclass id(s): {expected.class_ids}, score(s): [{scores}], "
         f"label_name(s): {expected.label_names}\n"
     )
+
+
+@pytest.mark.process
+def test_the_published_script_runs_in_its_own_folder(bundle: Path, colours: Path) -> None:
+    folder, picture = ROOT / "deploy", colours / "red" / "image 03.PNG"
+    command = [sys.executable, os.path.relpath(SCRIPT, folder)]
+    found = subprocess.run(
+        [*command, *script_arguments(bundle, picture, folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == published_answer(bundle, picture)
     assert "backend  paddle" in found.stderr
     assert "1 thread" in found.stderr
     assert "1 images in" in found.stderr
+
+
+@pytest.mark.process
+def test_the_published_script_takes_paths_from_the_checkout(
+    bundle: Path, colours: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = colours / "red" / "image 03.PNG"
+    monkeypatch.chdir(ROOT)
+    assert predict_cls.main(script_arguments(bundle, picture, ROOT)) == 0
+    assert capsys.readouterr().out == published_answer(bundle, picture)
 
 
 def test_deployment_options_are_checked_like_all_others(tmp_path: Path) -> None:
@@ -366,6 +377,7 @@ def test_deployment_options_are_checked_like_all_others(tmp_path: Path) -> None:
     assert on_cpu["onednn"] is False
 
 
+@pytest.mark.process
 def test_the_published_class_answers_with_the_published_dictionaries(
     bundle: Path, colours: Path, tmp_path: Path, capsys
 ) -> None:
@@ -391,6 +403,7 @@ def test_the_published_class_answers_with_the_published_dictionaries(
             ppcls.PaddleClas(**wrong)
 
 
+@pytest.mark.process
 def test_real_weights_agree_on_real_images(shared: Path, tmp_path: Path) -> None:
     """ImageNet's classes of a hundred photographs, from the weights and from every backend."""
     images = shared / "data/imagenet_sample"

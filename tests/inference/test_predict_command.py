@@ -15,36 +15,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import paddle
 import pytest
-from conftest import CONFIG
 
-import ppcls
 from ppcls.bundle import read_bundle
 from ppcls.cli import main
-from ppcls.config import data_overrides, load_config
 from ppcls.errors import ConfigError, RunError
 from ppcls.inference.inputs import find_inputs
 from ppcls.inference.predictor import Predictor
 from ppcls.inference.results import Result
 from ppcls.inference.writers import WRITERS, CsvWriter, JsonLinesWriter, JsonWriter, Writer
-from ppcls.models.weights import save_weights
 
 NAMES = ["bleu pâle", "green", "red"]
-
-
-@pytest.fixture(scope="module")
-def bundle(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("bundle")
-    (root / "config.yaml").write_text(CONFIG.format(), encoding="utf-8")
-    paddle.seed(0)
-    save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), root / "w.pdparams")
-    overrides = [
-        *data_overrides(colours),
-        f"Global.pretrained_model={root / 'w'}",
-        f"Global.save_inference_dir={root / 'inference'}",
-    ]
-    return ppcls.export(load_config(root / "config.yaml", overrides)).folder
 
 
 def write_many(writer: Writer) -> None:
@@ -152,6 +133,7 @@ def test_no_answers_are_a_valid_file(kind, tmp_path: Path):
         kind(tmp_path / "gone" / "out")
 
 
+@pytest.mark.process
 def test_an_interrupt_keeps_what_is_answered(bundle: Path, colours: Path, tmp_path: Path):
     picture = colours / "red" / "image 03.PNG"
     (tmp_path / "list.txt").write_text(f"{picture}\n" * 50_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import runpy
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
-from parity import fill_model, probe_image
+from conftest import ROOT, smallest_of_each_family
+from parity import fingerprint, probe_logits
 
 import ppcls
 from ppcls.errors import ConfigError
@@ -23,23 +22,8 @@ NAMES = ppcls.list_models()
 # The smallest of each family is put through everything; those in QUICK compute with images of the
 # full size. Of the others the quick run sees keys, shapes and counts: they are the same code at
 # other widths and depths.
-SMALLEST = {
-    "AlexNet",
-    "DPN68",
-    "DarkNet53",
-    "DenseNet121",
-    "HRNet_W18_C",
-    "HarDNet39_ds",
-    "SENet154_vd",
-    "SqueezeNet1_1",
-}
+SMALLEST = set(smallest_of_each_family())
 QUICK = SMALLEST | {"HarDNet68_ds", "SqueezeNet1_0"}
-
-
-def fingerprint(shapes: dict[str, list[int]]) -> str:
-    """One line a key of the state dict, sorted: what the recorded checksums were made of."""
-    lines = [f"{key} {shape}" for key, shape in sorted(shapes.items())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def measured_macs(model: ImageClassifier, size: int) -> int:
@@ -71,8 +55,7 @@ def assert_agrees(name: str, *, runs: bool) -> None:
     facts = FACTS.get(name)
     if facts is None:
         return
-    shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
-    assert fingerprint(shapes) == facts["state_dict_sha256"]
+    assert fingerprint(model) == facts["state_dict_sha256"]
     assert (size, trainable, macs) == (
         facts["input_size"],
         facts["trainable_params"],
@@ -80,12 +63,8 @@ def assert_agrees(name: str, *, runs: bool) -> None:
     )
     if not runs:
         return
-    model.to(dtype="float64")
     probe = facts["probe"]
-    fill_model(model, probe["salt"])
-    image = probe_image(size, probe["salt"]).astype("float64")
-    with paddle.no_grad():
-        logits = model(paddle.to_tensor(image)).numpy()
+    logits = probe_logits(model, size, probe["salt"])
     for row, expected, std in zip(logits, probe["logits_first8"], probe["std"], strict=True):
         # Another processor's order of sums moves them by 1e-14, and SENet154_vd's by 5e-9.
         np.testing.assert_allclose(row[:8], expected, atol=1e-6 * std, rtol=0)

@@ -124,6 +124,7 @@ def test_a_cached_file_that_changed_is_refused(server: ThreadingHTTPServer) -> N
         fetch(server.url)
 
 
+@pytest.mark.process
 def test_processes_of_one_machine_fetch_once(server: ThreadingHTTPServer) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:

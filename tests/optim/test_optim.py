@@ -155,6 +155,7 @@ def test_reduce_on_plateau_is_paddles(mode: str, sign: int, threshold_mode: str)
     assert min(rates) == 0.02
 
 
+@pytest.mark.training
 def test_a_resumed_run_reduces_its_rate_where_the_whole_run_did(
     config_file: Path, overrides: list[str], tmp_path: Path
 ) -> None:
@@ -494,6 +495,7 @@ def test_totals_without_topk_take_soft_targets() -> None:
     assert totals.means() == {"loss": pytest.approx(value([CELoss()], SOFT), rel=1e-5)}
 
 
+@pytest.mark.training
 def test_several_losses_train_and_no_metric_is_needed(
     config_file: Path, overrides: list[str]
 ) -> None:

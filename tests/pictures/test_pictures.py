@@ -63,6 +63,7 @@ def test_the_command_writes_a_picture(
     assert "needs the section DataLoader.Train" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_paddle_is_needed_for_mixing_alone(
     config_file: Path, overrides: list[str], tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import paddle
-import recipes
+import parity
 from paddle import nn
 
 import ppcls
@@ -54,7 +54,7 @@ def rows(names: list[str], side: int | None, fresh: bool) -> Iterator[tuple[str,
         try:
             model = ppcls.create_model(name)
             if not fresh:
-                recipes.fill_model(model)
+                parity.fill_model(model)
                 settle(model)
             save_weights(model, folder / "w.npz")
             del model

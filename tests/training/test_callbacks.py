@@ -37,6 +37,7 @@ class Recorder(ppcls.Callback):
         self.calls.append(("end", type(error).__name__))
 
 
+@pytest.mark.training
 def test_a_callback_sees_all_of_a_run(config_file: Path, overrides: list[str]) -> None:
     recorder = Recorder()
     config = load_config(config_file, overrides)
@@ -49,6 +50,7 @@ def test_a_callback_sees_all_of_a_run(config_file: Path, overrides: list[str]) -
     assert result.best_metric is not None
 
 
+@pytest.mark.training
 def test_a_callback_can_end_a_run_and_its_errors_do(
     config_file: Path, overrides: list[str]
 ) -> None:
@@ -81,6 +83,7 @@ class Tiny(nn.Layer):
         return self.fc(F.relu(self.conv(x)).mean([2, 3]))
 
 
+@pytest.mark.training
 def test_a_model_and_a_loss_of_ones_own_train_and_resume(
     config_file: Path, overrides: list[str]
 ) -> None:
@@ -106,6 +109,7 @@ def test_a_model_and_a_loss_of_ones_own_train_and_resume(
     assert len(losses) == 12
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("model", "more", "message"),
     [

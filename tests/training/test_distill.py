@@ -89,6 +89,7 @@ def distilling(overrides: list[str], tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.training
 def test_a_student_is_trained_and_deployed_and_its_teacher_stays(
     config_file: Path, distilling: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_student_is_trained_and_deployed_and_its_teacher_stays(
     assert told.endswith(f"; {result.best} holds the model that was kept\n")
 
 
+@pytest.mark.training
 def test_a_distillation_resumes_exactly(
     config_file: Path, distilling: list[str], tmp_path: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_distillation_resumes_exactly(
     )
 
 
+@pytest.mark.training
 def test_two_students_teach_each_other(config_file: Path, distilling: list[str]) -> None:
     more = ["Arch.freeze_params_list=null", "Arch.pretrained_list=null", "Global.epochs=1"]
     more.append("Loss.Train.0.DistillationGTCELoss.model_names=[Student, Teacher]")
@@ -148,6 +151,7 @@ def test_two_students_teach_each_other(config_file: Path, distilling: list[str])
     assert both["Student._conv9.bias"].any()
 
 
+@pytest.mark.training
 def test_images_without_labels(config_file: Path, distilling: list[str], colours: Path) -> None:
     more = [
         f"DataLoader.Train.dataset={{name: UnlabeledDataset, image_root: {json.dumps(str(colours))}"
@@ -224,6 +228,7 @@ def ten_of_each_class(digits: Path) -> Path:
     return path
 
 
+@pytest.mark.training
 @pytest.mark.slow
 def test_a_student_learns_more_from_a_teacher_than_from_labels(tmp_path: Path) -> None:
     """The same hundred digits and as many steps, for five seeds: from a teacher, from labels."""

@@ -144,6 +144,7 @@ def several(colours: Path, overrides: list[str], tmp_path: Path) -> list[str]:
     return [*asked, f"Infer.PostProcess.class_id_map_file={names}"]
 
 
+@pytest.mark.training
 def test_a_run_with_several_labels(
     config_file: Path, several: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -68,6 +68,7 @@ def registered() -> Iterator[None]:
     METRICS.remove("ErrorRate")
 
 
+@pytest.mark.training
 def test_they_train_and_evaluate(config_file: Path, overrides: list[str]) -> None:
     text = """
 Loss:

@@ -36,6 +36,7 @@ def small(tmp_path: Path) -> Path:
     return kill_and_resume.write_data(tmp_path / "data")
 
 
+@pytest.mark.process
 def test_a_killed_run_ends_as_the_whole_run_does() -> None:
     kill_and_resume.main(["--trials", "1", "--seed", "5", "--epochs", "3"])
 
@@ -53,6 +54,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_lets_the_step_end_and_saves(
     small: Path, tmp_path: Path, number: int, status: int
@@ -95,6 +97,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
     assert open_checkpoint(prefix).epoch == 1
 
 
+@pytest.mark.process
 def test_a_folder_that_vanishes_is_named(small: Path, tmp_path: Path) -> None:
     run = kill_and_resume.start(small, tmp_path / "out", ENDLESS)
     wait_for(tmp_path / "out/HarDNet39_ds/epoch_1.json")
@@ -129,6 +132,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.process
 def test_a_second_run_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -167,6 +171,7 @@ def test_auto_finds_the_newest_whole_checkpoint(tmp_path: Path) -> None:
     assert "latest.pdopt" in notes[0]
 
 
+@pytest.mark.training
 def test_auto_starts_fresh_and_leaves_a_finished_run_as_it_is(
     config_file: Path, overrides: list[str]
 ) -> None:
@@ -194,6 +199,7 @@ def test_auto_starts_fresh_and_leaves_a_finished_run_as_it_is(
         train(load_config(config_file, asked))
 
 
+@pytest.mark.training
 def test_what_a_kill_between_two_names_left_undone_is_done(
     config_file: Path, overrides: list[str]
 ) -> None:
@@ -252,6 +258,7 @@ def test_published_checkpoints_are_resumed(tmp_path: Path, optimizer: str) -> No
         other.load(checkpoint)
 
 
+@pytest.mark.training
 def test_averages_do_not_come_and_go_within_a_run(config_file: Path, overrides: list[str]) -> None:
     first = [*overrides, "Global.epochs=1", "EMA.decay=0.9"]
     folder = train(load_config(config_file, first)).folder
@@ -264,6 +271,7 @@ def test_averages_do_not_come_and_go_within_a_run(config_file: Path, overrides: 
     assert read_pickle(folder / "latest.pdstates")["epoch"] == 2
 
 
+@pytest.mark.training
 def test_resuming_says_which_settings_have_changed(
     config_file: Path,
     overrides: list[str],
@@ -294,10 +302,11 @@ def test_resuming_says_which_settings_have_changed(
     assert [line for line in changes() if line] == ["Global.epochs 2 -> 3"]
 
 
+@pytest.mark.training
 def test_a_checkpoint_of_another_network_is_named(
-    config_file: Path, overrides: list[str], colours: Path
+    config_file: Path, overrides: list[str], finished_run: Path
 ) -> None:
-    folder = train(load_config(config_file, [*overrides, "Global.epochs=1"])).folder
+    folder = finished_run
     asked = [*overrides, f"Global.checkpoints={folder}/latest"]
     of = r"latest: a checkpoint of SqueezeNet1_1 with 3 classes, and Arch is AlexNet with 3"
     with pytest.raises(WeightsError, match=rf"{of}; go on with it by -c .*yaml$"):
@@ -309,17 +318,17 @@ def test_a_checkpoint_of_another_network_is_named(
         train(load_config(config_file, more))
 
 
+@pytest.mark.training
 def test_a_checkpoint_with_other_class_names_is_refused(
-    config_file: Path, overrides: list[str], tmp_path: Path
+    config_file: Path, overrides: list[str], finished_run: Path, tmp_path: Path
 ) -> None:
-    folder = train(load_config(config_file, [*overrides, "Global.epochs=1"])).folder
     (tmp_path / "names.txt").write_text("0 bleu pâle\n1 red\n2 green\n", encoding="utf-8")
     names = f"Infer.PostProcess.class_id_map_file={tmp_path / 'names.txt'}"
     more = [*overrides, "Global.epochs=2", "Global.checkpoints=auto", names]
     other = r"class 1 of the checkpoint is 'green', and of the .* data 'red'; a run goes on with"
     with pytest.raises(DataError, match=other):
         train(load_config(config_file, more))
-    assert "green" in (folder / "label_list.txt").read_text(encoding="utf-8").splitlines()[1]
+    assert "green" in (finished_run / "label_list.txt").read_text(encoding="utf-8").splitlines()[1]
 
 
 @pytest.mark.parametrize(
@@ -339,6 +348,7 @@ def test_a_mistyped_checkpoint_is_guessed(
         find_weights(load_config(config_file, [*overrides, f"Global.checkpoints={name}"]))
 
 
+@pytest.mark.training
 def test_the_configuration_of_a_run_says_what_it_is_and_not_what_it_began_from(
     config_file: Path,
     ready: list[str],
@@ -366,11 +376,11 @@ def test_the_configuration_of_a_run_says_what_it_is_and_not_what_it_began_from(
     assert found.means == evaluate(expected).means
 
 
+@pytest.mark.training
 def test_a_run_that_goes_on_elsewhere_names_weights_that_are_there(
-    config_file: Path, overrides: list[str], tmp_path: Path
+    config_file: Path, overrides: list[str], finished_run: Path, tmp_path: Path
 ) -> None:
-    still = "Optimizer.lr.learning_rate=1e-30"
-    first = train(load_config(config_file, [*overrides, "Global.epochs=1", still])).folder
+    first = finished_run
     progress = read_pickle(first / "latest.pdstates")
     progress["progress"]["best_metric"] = 2.0  # No evaluation will be better.
     contents = {
@@ -380,7 +390,7 @@ def test_a_run_that_goes_on_elsewhere_names_weights_that_are_there(
     }
     write_checkpoint(first / "latest", contents, epoch=1, step=0)
     more = [f"Global.output_dir={tmp_path / 'on'}", f"Global.checkpoints={first / 'latest'}"]
-    result = train(load_config(config_file, [*overrides, *more, still]))
+    result = train(load_config(config_file, [*overrides, *more]))
     assert result.best == tmp_path / "on/SqueezeNet1_1/latest.pdparams"
     assert result.best.is_file()
 

@@ -55,6 +55,7 @@ def records(folder: Path, kind: str) -> list[dict]:
     return [r for r in map(json.loads, lines) if r["kind"] == kind]
 
 
+@pytest.mark.training
 def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list[str]) -> None:
     asked = [
         *overrides,
@@ -94,6 +95,7 @@ def test_a_run_learns_and_leaves_what_it_says(config_file: Path, overrides: list
     assert found.means["loss"] == pytest.approx(best["loss"], rel=1e-6)
 
 
+@pytest.mark.training
 def test_the_same_seed_gives_the_same_run(
     config_file: Path, overrides: list[str], tmp_path
 ) -> None:
@@ -111,7 +113,13 @@ def test_the_same_seed_gives_the_same_run(
     assert not all((first[k] == other[k]).all() for k in first)
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Momentum", "Adam", "AdamW", "RMSProp"])
+# The state of any optimizer is kept in the same way; Momentum and AdamW have the two kinds of it.
+@pytest.mark.training
+@pytest.mark.parametrize(
+    "optimizer",
+    ["Momentum", "AdamW"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("SGD", "Adam", "RMSProp")],
+)
 def test_a_resumed_run_is_the_run_that_never_stopped(
     config_file: Path, overrides: list[str], tmp_path: Path, optimizer: str
 ) -> None:
@@ -204,9 +212,12 @@ def test_the_order_of_weights(config_file: Path, overrides: list[str], tmp_path:
     ]
 
 
-def test_an_earlier_run_is_not_written_over(config_file: Path, overrides: list[str]) -> None:
+@pytest.mark.training
+def test_an_earlier_run_is_not_written_over(
+    config_file: Path, overrides: list[str], finished_run: Path
+) -> None:
     config = load_config(config_file, [*overrides, "Global.epochs=1"])
-    folder = train(config).folder
+    folder = finished_run
     before = {p: p.read_bytes() for p in folder.glob("[!.]*")}
     with pytest.raises(ConfigError, match=r"holds an earlier run \(config\.yaml\); choose"):
         train(config)
@@ -215,14 +226,14 @@ def test_an_earlier_run_is_not_written_over(config_file: Path, overrides: list[s
     assert (folder / "train.log").read_bytes() != before[folder / "train.log"]
 
 
+@pytest.mark.training
 def test_fine_tuning_starts_with_a_new_head(
-    config_file: Path, overrides: list[str], tmp_path
+    config_file: Path, overrides: list[str], finished_run: Path, tmp_path: Path
 ) -> None:
-    first = train(load_config(config_file, [*overrides, "Global.epochs=1"]))
     more = [
         "Arch.class_num=5",
         "Infer.PostProcess.class_id_map_file=null",
-        f"Global.pretrained_model={first.folder / 'latest'}",
+        f"Global.pretrained_model={finished_run / 'latest'}",
         f"Global.output_dir={tmp_path / 'second'}",
         "Global.epochs=1",
         "Global.eval_during_train=false",
@@ -301,6 +312,7 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
         select_device("gpu")
 
 
+@pytest.mark.training
 def test_sign_language_digits_are_learned(shared: Path, tmp_path: Path) -> None:
     data = shared / "data/sign_digits"
     images = (data / "train_list.txt").read_text().splitlines()[::27]
@@ -326,6 +338,7 @@ def test_sign_language_digits_are_learned(shared: Path, tmp_path: Path) -> None:
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
 
 
+@pytest.mark.training
 def test_visualdl_gets_numbers_images_and_gradients(
     config_file: Path, overrides: list[str]
 ) -> None:
@@ -337,6 +350,7 @@ def test_visualdl_gets_numbers_images_and_gradients(
         assert tag.encode() in content
 
 
+@pytest.mark.training
 def test_some_steps_are_profiled(config_file: Path, overrides: list[str], tmp_path: Path) -> None:
     config = load_config(config_file, overrides)
     asked = ProfileOptions.parse(
@@ -365,11 +379,11 @@ def test_a_wrong_profiler_option_is_named(text: str, message: str) -> None:
         ProfileOptions.parse(text)
 
 
+@pytest.mark.training
 def test_a_run_without_a_whole_checkpoint_says_which_are_damaged(
-    config_file: Path, overrides: list[str], tmp_path: Path
+    config_file: Path, overrides: list[str], finished_run: Path
 ) -> None:
-    result = train(load_config(config_file, [*overrides, "Global.epochs=1"]))
-    for path in result.folder.glob("*.pdparams"):
+    for path in finished_run.glob("*.pdparams"):
         path.write_bytes(b"damaged")
     resume = load_config(config_file, [*overrides, "Global.checkpoints=auto"])
     with pytest.raises(WeightsError, match=r"is whole \(passed over: .*pdparams"):

@@ -38,6 +38,7 @@ def records(folder: Path, kind: str) -> list[dict]:
     return [r for r in map(json.loads, lines) if r["kind"] == kind]
 
 
+@pytest.mark.training
 def test_accumulated_gradients_are_those_of_the_large_batch(run) -> None:
     same = ["Arch.dropout=0.0", "Global.save_interval=2", "Global.print_batch_step=1"]
     batch = "DataLoader.Train.sampler.batch_size"
@@ -55,6 +56,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(run) -> None:
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
 
 
+@pytest.mark.training
 def test_the_average_of_the_weights_is_what_is_evaluated_and_deployed(
     run, config_file: Path, overrides: list[str]
 ) -> None:
@@ -153,6 +155,7 @@ def test_the_state_of_a_scaler_comes_back() -> None:
     assert second.scaler.state_dict() == kept
 
 
+@pytest.mark.training
 def test_what_a_cpu_cannot_do_is_said(run) -> None:
     with pytest.raises(RunError, match=r"AMP\.use_amp is on and the device is a CPU"):
         run("AMP.use_amp=true", "Global.device=cpu")
@@ -161,6 +164,7 @@ def test_what_a_cpu_cannot_do_is_said(run) -> None:
     run("AMP.use_amp=false", "Global.epochs=1", "Global.device=cpu")
 
 
+@pytest.mark.training
 def test_frozen_parameters_and_statistics_stay(run) -> None:
     model = ["Arch.name=HarDNet39_ds", "Global.epochs=1", "Global.seed=3"]
     result = run(
@@ -219,6 +223,7 @@ def test_gradient_checkpointing_changes_no_result(name: str) -> None:
         checkpoint_gradients(ppcls.create_model("AlexNet", class_num=2))
 
 
+@pytest.mark.training
 def test_a_static_graph_trains_the_same(run) -> None:
     same = ["Arch.name=HarDNet39_ds", "Arch.dropout=0.0", "Global.epochs=1"]
     eager, static = (run(*same, f"Global.to_static={on}").folder for on in ("false", "true"))
@@ -228,6 +233,7 @@ def test_a_static_graph_trains_the_same(run) -> None:
     assert expected.keys() == found.keys()
 
 
+@pytest.mark.training
 def test_a_run_that_no_longer_improves_ends_early(run) -> None:
     asked = (
         "Global.epochs=9",
@@ -247,12 +253,14 @@ def test_a_run_that_no_longer_improves_ends_early(run) -> None:
     )
 
 
+@pytest.mark.training
 def test_the_peak_memory_is_reported(run) -> None:
     folder = run("Global.epochs=1", "Global.print_mem_info=true").folder
     assert "max_mem_resident: " in (folder / "train.log").read_text()
     assert all(r["max_mem_resident"] > 50 for r in records(folder, "train"))
 
 
+@pytest.mark.training
 def test_only_the_last_checkpoints_of_epochs_are_kept(run) -> None:
     folder = run("Global.epochs=4", "Global.keep_last=2").folder
     kept = {p.name for p in folder.glob("*.pdparams")}
@@ -262,6 +270,7 @@ def test_only_the_last_checkpoints_of_epochs_are_kept(run) -> None:
     assert (folder / "latest.pdparams").samefile(folder / "epoch_4.pdparams")
 
 
+@pytest.mark.training
 def test_a_bad_batch_is_named_with_its_own_step(run) -> None:
     # A learning rate that blows the weights up: the first step is sound, a later one is not.
     asked = [
@@ -278,6 +287,7 @@ def test_a_bad_batch_is_named_with_its_own_step(run) -> None:
     assert "and 5 more (seen at step 3)" in str(error.value)
 
 
+@pytest.mark.training
 def test_bad_batches_are_skipped_up_to_a_limit(run, config_file, overrides, tmp_path) -> None:
     asked = ["Loss.Train=[{CELoss: {weight: 1e39}}]", "Global.on_nan=skip"]
     with pytest.raises(RunError, match=r"more than the 2 that Global\.nan_limit lets a run skip"):
