@@ -209,7 +209,7 @@ def test_copies_of_a_sample_are_augmented_differently() -> None:
         (
             PKSampler(name="PKSampler", batch_size=40, sample_per_id=2),
             LABELS,
-            "needs 20 different classes for each batch of 40, and the data set has 12",
+            "needs 20 different classes for each batch of 40, but the data set has 12",
         ),
         (
             WeightedRandomSampler(
