@@ -188,7 +188,10 @@ def test_split_takes_train_and_val_folders_as_they_are(tmp_path: Path) -> None:
         (lambda root: None, "found no folder"),
         (lambda root: (root / "a").mkdir(), "found only a"),
         (lambda root: [(root / n).mkdir() for n in "ab"], "a: no images in this class folder"),
-        (lambda root: [(root / n).mkdir() for n in ("a", "Training")], "Training: expected a class"),
+        (
+            lambda root: [(root / n).mkdir() for n in ("a", "Training")],
+            "Training: expected a class",
+        ),
     ],
 )
 def test_folders_without_images_are_named(tmp_path: Path, make, message: str) -> None:

@@ -471,7 +471,10 @@ MISTAKES = [
     ({"ColorJitter": {"contrast": [1.2, 0.8]}}, "contrast must be [least, most]"),
     ({"RandomGrayscale": {"p": -0.1}}, "greater than or equal to 0"),
     ({"RandomRotation": {"degrees": [30, -30]}}, "degrees must be [least, most]"),
-    ({"RandomRotation": {"degrees": 9, "expand": True, "center": [1, 1]}}, "only one of expand and center"),
+    (
+        {"RandomRotation": {"degrees": 9, "expand": True, "center": [1, 1]}},
+        "only one of expand and center",
+    ),
     ({"Pad": {"padding": 10, "padding_mode": "edge"}}, "expected 'constant', not 'edge'"),
     ({"DecodeImage": {"backend": "pil"}}, "there is one decoder"),
     ({"ResizeImage": {"size": 9, "interpolation": "box"}}, "backend cv2 interpolates by nearest"),

@@ -278,7 +278,7 @@ def test_an_architecture_is_exported_once(
         ppcls.Predictor("SqueezeNet1_1")
     # `ppcls predict` has no -o, so the message names the command that has.
     with pytest.raises(
-        WeightsError, match=r"know 3 classes.*`ppcls export SqueezeNet1_1 DIR --weig"
+        WeightsError, match=r"these weights have 3 classes.*`ppcls export SqueezeNet1_1 DIR --weig"
     ):
         ppcls.Predictor("SqueezeNet1_1", pretrained=random_weights, device="cpu")
     paddle.seed(0)

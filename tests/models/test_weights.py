@@ -80,7 +80,9 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
     save_weights(small(4), tmp_path / "four.pdparams")
     model = small(7)
     before = model.state_dict()["_conv9.weight"].numpy().copy()
-    with pytest.raises(WeightsError, match=r"4 classes, but the model has 7; set Arch\.class_num=4"):
+    with pytest.raises(
+        WeightsError, match=r"4 classes, but the model has 7; set Arch\.class_num=4"
+    ):
         load_weights(model, tmp_path / "four")
     (note,) = load_weights(model, tmp_path / "four", adapt=True)
     assert "4 classes in the file, 7 in the model: _conv9 is untrained" in note
