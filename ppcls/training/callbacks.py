@@ -12,7 +12,7 @@ from ppcls.training.timer import Speed, Update
 if TYPE_CHECKING:
     from ppcls.training.train import Trainer
 
-__all__ = ["Callback", "Callbacks", "EarlyStopping", "Report", "Step"]
+__all__ = ["Callback", "Callbacks", "EarlyStopping", "Report", "TrainStep"]
 
 
 class Report(NamedTuple):
@@ -29,7 +29,7 @@ class Report(NamedTuple):
     memory: dict[str, float]
 
 
-class Step(NamedTuple):
+class TrainStep(NamedTuple):
     """One update of the weights.
 
     Attributes:
@@ -59,7 +59,7 @@ class Callback:
     def on_start(self, trainer: Trainer) -> None:
         """Before the first step; model, optimizer and data are ready (`trainer.state`)."""
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """After an update, before the gradients are cleared."""
 
     def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
@@ -86,7 +86,7 @@ class Callbacks(Callback):
         for callback in self.callbacks:
             callback.on_start(trainer)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Call each of them."""
         for callback in self.callbacks:
             callback.on_step(trainer, step)

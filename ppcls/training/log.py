@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ppcls.evaluation.results import Evaluation
 from ppcls.files import replacing
-from ppcls.training.callbacks import Callback, Step
+from ppcls.training.callbacks import Callback, TrainStep
 
 if TYPE_CHECKING:
     from ppcls.training.train import Trainer
@@ -56,7 +56,7 @@ class TextLog(Callback):
         """Write the line."""
         self._line(text)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Write the report of a step."""
         if step.report is None:
             return
@@ -97,7 +97,7 @@ class ProgressBar(Callback):
     def __init__(self) -> None:
         self._bar: tqdm | None = None
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Count the step."""
         if not sys.stderr.isatty():
             return
@@ -121,7 +121,7 @@ class ProgressBar(Callback):
             self._bar = None
 
 
-def _records(trainer: Trainer, step: Step) -> dict[str, Any]:
+def _records(trainer: Trainer, step: TrainStep) -> dict[str, Any]:
     assert step.report is not None
     means, speed, memory = step.report
     place = {"epoch": step.epoch, "step": step.step, "lr": step.lr}
@@ -148,7 +148,7 @@ class MetricsFile(Callback):
     def _record(self, kind: str, **values: Any) -> None:
         print(json.dumps({"kind": kind, **values}), file=self._file, flush=True)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Record the report of a step."""
         if step.report:
             self._record("train", **_records(trainer, step))
@@ -188,7 +188,7 @@ class VisualDL(Callback):
         for name, value in values.items():
             self._writer.add_scalar(f"{kind}/{name}", value, at)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Log the report of a step, images of the first batch, and gradients once an epoch."""
         done = (step.epoch - 1) * trainer.steps + step.step + 1
         if step.report:

@@ -31,7 +31,7 @@ from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
 from ppcls.pictures.training import training_curves
-from ppcls.training.callbacks import Callback, Callbacks, EarlyStopping, Report, Step
+from ppcls.training.callbacks import Callback, Callbacks, EarlyStopping, Report, TrainStep
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
@@ -182,7 +182,7 @@ class Trainer:
                 for output in outputs:
                     totals.add(*output)
             report = self.report(totals, timer) if self.is_look(place) else None
-            self.callbacks.on_step(self, Step(*place, update, report))
+            self.callbacks.on_step(self, TrainStep(*place, update, report))
             state.optimizer.clear_grad()
             progress.step += 1
             self.end_step(place, totals)

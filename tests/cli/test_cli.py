@@ -249,7 +249,7 @@ USAGE = [
             "-o",
             "DataLoader.Eval.dataset.transform_ops.1={{RandFlipImage: }}",
         ],
-        "RandFlipImage is random, which only training may be, not DataLoader.Eval",
+        "RandFlipImage is random, which is for training only, not DataLoader.Eval",
     ),
     (
         [
@@ -287,11 +287,11 @@ USAGE = [
 RUN_TIME = [
     (
         ["eval", "-c", "{config}", "-o", "Global.pretrained_model={empty}"],
-        "is a folder, not a file",
+        "is a folder, not a weights file",
     ),
     (["train", "-c", "{config}", "-o", "Global.output_dir={weights}"], "cannot write: Not a dir"),
     (["data", "digits", "{data}"], "not a file of the digits; name a new folder"),
-    (["data", "digits", "{weights}"], "a file is in the way; name a folder"),
+    (["data", "digits", "{weights}"], "this is a file; name a folder"),
     # the same, with exit status 1
     (["eval", "-c", "{config}", "-o", "Global.pretrained_model=gone"], "no such weights: gone"),
     (
@@ -330,7 +330,7 @@ OTHER_CLASSES = [
     + [
         (
             [*a, "Global.pretrained_model={weights}", "Infer.PostProcess.class_id_map_file=null"],
-            "these weights know 3 classes, the model 7; set Arch.class_num=3",
+            "these weights have 3 classes, but the model has 7; set Arch.class_num=3",
             1,
         )
         for a in OTHER_CLASSES

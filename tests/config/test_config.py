@@ -93,7 +93,7 @@ MISTAKES = [
     ("Optimizer.lr={name: Cosine}", "Optimizer.lr.learning_rate: missing"),
     (
         "Optimizer.lr={name: Piecewise, decay_epochs: [3, 6], values: [0.1, 0.01]}",
-        "Optimizer.lr: values must be one more than decay_epochs",
+        "Optimizer.lr: values must have one entry more than decay_epochs",
     ),
     (
         "Optimizer.lr={name: Piecewise, decay_epochs: [1, 2], learning_rate: 0.1}",
@@ -116,11 +116,11 @@ MISTAKES = [
     ),
     (
         "Infer.transforms.1={ResizeImage: {size: 3, resize_short: 4}}",
-        "set one of size, resize_short and cover, not size and resize_short",
+        "set only one of size, resize_short, cover; found size, resize_short",
     ),
     (
         "Infer.transforms.1={ResizeImage: {size: 3, crop_pct: 0.9}}",
-        "crop_pct is about Global.image_size, and size is set; leave one of them out",
+        "crop_pct is for Global.image_size, but size is set; leave one of them out",
     ),
     (
         "Global.image_size=48",
@@ -133,7 +133,7 @@ MISTAKES = [
     ("DataLoader.Train.sampler={name: PKSample}", "Train.sampler.name: 'PKSample' is not one of"),
     (
         "DataLoader.Train.dataset.transform_ops.2={RandomErasing: {mode: pixel}}",
-        "transform_ops: RandomErasing with mode: pixel fills with normalised numbers",
+        "transform_ops: RandomErasing with mode: pixel fills with normalised values",
     ),
     ("Infer.transforms.1.ResizeImage.siez=3", "unknown key; did you mean 'size'?"),
     ("Infer.transforms.9.ResizeImage.size=3", "expected an index from 0 to 2, not '9'"),

@@ -123,7 +123,7 @@ def test_options_of_a_check_fit_what_is_checked(photos: Path, capsys) -> None:
         assert err.startswith("usage: ppcls data check ")
     assert main(["data", "check", str(photos / "train_list.txt"), "--class-num", "2"]) == 1
     out = capsys.readouterr().out
-    assert "label 2 is not in 0..1; set --class-num (now 2) or mend the list" in out
+    assert "label 2 is not in 0..1; set --class-num (now 2) or correct the list" in out
     assert main(["data", "check", "quick_start/folder", "--data", str(photos)]) == 0
 
 
@@ -179,13 +179,13 @@ def test_prepared_sets_are_smaller_turned_and_complete(tmp_path: Path) -> None:
 
     (target / "gray.bmp").unlink()
     assert prepare(source, target, short_side=100)[:3] == (1, 0, 3)
-    with pytest.raises(DataError, match=r"prepared with .*100.*; name another folder"):
+    with pytest.raises(DataError, match=r"made with .*100.*; name another folder"):
         prepare(source, target, short_side=120)
-    with pytest.raises(DataError, match="holds something else"):
+    with pytest.raises(DataError, match="holds other files"):
         prepare(source, Path(shutil.copytree(source, tmp_path / "other")))
     with pytest.raises(DataError, match="must be outside"):
         prepare(source, source / "out")
-    with pytest.raises(DataError, match="no folder with images"):
+    with pytest.raises(DataError, match="not a folder with images"):
         prepare(tmp_path / "gone", tmp_path / "new")
 
 

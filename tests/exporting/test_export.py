@@ -279,7 +279,7 @@ def test_an_export_does_not_replace_other_files(
 ) -> None:
     (tmp_path / "inference").mkdir()
     (tmp_path / "inference/inference.json").write_text("mine")
-    with pytest.raises(RunError, match=r"inference\.json: there already, and no export of ppcls"):
+    with pytest.raises(RunError, match=r"inference\.json: already exists, and is not an export"):
         ppcls.export(load_config(config_file, ready))
     assert [p.name for p in (tmp_path / "inference").iterdir()] == ["inference.json"]
 
@@ -311,7 +311,7 @@ def other_when_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_export_is_compared_with_the_model_before_it_was_traced(
     config_file: Path, ready: list[str], options: dict
 ) -> None:
-    with pytest.raises(RunError, match=r"gives other logits than the model.*graph is wrong"):
+    with pytest.raises(RunError, match=r"gives different logits from the model.*graph is wrong"):
         ppcls.export(load_config(config_file, ready), **options)
 
 
@@ -324,7 +324,7 @@ def test_a_wrong_graph_of_a_model_with_huge_logits_is_seen(
     model._conv9.bias.set_value(paddle.to_tensor([1e30, 2e30, 3e30]))
     save_weights(model, tmp_path / "huge.npz")
     overrides = [*ready, f"Global.pretrained_model={tmp_path / 'huge.npz'}"]
-    with pytest.raises(RunError, match="gives other logits than the model"):
+    with pytest.raises(RunError, match="gives different logits from the model"):
         ppcls.export(load_config(config_file, overrides))
 
 

@@ -116,8 +116,8 @@ def test_a_student_is_trained_and_deployed_and_its_teacher_stays(
     assert (tmp_path / "student/inference.yml").is_file()
     assert main(["export", str(result.folder / "best_model")]) == 1
     told = capsys.readouterr().err
-    assert "holds the models of a distillation, Student and Teacher, and not one Squeeze" in told
-    assert told.endswith(f"; {result.best} is the one that was kept\n")
+    assert "holds the models of a distillation, Student and Teacher, not a single Squeeze" in told
+    assert told.endswith(f"; {result.best} holds the model that was kept\n")
 
 
 @pytest.mark.training

@@ -186,7 +186,7 @@ def test_a_run_with_several_labels(
         ("Metric.Train=[{MultiLabelMAP: }]", "Metric.Train: MultiLabelMAP needs the scores of all"),
         (
             "Loss.Eval=[{MultiLabelLoss: {weight_ratio: true}}]",
-            "Loss.Eval: weight_ratio weighs by the training images",
+            "Loss.Eval: weight_ratio needs the training images",
         ),
         (
             "DataLoader.Eval.dataset.name=ImageNetDataset",
