@@ -20,9 +20,10 @@ def require_onnx() -> None:
     """Raise `MissingDependencyError` if the packages that write and check ONNX are missing."""
     missing = [name for name in ("paddle2onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise MissingDependencyError(
-            f"--onnx needs {' and '.join(missing)}: pip install 'ppcls[onnx]'"
-        )
+        remedy = "pip install 'ppcls[onnx]'"
+        if "paddle2onnx" in missing and sys.version_info >= (3, 13):
+            remedy += " under Python 3.12 or older, because paddle2onnx has no release for yours"
+        raise MissingDependencyError(f"--onnx needs {' and '.join(missing)}: {remedy}")
 
 
 def write_onnx(source: Path, target: Path) -> None:

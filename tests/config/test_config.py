@@ -45,7 +45,7 @@ def test_overrides_reach_into_lists_that_are_defaults(
     assert config.Loss.Train[0].epsilon == 0.1
     assert config.Arch.freeze == ["a.*"]
     assert config.Infer.transforms[2].mean == [0.5, 0.456, 0.406]
-    with pytest.raises(ConfigError, match=r"transforms: has no entries that an index could reach"):
+    with pytest.raises(ConfigError, match=r"transforms: has no entries to select by index"):
         load_config(config_file, [*overrides, "Infer=null", "Infer.transforms.0.DecodeImage=null"])
 
 
@@ -124,7 +124,7 @@ MISTAKES = [
     ),
     (
         "Global.image_size=48",
-        "Global.image_size: changes nothing: every transform ",
+        "Global.image_size: has no effect: every transform ",
     ),
     (
         "Infer.transforms.1.ResizeImage.backend=skimage",
@@ -150,7 +150,7 @@ MISTAKES = [
         "not {'CELos': {}}; did you mean 'CEL",
     ),
     ("Optimizer.regularizer={name: L3, coeff: 1}", "regularizer.name: expected 'L1' or 'L2'"),
-    ("Global.output_dir=7", "expected a string, not 7; in quotes it is one: '\"7\"'"),
+    ("Global.output_dir=7", "expected a string, not 7; quote it: '\"7\"'"),
     ("Global.seed=99999999999", "Global.seed: expected less than 4294967296"),
     ("DataLoader.Train.dataset={name: ImageNetDataset, transform_ops: []}", "--data DIR sets it"),
     ("Global.epochs", "expected KEY=VALUE, such as Global.epochs=10"),

@@ -277,7 +277,7 @@ def test_an_evaluation_fails_at_what_it_cannot_read_or_counts_it_as_wrong(
     whole = evaluate(folder_config(colours, colours), allow_random=True)
     found = evaluate(folder_config(colours, photos, Eval={"on_error": "wrong"}), allow_random=True)
     assert (found.count, found.unreadable) == (36, 2)
-    assert "2 that cannot be read are counted as wrong" in found.summary()
+    assert "2 unreadable images are counted as wrong" in found.summary()
     lost = {3 + 12, 4 + 24}
     right = [i for i, r in zip(whole.answers.index, whole.answers.rank, strict=True) if r == 0]
     assert found.means["top1"] == pytest.approx(len(set(right) - lost) / 36)

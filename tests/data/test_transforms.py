@@ -476,7 +476,7 @@ MISTAKES = [
         "only one of expand and center",
     ),
     ({"Pad": {"padding": 10, "padding_mode": "edge"}}, "expected 'constant', not 'edge'"),
-    ({"DecodeImage": {"backend": "pil"}}, "there is one decoder"),
+    ({"DecodeImage": {"backend": "pil"}}, "there is only one decoder"),
     ({"ResizeImage": {"size": 9, "interpolation": "box"}}, "backend cv2 interpolates by nearest"),
     (
         {"ResizeImage": {"size": 9, "backend": "pil", "interpolation": "area"}},

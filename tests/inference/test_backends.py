@@ -155,7 +155,7 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
             [*of_bundle, "--data", str(colours), "--check"],
             "--check is for an evaluation of weights",
         ),
-        (["eval", "-c", str(config), "--check", "--json"], "has no results for --json"),
+        (["eval", "-c", str(config), "--check", "--json"], "so --json has no results"),
         (["eval", "-c", str(config), "--threads", "1"], "--threads is for --bundle DIR"),
         (["eval"], "needs -c CONFIG, or --bundle DIR"),
     ):
@@ -164,7 +164,7 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
         assert message in err
         assert err.startswith("usage: ppcls eval ")
     assert main(["eval", "--bundle", "HarDNet68", "--data", str(colours)]) == 1
-    assert "not an exported model of ppcls: no inference.yml" in capsys.readouterr().err
+    assert "not an exported model of ppcls: it has no inference.yml" in capsys.readouterr().err
 
 
 @pytest.mark.process
@@ -346,7 +346,7 @@ def test_deployment_options_are_checked_like_all_others(tmp_path: Path) -> None:
     for override, message in (
         ("Global.use_mkldnn=true", "unknown key; did you mean 'enable_mkldnn'"),
         ("Global.batch_size=0", "Global.batch_size: expected greater than 0"),
-        ("Global.use_fp16=true", "use_fp16 is for a GPU, and use_gpu is false"),
+        ("Global.use_fp16=true", "use_fp16 is for a GPU, but use_gpu is false"),
         ("Global.use_tensorrt=true", "use_tensorrt is for a GPU"),
         ("Global.ir_optim=false", "Global.ir_optim: expected True"),
     ):

@@ -155,7 +155,7 @@ def test_an_interrupt_keeps_what_is_answered(bundle: Path, colours: Path, tmp_pa
     assert process.returncode == 130, errors
     found = records(out)
     assert 10 < len(found) < 50_000
-    assert f"{len(found)} of 50000 images are done" in errors.decode()
+    assert f"{len(found)} of 50000 images done" in errors.decode()
 
 
 def test_backends_are_listed(capsys):

@@ -179,7 +179,7 @@ def test_a_resumed_run_reduces_its_rate_where_the_whole_run_did(
     weights = [(folder / "latest.pdparams").read_bytes() for folder in (whole, resumed)]
     assert weights[0] == weights[1]
     other = f"Optimizer={{name: AdamW, lr: {lr}}}"
-    with pytest.raises(WeightsError, match="of a run with the optimizer SGD, not AdamW; to go on"):
+    with pytest.raises(WeightsError, match="from a run with the optimizer SGD, not AdamW; to use"):
         train(load_config(config_file, [*asked, *part, other]))
 
 
