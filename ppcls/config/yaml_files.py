@@ -91,12 +91,14 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
                 if name.value in names and name.value != "<<":
                     raise ConfigError(f"{where}: duplicate key {name.value!r}")
                 names.add(name.value)
-                origins[(*key, name.value)] = where
-                note_origins(value, (*key, name.value))
+                place = (*key, name.value)
+                origins[place] = where
+                note_origins(value, place)
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value):
-                origins[(*key, i)] = at(value.start_mark.line + 1)
-                note_origins(value, (*key, i))
+                place = (*key, i)
+                origins[place] = at(value.start_mark.line + 1)
+                note_origins(value, place)
 
     try:
         loader = _YamlLoader(text)

@@ -98,7 +98,7 @@ class Sampler(Options):
         """
         joint = self.batch_size * world_size
         for start in range(0, total - total % joint if self.drop_last else total, joint):
-            places = np.arange(start, min(total, start + joint))
+            places: np.ndarray = np.arange(start, min(total, start + joint))
             missing = -len(places) % world_size
             if missing:
                 places = np.append(places, np.arange(missing) % total)

@@ -194,8 +194,8 @@ def test_the_quick_check_names_the_first_ten_problems_of_all_parts(photos: Path)
 @pytest.mark.parametrize(
     ("part", "options", "message"),
     [
-        ("Train", {"on_error": "wrong"}, "wrong is for evaluation"),
-        ("Eval", {"on_error": "skip"}, "an evaluation skips nothing"),
+        ("Train", {"on_error": "wrong"}, "Train.dataset.on_error must be error or skip, not wrong"),
+        ("Eval", {"on_error": "skip"}, "Eval.dataset.on_error must be error or wrong, not skip"),
         ("Train", {"max_skipped": 0.1}, "max_skipped has nothing to limit"),
         ("Train", {"cls_label_path": "a.csv", "delimiter": ";"}, "delimiter is for .txt lists"),
         ("Train", {"name": "ImageFolder", "classes": ["a", "a"]}, "'a' is there twice"),

@@ -61,7 +61,8 @@ class RandomRotation(Transform):
                 math.ceil(width * cos + height * sin - 1e-3),
                 math.ceil(width * sin + height * cos - 1e-3),
             )
-            matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+            shift = np.array([size[0] - width, size[1] - height]) / 2
+            matrix[:, 2] = matrix[:, 2] + shift
         return cv2.warpAffine(
             image,
             matrix,
