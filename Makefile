@@ -1,23 +1,23 @@
-# make demo    train, evaluate, export and predict on real pictures (about five minutes, two cores)
+# make demo    train, evaluate, export and predict on real images (about five minutes, two cores)
 # make test    run the tests, two at a time: JOBS=4 runs four (about five minutes, two cores)
-# make test-quick  run those that start no process and train nothing (about a minute)
-# make test-slow  run the tests that take long, too long for `make test`
-# make lint    check style, types and which package imports which
-# make docs    build the documentation into build/site; `make docs-config` rewrites the page of the
-#              configuration from the schema, `make docs-models` those of the architectures from
+# make test-quick  run the tests that start no process and train nothing (about a minute)
+# make test-slow  run the slow tests, which `make test` skips
+# make lint    check style, types and import rules
+# make docs    build the documentation into build/site; `make docs-config` regenerates the
+#              configuration page from the schema, `make docs-models` the architecture pages from
 #              the model cards and docs/models/measured
-# make release-check  build sdist and wheel into build/dist, install the wheel in an environment of
-#              its own and use it there
+# make release-check  build sdist and wheel into build/dist, install the wheel in a separate
+#              environment and use it there
 #
-# All of them work in .venv, which the first one makes. PYTHON=python3.12 VENV=.venv-3.12 chooses
-# another Python, in an environment of its own.
+# All targets use .venv, which the first one creates. PYTHON=python3.12 VENV=.venv-3.12 chooses
+# another Python, in a separate environment.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := demo
 JOBS ?= 2
-# The tests of a file share what is made once, so they run in one process.
+# The tests of a file share fixtures, so they run in one process.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: demo test test-quick test-slow lint docs docs-config docs-models release-check clean
@@ -37,7 +37,7 @@ $(VENV)/release-installed: | $(BIN)/python
 	$(BIN)/pip install --quiet 'build>=1.2'
 	touch $@
 
-# An interrupted demo leaves a run that may be replaced, as may a finished one: --overwrite.
+# --overwrite replaces the run of an earlier demo, finished or interrupted.
 demo: $(VENV)/installed
 	$(BIN)/ppcls data digits $(RUN)/digits
 	$(BIN)/ppcls train -c quick_start/HarDNet39_ds --data $(RUN)/digits \
@@ -49,7 +49,7 @@ demo: $(VENV)/installed
 	$(BIN)/ppcls predict $(RUN)/inference $(RUN)/digits/val_list.txt --format jsonl \
 	    --grid $(RUN)/HarDNet39_ds/predictions.png > $(RUN)/HarDNet39_ds/predictions.jsonl
 	@echo
-	@echo "pictures           $(RUN)/digits/"
+	@echo "images             $(RUN)/digits/"
 	@echo "weights            $(RUN)/HarDNet39_ds/best_model.pdparams"
 	@echo "training curves    $(RUN)/HarDNet39_ds/curves.png"
 	@echo "inference model    $(RUN)/inference/"

@@ -1,12 +1,12 @@
-"""How fast images become what leaves a worker, beside OpenCV's decoder alone on the same bytes.
+"""The speed of image preprocessing and of the loader, compared with OpenCV's decoder.
 
 The first table is for one core: decoding, the usual transforms for training (random crop to 224 and
 flip) and for evaluation (short side to 256, centre crop 224), each with its rate and its ratio to
-`cv2.imdecode`. The rows take turns, image by image, and each counts its own processor time, so
-that what else the machine does hardly matters. The second is the loader: images a second of wall
-time with 1, 2, … threads, memory mapped after a first epoch and after the last.
+`cv2.imdecode`. The rows alternate image by image, and each counts its own processor time, so other
+load on the machine hardly matters. The second table is for the loader: images per second of wall
+time with 1, 2, … threads, and the resident memory after the first and the last epoch.
 
-    python benchmarks/data.py                          # on pictures that it makes
+    python benchmarks/data.py                          # on generated images
     python benchmarks/data.py DIR --json data.json
     taskset -c 0 python benchmarks/data.py DIR         # keep to one core
 """
@@ -45,7 +45,7 @@ EVALUATION = [DecodeImage(), ResizeImage(resize_short=256), CropImage(size=224)]
 
 
 def write_pictures(folder: Path, count: int = 64) -> None:
-    """Write JPEGs of 500x375, ImageNet's usual size, with photograph-like frequencies."""
+    """Write JPEGs of 500x375, ImageNet's usual size, with the frequencies of photographs."""
     rng = np.random.default_rng(0)
     for i in range(count):
         picture = np.zeros((375, 500, 3), np.float32)
@@ -57,7 +57,7 @@ def write_pictures(folder: Path, count: int = 64) -> None:
 
 
 def worker(ops: Sequence[Any]) -> Callable[[bytes], np.ndarray]:
-    """Return what a worker does with an image: the transforms, and the copy into the batch."""
+    """Return a worker's function: transform an image and copy it into the batch."""
     pipeline = Pipeline(ops)
     out = np.empty((224, 224, 3), np.uint8)
 
@@ -69,7 +69,7 @@ def worker(ops: Sequence[Any]) -> Callable[[bytes], np.ndarray]:
 
 
 def one_core(files: Sequence[bytes], repeats: int) -> dict[str, float]:
-    """Return images a second of processor time for each row."""
+    """Return images per second of processor time for each row."""
     buffers = {data: np.frombuffer(data, np.uint8) for data in files}
     rows: dict[str, Callable[[bytes], Any]] = {
         "cv2.imdecode": lambda data: cv2.imdecode(buffers[data], cv2.IMREAD_COLOR),
@@ -88,13 +88,13 @@ def one_core(files: Sequence[bytes], repeats: int) -> dict[str, float]:
 
 
 def resident_mib() -> float:
-    """Return the memory of this process that is in use (Linux)."""
+    """Return the resident memory of this process (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
 
 
 def loader(paths: Sequence[Path], threads: int, epochs: int) -> tuple[float, float, float]:
-    """Return the best epoch's images a second, and MiB in use after the first and last epoch."""
+    """Return the best epoch's images per second, and the MiB in use after first and last epoch."""
     samples = [Sample(str(path), 0) for path in paths]
     dataset = ImageDataset(samples, Pipeline(TRAINING))
     sampler = DistributedBatchSampler(batch_size=min(32, len(samples)), shuffle=True)
@@ -109,16 +109,16 @@ def loader(paths: Sequence[Path], threads: int, epochs: int) -> tuple[float, flo
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     about, _, examples = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="images; default: 64 are made")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="best of (5)")
-    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="of each loader (5)")
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="images (default: 64 generated)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="best of N (5)")
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="for each loader (5)")
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], metavar="N")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     with TemporaryDirectory() as made:

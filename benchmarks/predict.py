@@ -1,12 +1,12 @@
-"""What the predictor costs beyond its parts, on this machine: python benchmarks/predict.py BUNDLE.
+"""The overhead of the predictor over its parts: python benchmarks/predict.py BUNDLE.
 
-Two ratios, each of medians over rounds that alternate between the predictor and its parts:
+Two ratios of medians over rounds that alternate between the predictor and its parts:
 
-- throughput: images a second of `Predictor` on a folder of JPEGs, against 1/(1/D + 1/B), where D is
-  decoding and preprocessing alone and B the backend alone, each with all cores. What takes turns on
-  the same cores cannot be faster than that; the predictor should reach 0.9 of it.
-- latency: `Predictor` on one decoded array, against the bare backend call and the same
-  preprocessing. The predictor should take at most 1.05 of it.
+- throughput: images per second of `Predictor` on a folder of JPEGs, against 1/(1/D + 1/B). D is the
+  rate of decoding and preprocessing alone and B that of the backend alone, each with all cores.
+  Work that shares the cores cannot be faster; the predictor should reach 0.9 of it.
+- latency: `Predictor` on one decoded array, against the backend call and preprocessing alone. The
+  predictor should take at most 1.05 of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ppcls.inference.predictor import Classifier
 
 
 def write_jpegs(folder: Path, count: int) -> None:
-    """Write JPEGs of 500x375 pixels, the usual size of ImageNet's, with structure at all scales."""
+    """Write JPEGs of 500x375 pixels, ImageNet's usual size, with structure at all scales."""
     rng = np.random.default_rng(0)
     for i in range(count):
         picture = np.zeros((375, 500, 3))
@@ -48,7 +48,7 @@ def write_jpegs(folder: Path, count: int) -> None:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Return how long a call takes."""
+    """Return the duration of a call."""
     start = perf_counter()
     run()
     return perf_counter() - start
@@ -58,7 +58,7 @@ def main() -> int:
     """Measure both ratios and print them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--images", type=Path, help="a folder of JPEGs (default: 256 made ones)")
+    parser.add_argument("--images", type=Path, help="a folder of JPEGs (default: 256 generated)")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
@@ -72,11 +72,11 @@ def main() -> int:
 
 
 def measure(args: argparse.Namespace, paths: list[Path]) -> dict[str, object]:
-    """Return the two ratios and what they are made of."""
+    """Return the two ratios and their parts."""
     facts = read_facts(args.bundle)
     opened = open_backend(args.backend, args.bundle)
-    # As `Predictor` is, and with the same engine as its parts: two would evict one another's
-    # weights from the caches.
+    # Open it as `Predictor` does, and let the parts use the same engine: two engines would evict
+    # each other's weights from the caches.
     engine = opened.engine
     predictor = Classifier(
         engine,
@@ -98,7 +98,7 @@ def measure(args: argparse.Namespace, paths: list[Path]) -> dict[str, object]:
     batches = [np.stack(loaded[at : at + args.batch_size]) for at in starts]
 
     def decode_all() -> None:
-        # In batches, as the backend needs them: the parts have the same work to do.
+        # In batches, so that the parts do the same work as the predictor.
         everything = list(pool.map(load, paths))
         for at in starts:
             np.stack(everything[at : at + args.batch_size])

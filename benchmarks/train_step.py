@@ -1,11 +1,11 @@
-"""What the trainer costs beside the model, and the loader beside both.
+"""The overhead of the trainer over the model, and of the loader over both.
 
     python benchmarks/train_step.py [--seconds 20] [--repeats 3]
 
-For each setting: images/s of a bare loop (forward, loss, backward, step on preloaded batches) and
-of the trainer on the same batches, in turns, and the median of the ratios. Then, with JPEG files
-and the loader, the trainer against 1 / (1 / loader + 1 / step), each measured alone on the same
-cores. Results go to standard output as a table, or as JSON with `--json`.
+For each setting, the script alternates between a bare loop (forward, loss, backward, step on
+preloaded batches) and the trainer on the same batches; it reports images/s and the median ratio.
+With JPEG files and the loader it then compares the trainer with 1 / (1 / loader + 1 / step), each
+measured alone on the same cores. It prints a table, or JSON with `--json`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SETTINGS = [
 
 
 def write_jpegs(folder: Path, count: int, size: int) -> None:
-    """Write JPEG files of random smooth content, as photographs are, and their list."""
+    """Write JPEG files of random, photograph-like smooth content, and their list."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ DataLoader:
 
 
 class Preloaded:
-    """A loader whose batches are in memory, repeated for as long as they are asked for."""
+    """A loader that repeats batches in memory."""
 
     def __init__(self, loader: Loader, batches: list[Batch], steps: int):
         self.dataset, self.sampler, self.unreadable = loader.dataset, loader.sampler, []
@@ -101,13 +101,13 @@ class Preloaded:
         return self.steps
 
     def epoch(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch but for the first `skip`."""
+        """Yield the batches of an epoch except the first `skip`."""
         for i in range(skip, self.steps):
             yield self.batches[i % len(self.batches)]
 
 
 class Bench:
-    """One setting: a run, and the bare loop that does the same."""
+    """One setting: a run, and an equivalent bare loop."""
 
     def __init__(self, run: Run):
         self.run = run
@@ -117,7 +117,7 @@ class Bench:
         self.preloaded = [batch for batch, _ in zip(run.loader.epoch(1), range(4), strict=False)]
 
     def bare(self, steps: int) -> float:
-        """Return images/s of the loop that one would write by hand."""
+        """Return images/s of a hand-written loop."""
         model, optimizer = self.run.state.model, self.run.state.optimizer
         model.train()
         optimizer.set_lr(0.001)

@@ -1,9 +1,9 @@
-"""Use a classification network as a backbone: its feature maps, and a head of your own.
+"""Use a classification network as a backbone: its feature maps with a head of your own.
 
     python examples/backbone.py
 
-The head below finds where something is, instead of what it is: it is taught to mark bright squares
-in noise, which takes some seconds. `--weights true` starts from published ImageNet weights.
+The head below is a segmentation head. It learns to mark bright squares in noise, which takes a few
+seconds. `--weights true` starts from published ImageNet weights.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import ppcls
 
 
 class Segmenter(nn.Layer):
-    """Says of every pixel of (N, 3, H, W) whether it is of the object: logits (N, 1, H, W)."""
+    """Maps images (N, 3, H, W) to logits (N, 1, H, W): whether a pixel belongs to the object."""
 
     def __init__(self, arch: str, weights: bool | str):
         super().__init__()
-        # Instead of class scores, the network now answers with a map for each of its stages.
+        # Instead of class scores, the network now returns one feature map for each stage.
         self.backbone = ppcls.create_model(arch, pretrained=weights, features_only=True)
-        # feature_info says how many channels each map has, and how many pixels one cell spans.
+        # feature_info holds each map's channels and stride (input pixels for each cell).
         self.narrow = nn.LayerList(
             [nn.Conv2D(info.channels, 16, 1) for info in self.backbone.feature_info]
         )
         self.answer = nn.Conv2D(16, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Bring all maps to the finest one's size, add them up, and answer at the images' size."""
+        """Resize all maps to the finest one, add them up, and resize the result to the images."""
         maps = [conv(m) for conv, m in zip(self.narrow, self.backbone(images), strict=True)]
         size = maps[0].shape[2:]
         total = sum(F.interpolate(m, size=size, mode="bilinear") for m in maps)
@@ -41,7 +41,7 @@ class Segmenter(nn.Layer):
 
 
 def squares(rng: np.random.Generator, count: int, side: int = 64) -> tuple[Tensor, Tensor]:
-    """Return noisy images float32 (N, 3, S, S) with a square each, and masks (N, 1, S, S) of it."""
+    """Return noisy images float32 (N, 3, S, S) with one square each, and its masks (N, 1, S, S)."""
     images = rng.normal(0, 1, (count, 3, side, side)).astype("float32")
     masks = np.zeros((count, 1, side, side), "float32")
     for mask in masks:
@@ -51,7 +51,7 @@ def squares(rng: np.random.Generator, count: int, side: int = 64) -> tuple[Tenso
 
 
 def main(argv: Sequence[str] | None = None) -> float:
-    """Run the example; return the share of pixels that are right on new images."""
+    """Run the example; return the pixel accuracy on new images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arch", default="HarDNet39_ds", help="as `ppcls list` prints them")
     parser.add_argument("--weights", default="false", help="true, or a file of weights")
@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> float:
             f"a map of {info.channels} channels, one cell for {info.stride} x {info.stride} pixels"
         )
 
-    # What comes after the last map is still in the network, unused: it gets no gradients, and the
-    # optimizer leaves it alone.
+    # The layers after the last map are unused: they get no gradients, and the optimizer skips
+    # them.
     optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters())
     for step in range(1, args.steps + 1):
         images, masks = squares(rng, 8)
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     images, masks = squares(rng, 16)
     with paddle.no_grad():
         right = ((model(images) > 0) == (masks > 0)).astype("float32").mean().item()
-    print(f"{right:.1%} of the pixels of new images are right")
+    print(f"pixel accuracy on new images: {right:.1%}")
     return right
 
 

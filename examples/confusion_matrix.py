@@ -1,10 +1,10 @@
-"""Read a confusion matrix: what a model takes for what, and where to look first.
+"""Read a confusion matrix: which classes a model confuses, and where to look first.
 
     ppcls eval -c output/fine_tuned/HarDNet39_ds/config.yaml \\
         -o Global.pretrained_model=output/fine_tuned/HarDNet39_ds/best_model --report report
     python examples/confusion_matrix.py report
 
-`report/confusion.png` is the same as a picture.
+`report/confusion.png` is the plot of the same matrix.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ import numpy as np
 
 
 def read_matrix(report: Path) -> tuple[list[str], np.ndarray]:
-    """Return the names of C classes and the counts, int64 (C, C): a row for each true class."""
+    """Return the names of C classes and the counts, int64 (C, C), one row a true class."""
     with (report / "confusion.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     return header[1:], np.array([row[1:] for row in rows], np.int64)
 
 
 def read_aloud(names: list[str], counts: np.ndarray) -> list[str]:
-    """Return what the matrix says, as sentences."""
-    # On the diagonal the answer is the true class.
+    """Return a summary of the matrix in sentences."""
+    # On the diagonal the prediction is the true class.
     right = np.diag(counts)
     said = [f"{right.sum()} of {counts.sum()} images are right ({right.sum() / counts.sum():.1%})."]
 
-    # A row is about the images of one class. How many of them are found is the recall.
+    # A row counts the images of one class. The share that the model finds is the recall.
     of_class = counts.sum(axis=1)
     recall = right / np.maximum(of_class, 1)
     worst = int(np.argmin(np.where(of_class > 0, recall, np.inf)))
     said.append(
-        f"The class that is missed most is {names[worst]}: {recall[worst]:.1%} of its "
+        f"The class missed most often is {names[worst]}: {recall[worst]:.1%} of its "
         f"{of_class[worst]} images are found (recall)."
     )
 
-    # A column is about one answer. How often it is right is the precision.
+    # A column counts the predictions of one class. The share that is right is the precision.
     answered = counts.sum(axis=0)
     precision = right / np.maximum(answered, 1)
     least = int(np.argmin(np.where(answered > 0, precision, np.inf)))
     said.append(
-        f"The answer to trust least is {names[least]}: {precision[least]:.1%} of the "
-        f"{answered[least]} images called so are of it (precision)."
+        f"The least reliable prediction is {names[least]}: {precision[least]:.1%} of its "
+        f"{answered[least]} predictions are right (precision)."
     )
     for name in (name for name, count in zip(names, answered, strict=True) if count == 0):
-        said.append(f"No image at all is called {name}.")
+        said.append(f"No image is predicted as {name}.")
 
-    # Off the diagonal are the mistakes. A pair confused both ways looks alike, to the model at
-    # least; one way only, often has one class with few or mislabelled images.
+    # Off the diagonal are the mistakes. Two classes confused both ways look alike to the model.
+    # If they are confused only one way, one class often has few or mislabelled images.
     wrong = counts - np.diag(right)
     for flat in np.argsort(-wrong, axis=None, kind="stable")[:5]:
         true, answer = divmod(int(flat), len(names))
         if wrong[true, answer]:
             said.append(
-                f"{wrong[true, answer]} of {of_class[true]} images of {names[true]} are taken for "
-                f"{names[answer]}, and {wrong[answer, true]} the other way round."
+                f"{wrong[true, answer]} of {of_class[true]} images of {names[true]} are mistaken "
+                f"for {names[answer]}, and {wrong[answer, true]} the other way round."
             )
     return said
 
@@ -66,9 +66,9 @@ def read_aloud(names: list[str], counts: np.ndarray) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", type=Path, help="a folder that `ppcls eval --report` wrote")
+    parser.add_argument("report", type=Path, help="a folder written by `ppcls eval --report`")
     print("\n".join(read_aloud(*read_matrix(parser.parse_args(argv).report))))
-    print("Then look at mistakes.png in the same folder: wrong labels show up there first.")
+    print("Next, look at mistakes.png in the same folder: wrong labels show up there first.")
 
 
 if __name__ == "__main__":

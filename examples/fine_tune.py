@@ -1,11 +1,11 @@
-"""Teach a pretrained network the classes of a folder of your own pictures.
+"""Fine-tune a pretrained network on a folder of your own images.
 
-The folder has one sub-folder a class: photos/cat/1.jpg, photos/dog/7.jpg …
+The folder has one sub-folder for each class: photos/cat/1.jpg, photos/dog/7.jpg …
 
     python examples/fine_tune.py photos
 
-Published ImageNet weights are downloaded once. What is left behind: the training curves, the best
-weights, and an exported model with its class names, for `ppcls predict` and the other examples.
+Published ImageNet weights are downloaded once. The results are training curves, the best weights,
+and an exported model with its class names, for `ppcls predict` and the other examples.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import ppcls
 
 def fine_tune(photos: Path, output: Path, arch: str, weights: str, epochs: int) -> Path:
     """Train, evaluate and export; return the folder of the exported model."""
-    # A fifth of each class is held out: the network is judged by pictures it has not seen.
+    # A fifth of each class is the validation set: images that the network is not trained on.
     if not (photos / "label_list.txt").is_file():
         ppcls.split_folder(photos)
 
-    # A recipe for small sets of pictures, and what differs here. Pretrained weights need smaller
-    # steps than random ones: a tenth of the recipe's learning rate.
+    # A recipe for small data sets, with changes. Pretrained weights need smaller steps than random
+    # ones: a tenth of the recipe's learning rate.
     config = ppcls.load_config(
         "quick_start/folder",
         [
@@ -39,7 +39,7 @@ def fine_tune(photos: Path, output: Path, arch: str, weights: str, epochs: int) 
     )
     result = ppcls.train(config, overwrite=True)
 
-    # The run keeps its complete configuration beside its weights: from now on, that is used.
+    # The run saves its complete configuration beside its weights; use it from here on.
     best = ppcls.load_config(
         result.folder / "config.yaml", [f"Global.pretrained_model={result.best}"]
     )
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("output/fine_tuned"))
     parser.add_argument("--arch", default="HarDNet39_ds", help="as `ppcls list` prints them")
     parser.add_argument(
-        "--weights", default="true", help="true: the published ones; false: random; or a file"
+        "--weights", default="true", help="true (published), false (random), or a file"
     )
     parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args(argv)

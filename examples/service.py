@@ -1,10 +1,10 @@
-"""Predict in a service: send it a picture over HTTP, get its classes as JSON.
+"""An HTTP prediction service: post an image, get its classes as JSON.
 
     python examples/service.py output/fine_tuned/inference
     curl --data-binary @picture.jpg http://127.0.0.1:8000/predict
     curl http://127.0.0.1:8000/health
 
-Only Python's standard library is used besides ppcls. It is meant for your own network: put a web
+It needs only ppcls and Python's standard library. It is meant for a private network: put a web
 server in front of it for encryption and passwords.
 """
 
@@ -19,35 +19,35 @@ from typing import Any
 
 import ppcls
 
-LARGEST = 20 * 2**20  # bytes of a picture
+LARGEST = 20 * 2**20  # bytes of an image
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request; `ThreadingHTTPServer` gives each a thread of its own."""
+    """Handles one request; `ThreadingHTTPServer` runs each in its own thread."""
 
     server: Service
-    timeout = 30  # seconds: whoever stops sending does not hold a thread for ever
+    timeout = 30  # seconds: a stalled client must not block a thread forever
 
     def do_GET(self) -> None:
-        """Say that the service is there, and what it runs on."""
+        """Report that the service is up, and its backend."""
         if self.path != "/health":
             return self.answer(HTTPStatus.NOT_FOUND, {"error": "ask for /health or /predict"})
         self.answer(HTTPStatus.OK, {"status": "ok", "runs_on": self.server.predictor.description})
 
     def do_POST(self) -> None:
-        """Predict the picture that is the request's body."""
+        """Predict the image in the request's body."""
         if self.path != "/predict":
-            return self.answer(HTTPStatus.NOT_FOUND, {"error": "send pictures to /predict"})
+            return self.answer(HTTPStatus.NOT_FOUND, {"error": "send images to /predict"})
         try:
             length = int(self.headers["Content-Length"])
         except (TypeError, ValueError):
-            return self.refuse(HTTPStatus.LENGTH_REQUIRED, "say Content-Length")
+            return self.refuse(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
         if not 0 < length <= LARGEST:
             return self.refuse(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send 1 to {LARGEST} bytes, not {length}"
             )
-        # Bytes are pictures to a predictor, as are paths and arrays. It may be used by any number
-        # of threads; what cannot be read is an answer with an error, and no exception.
+        # A predictor takes bytes, paths and arrays, from any number of threads. An unreadable
+        # image gives a result with an error, not an exception.
         [result] = self.server.predictor.predict(self.rfile.read(length))
         if result.error:
             return self.answer(HTTPStatus.BAD_REQUEST, {"error": result.error})
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(HTTPStatus.OK, {"classes": classes})
 
     def refuse(self, status: HTTPStatus, reason: str) -> None:
-        """Answer without having read the body, which ends the connection."""
+        """Reject a request without reading its body, and close the connection."""
         self.close_connection = True
         self.answer(status, {"error": reason})
 
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Service(ThreadingHTTPServer):
-    """An HTTP server with one predictor for all requests: a model is loaded once."""
+    """An HTTP server with one predictor for all requests, loaded once."""
 
     daemon_threads = True
 
@@ -87,8 +87,8 @@ class Service(ThreadingHTTPServer):
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the example until it is interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a folder that `ppcls export` wrote")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: for other machines, too")
+    parser.add_argument("model", help="a folder written by `ppcls export`")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves other machines, too")
     parser.add_argument("--port", type=int, default=8000)
     args = parser.parse_args(argv)
     with (

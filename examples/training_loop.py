@@ -1,6 +1,6 @@
-"""A training loop of your own over the parts of ppcls: everything that it does is in sight.
+"""A training loop of your own, built from the parts of ppcls.
 
-The folder is one that `ppcls data split` has prepared (or `ppcls data digits`):
+The folder is prepared by `ppcls data split` (or `ppcls data digits`):
 
     python examples/training_loop.py digits
 """

@@ -1,8 +1,7 @@
 """ppcls: image classification models for PaddlePaddle, from training to deployment.
 
-The names below are what is public, with the modules that they come from. They are imported when
-they are first used: `import ppcls` costs next to nothing, and Paddle is loaded only for what
-computes.
+The public names are listed below with their modules and imported on first use. `import ppcls` is
+therefore fast, and loads Paddle only when a name needs it.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""The exported folder: graphs, weights, and `inference.yml`, which says how to use them.
+"""The exported folder: graphs, weights, and `inference.yml`, which describes how to use them.
 
-docs/bundle.md is its specification. Nothing here needs Paddle.
+docs/bundle.md specifies the format. This module does not need Paddle.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class InputSpec(Options):
     """The graph's input.
 
     Attributes:
-        name: of the graph's input.
-        shape: -1 is the batch, which may have any size.
-        dtype, layout: float32 NCHW, normalised; or uint8 NHWC, the pixels as they are.
+        name: name of the input.
+        shape: -1 stands for any batch size.
+        dtype, layout: float32 NCHW, normalised; or uint8 NHWC, raw pixels.
         color: order of the channels.
-        range: lowest and highest value that an image can give, over all channels.
+        range: lowest and highest possible value, over all channels.
         decode: how an image file becomes pixels, before `PreProcess`.
     """
 
@@ -84,8 +84,8 @@ class OutputSpec(Options):
     """The graph's outputs, float32.
 
     Attributes:
-        classes: number of classes: the first output is (N, classes).
-        softmax: whether the first output is probabilities; logits otherwise.
+        classes: number of classes; the first output is (N, classes).
+        softmax: whether the first output holds probabilities instead of logits.
         features: whether there is a second output, the pooled last feature map (N, C).
     """
 
@@ -102,7 +102,7 @@ class PreProcess(Options):
 
 
 class TopkSpec(Options):
-    """How many classes to answer with, and their names, in the order of the graph's outputs."""
+    """How many classes to predict, and their names, in the order of the graph's outputs."""
 
     topk: Annotated[int, Field(gt=0)]
     label_list: Annotated[list[str], Field(min_length=1)]
@@ -113,13 +113,13 @@ class PostProcess(Options):
 
 
 class Check(Options):
-    """How one graph compared with the model.
+    """The parity check of one graph against the model.
 
     Attributes:
         file: the graph.
-        engine: what ran it, and its version.
-        max_difference: largest difference of a logit, in standard deviations of the logits;
-            over the images of the data set, None where there were none.
+        engine: the inference engine and its version.
+        max_difference: largest difference of a logit over the images of the data set, in standard
+            deviations of the logits; None without such images.
         max_difference_random: the same over random images.
     """
 
@@ -130,14 +130,14 @@ class Check(Options):
 
 
 class Parity(Options):
-    """How the graphs compared with the model that they were made from.
+    """The parity checks of the graphs against the exported model.
 
     Attributes:
-        verified: False where the check was left out (`--no-check`).
-        images: number of images compared that came from a data set.
-        source: the list of them; `random` where there were none.
+        verified: False if the check was skipped (`--no-check`).
+        images: number of data set images compared.
+        source: the image list; `random` if no data set was used.
         random_images: number of random images compared.
-        tolerance: the difference that was allowed.
+        tolerance: the allowed difference.
         checks: one for each graph.
     """
 
@@ -161,11 +161,11 @@ class BundleSpec(Options):
 
     Attributes:
         card: the architecture's model card.
-        config_sha256: of the configuration, as `dump_config` writes it.
-        precision: what the weights are stored in.
-        versions: of what has made the bundle.
+        config_sha256: SHA-256 of the configuration, as `dump_config` writes it.
+        precision: data type of the stored weights.
+        versions: versions of the software that exported the bundle.
         files: the SHA-256 of each other file.
-        plugins: the modules of users that the transforms came from.
+        plugins: the user modules that define the transforms.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -187,7 +187,7 @@ class BundleSpec(Options):
         names = len(self.PostProcess.Topk.label_list)
         if names != self.Output.classes:
             raise ValueError(
-                f"PostProcess.Topk.label_list has {names} names, and the graph answers with "
+                f"PostProcess.Topk.label_list has {names} names, but the graph outputs "
                 f"{self.Output.classes} classes"
             )
         return self
@@ -197,22 +197,22 @@ class BundleSpec(Options):
         return Pipeline([self.Input.decode, *self.PreProcess.transform_ops])
 
     def preparation(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what makes transformed images, uint8 (N, H, W, 3), the graph's input."""
+        """Return the function from transformed images, uint8 (N, H, W, 3), to the graph's input."""
         if self.Input.dtype == "uint8":
             return np.ascontiguousarray
         return self.pipeline().normalize
 
 
 def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]]:
-    """Return evaluation transforms as `PreProcess.transform_ops` has them.
+    """Return evaluation transforms in the form of `PreProcess.transform_ops`.
 
-    PaddleClas's and PaddleX's own tools read that list, after they have decoded the image
-    themselves: so `DecodeImage` is not in it, options with their default value are left out, and
-    normalisation says all of itself.
+    PaddleClas and PaddleX read this list after they have decoded the image themselves. The list
+    therefore omits `DecodeImage` and options with default values, and spells out normalisation in
+    full.
 
     Args:
-        ops: the transforms, from `DecodeImage` on.
-        normalized: False to leave `NormalizeImage` and `ToCHWImage` out: the graph does it.
+        ops: the transforms, starting with `DecodeImage`.
+        normalized: False to omit `NormalizeImage` and `ToCHWImage` because the graph normalises.
     """
     listed = []
     for op in ops:
@@ -220,12 +220,12 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
             continue
         listed.append(op.model_dump(exclude_defaults=True, exclude_none=True))
         if getattr(op, "backend", None) == "cv2" and op.interpolation == "bilinear":
-            # PaddleClas knows it as `bilinear`, PaddleX as `LINEAR`, and both take it by default.
+            # PaddleClas calls it `bilinear`, PaddleX `LINEAR`; it is the default of both.
             next(iter(listed[-1].values())).pop("interpolation", None)
     if normalized:
         for op in ops:
             if isinstance(op, NormalizeImage):
-                # Theirs works on height first, and needs to be told so by an empty order.
+                # Their default order is CHW; an empty order means HWC.
                 said = {"scale": op.scale, "mean": op.mean, "std": op.std, "order": ""}
                 others = op.model_dump(exclude_defaults=True)["NormalizeImage"]
                 listed.append({"NormalizeImage": others | said})
@@ -234,20 +234,20 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Return a hexadecimal digest that names a bundle's content: that of its `inference.yml`.
+    """Return a bundle's hexadecimal fingerprint: the digest of its `inference.yml`.
 
-    It holds the checksums of all other files.
+    `inference.yml` holds the checksums of all other files.
     """
     return hashlib.sha256((Path(folder) / SPEC_FILE).read_bytes()).hexdigest()
 
 
 def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) -> BundleSpec:
-    """Write `inference.yml` beside the other files of a bundle; checksums are taken here.
+    """Write `inference.yml` with the checksums of the bundle's other files.
 
     Args:
-        folder: where the files are.
+        folder: the folder of the files.
         spec: the fields of `BundleSpec`, without `files`.
-        files: their names.
+        files: the names of the files.
     """
     checksums = {name: sha256(folder / name) for name in files}
     complete = BundleSpec.model_validate({**spec, "files": checksums})
@@ -256,7 +256,7 @@ def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) ->
     data = complete.model_dump(exclude_none=True)
     if not plugins:
         del data["plugins"]
-    # Kept as it was given: shorter, and what other tools understand.
+    # Keep the transforms as given: shorter, and other tools understand them.
     data["PreProcess"] = spec["PreProcess"]
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=float("inf"))
     (folder / SPEC_FILE).write_text(text, encoding="utf-8")
@@ -264,23 +264,23 @@ def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) ->
 
 
 def _check_plugins(listed: Any, path: Path) -> None:
-    """Refuse a bundle whose transforms are not known because a plug-in is missing, by its name."""
+    """Refuse a bundle with transforms of a missing plug-in; name the plug-in."""
     try:
         plugins = [Plugin.model_validate(entry) for entry in listed]
     except (TypeError, ValidationError):
-        return  # the schema names it
+        return  # the schema reports the error
     for plugin in missing_plugins(plugins, TRANSFORMS.names):
         version = f" {plugin.version}" if plugin.version else ""
         raise BundleError(
-            f"{path}: its transforms {', '.join(plugin.classes)} came from the plug-in "
-            f"{plugin.name}{version}, which is not loaded; --plugin {plugin.name} loads it, or "
+            f"{path}: the transforms {', '.join(plugin.classes)} need the plug-in "
+            f"{plugin.name}{version}, which is not loaded; load it with --plugin {plugin.name}, or "
             f"`import {plugin.name}` in Python"
         )
     now = {plugin.name: plugin for plugin in plugins_of(TRANSFORMS.classes)}
     for plugin in plugins:
         if plugin.name in now and now[plugin.name].sha256 != plugin.sha256:
             warnings.warn(
-                f"{path}: the plug-in {plugin.name} has changed since the export: the answers may "
+                f"{path}: the plug-in {plugin.name} has changed since the export: predictions may "
                 "be others",
                 stacklevel=4,
             )
@@ -294,8 +294,7 @@ def _read_spec(path: Path) -> BundleSpec:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version is None:
         raise BundleError(
-            f"{path}: no schema_version: written by another tool than ppcls, or not an exported "
-            "model at all"
+            f"{path}: no schema_version: not written by ppcls, or not an exported model"
         )
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
@@ -315,14 +314,14 @@ def read_bundle(folder: str | Path) -> BundleSpec:
     """Read and verify an exported folder.
 
     Raises:
-        BundleError: a file is missing or changed since the export, the class names are not as many
-            as the classes, or `inference.yml` is not one that this version reads.
+        BundleError: a file is missing or has changed since the export, the numbers of class names
+            and classes differ, or this version cannot read `inference.yml`.
     """
     folder = Path(folder)
     path = folder / SPEC_FILE
     if not path.is_file():
         raise BundleError(
-            f"{folder}: not an exported model: no {SPEC_FILE} there; `ppcls export` makes one"
+            f"{folder}: not an exported model: it has no {SPEC_FILE}; `ppcls export` makes one"
         )
     spec = _read_spec(path)
     for name, checksum in spec.files.items():

@@ -1,4 +1,4 @@
-"""What this machine computes with: the device that Paddle uses, CPU cores, and what the CPU is."""
+"""The hardware: Paddle's device, the GPUs, the CPU and its cores."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def gpu_count() -> int:
 
 
 def core_count() -> int:
-    """Return how many CPU cores this process may use, which a container may limit."""
+    """Return how many CPU cores this process may use; respects a container's limit."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _cpu_fact(name: str) -> str:
-    """Return what Linux states of the first core; an empty text elsewhere."""
+    """Return a field of the first core in Linux's /proc/cpuinfo; an empty string elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -46,12 +46,12 @@ def _cpu_fact(name: str) -> str:
 
 
 def cpu_name() -> str:
-    """Return the processor's name, as the system states it."""
+    """Return the processor's name, as the system reports it."""
     return _cpu_fact("model name") or platform.processor() or platform.machine()
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the processor computes in bfloat16; False where the system does not say."""
+    """Whether the processor computes in bfloat16; False if the system does not report it."""
     return bool({"avx512_bf16", "amx_bf16"} & set(_cpu_fact("flags").split()))
 
 
@@ -59,7 +59,7 @@ def select_device(name: str) -> str:
     """Set Paddle's current device: `auto`, `cpu`, `gpu` or another kind; return its kind.
 
     Raises:
-        RunError: there is no such device, or this Paddle cannot use one.
+        RunError: the device does not exist, or this Paddle cannot use it.
     """
     require_paddle()
     import paddle
@@ -77,7 +77,7 @@ def select_device(name: str) -> str:
     if name == "gpu" and not gpus:
         build = "finds none" if paddle.is_compiled_with_cuda() else "is the CPU build"
         raise RunError(
-            f"Global.device is gpu, and the installed PaddlePaddle {paddle.__version__} {build}; "
+            f"Global.device is gpu, but the installed PaddlePaddle {paddle.__version__} {build}; "
             "use -o Global.device=cpu, or install a paddlepaddle-gpu that fits the driver"
         )
     device = "gpu" if gpus and name != "cpu" else "cpu"
@@ -86,7 +86,7 @@ def select_device(name: str) -> str:
 
 
 def _other_devices() -> list[str]:
-    """Return the kinds of devices beside CPU and GPU that this Paddle is made for."""
+    """Return the device kinds other than CPU and GPU that this Paddle supports."""
     import paddle
 
     return ["xpu"] * paddle.is_compiled_with_xpu() + list(
@@ -99,7 +99,7 @@ def _usable_devices(others: list[str]) -> list[str]:
 
 
 def seed_everything(*entropy: int) -> None:
-    """Seed Paddle's generators (initialisation, dropout) from one or several numbers."""
+    """Seed Paddle's random generators (initialisation, dropout) from one or more numbers."""
     import paddle
 
     paddle.seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))

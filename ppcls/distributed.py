@@ -1,7 +1,7 @@
-"""Several processes as one: who they are, sums over them, and errors that name a rank.
+"""Distributed training: ranks, sums over all processes, and errors that name a rank.
 
-`python -m paddle.distributed.launch` starts the processes and sets what they need to find each
-other. In a single process every function here does nothing, at no cost.
+`python -m paddle.distributed.launch` starts the processes and sets the environment in which they
+find each other. In a single process these functions do nothing, at no cost.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _peers: list[_Peer] = []
 
 
 def rank() -> int:
-    """Return this process's number, from 0."""
+    """Return this process's rank, from 0."""
     return dist.get_rank()
 
 
@@ -59,10 +59,10 @@ def world_size() -> int:
 
 
 def init_processes() -> None:
-    """Connect the processes that the launcher started; a single one has nothing to connect to.
+    """Connect the processes that the launcher started; do nothing in a single process.
 
     Raises:
-        RunError: the others cannot be reached.
+        RunError: the other processes cannot be reached.
     """
     if world_size() == 1 or dist.is_initialized():
         return
@@ -70,24 +70,24 @@ def init_processes() -> None:
     if rank() == 0:
         _check_port(master)
     if paddle.device.get_device() == "cpu":
-        # The launcher says so itself; other schedulers know nothing of it.
+        # The launcher sets this itself; other schedulers do not.
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
     try:
         dist.init_parallel_env()
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise RunError(
-            f"rank {rank()}: cannot meet the other {world_size() - 1} processes at "
+            f"rank {rank()}: cannot reach the other {world_size() - 1} processes at "
             f"{master or 'the master'}: {reason}"
         ) from None
     _peers[:] = [_Peer(*peer) for peer in gather((socket.gethostname(), os.getpid()))]
 
 
 def _check_port(master: str) -> None:
-    """Make sure that rank 0 can listen at the meeting point; Paddle would abort, without a word.
+    """Check that rank 0 can listen on the master's port; Paddle would abort without a message.
 
     Raises:
-        RunError: another process does.
+        RunError: another process uses the port.
     """
     host, _, port = master.rpartition(":")
     if not port.isdecimal():
@@ -99,13 +99,13 @@ def _check_port(master: str) -> None:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise RunError(
-                    f"rank 0: cannot meet the other {world_size() - 1} processes at {master}: the "
+                    f"rank 0: cannot reach the other {world_size() - 1} processes at {master}: the "
                     "port is in use; start again, or choose another with --master HOST:PORT"
                 ) from None
 
 
 def gather(value: T) -> list[T]:
-    """Return what every process holds, by rank. Values are pickled: for small things."""
+    """Return the values of all processes, by rank. Values are pickled, so keep them small."""
     if world_size() == 1:
         return [value]
     values: list[T] = []
@@ -114,14 +114,14 @@ def gather(value: T) -> list[T]:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors with those of rank 0, which have the same shapes and dtypes."""
+    """Overwrite tensors with those of rank 0; shapes and dtypes are the same on all ranks."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
 
 def sum_over_ranks(values: np.ndarray) -> np.ndarray:
-    """Return the sum over all processes of an array, in its shape; float64 sums are float64."""
+    """Sum an array over all processes; shape and dtype stay, float64 included."""
     if world_size() == 1:
         return values
     total = paddle.to_tensor(values)
@@ -130,7 +130,7 @@ def sum_over_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def any_rank(*flags: bool) -> list[bool]:
-    """Say of each flag whether it is set in any process."""
+    """Return for each flag whether any process has set it."""
     return (sum_over_ranks(np.array(flags, np.int64)) > 0).tolist()
 
 
@@ -143,13 +143,13 @@ def barrier() -> None:
 def sum_gradients(parameters: Sequence[Tensor]) -> None:
     """Replace gradients by their sums over all processes, in one exchange for each dtype.
 
-    Their shapes are the same in all processes. Called once an update, after the last `backward`:
-    what is accumulated is exchanged once.
+    Their shapes are the same in all processes. Call it once an update, after the last `backward`,
+    so that accumulated gradients are exchanged once.
     """
     if world_size() == 1:
         return
     if all(parameter.grad is None for parameter in parameters):
-        # Nothing of this process's batch could be read; the others count on its part all the same.
+        # This process could read none of its batch, but the others wait for its share.
         paddle.add_n([parameter.sum() for parameter in parameters]).scale(0.0).backward()
     with paddle.no_grad():
         _sum_gradients(parameters)
@@ -169,17 +169,17 @@ def _sum_gradients(parameters: Sequence[Tensor]) -> None:
 
 
 def check_same(digest: str, what: str) -> None:
-    """Make sure that all processes hold the same.
+    """Check that all processes hold the same digest.
 
     Raises:
-        ConfigError: one holds something else than rank 0.
+        ConfigError: a digest differs from that of rank 0.
     """
     digests = gather(digest)
     others = [r for r, other in enumerate(digests) if other != digests[0]]
     if others:
         named = ", ".join(str(r) for r in others)
         raise ConfigError(
-            f"rank {named}: {what} is not that of rank 0; start every process with the same files "
+            f"rank {named}: {what} differs from rank 0; start every process with the same files "
             "and the same -o"
         )
 
@@ -196,7 +196,7 @@ def _is_alive(peer: _Peer) -> bool:
 
 @contextmanager
 def naming_lost_ranks() -> Iterator[None]:
-    """Turn the failure of an exchange into an error that names the rank that is gone.
+    """Turn a failed exchange into an error that names the lost rank.
 
     Raises:
         RunError: an exchange between the processes failed.
@@ -206,7 +206,7 @@ def naming_lost_ranks() -> Iterator[None]:
     except (RuntimeError, ValueError, OSError) as error:
         lost: list[int] = []
         if _peers and world_size() > 1 and "gloo" in str(error) + repr(error):
-            # A process that has just been killed takes a moment to be gone.
+            # A killed process takes a moment to disappear.
             for _ in range(20):
                 lost = [r for r, peer in enumerate(_peers) if not _is_alive(peer)]
                 if lost:
@@ -214,19 +214,19 @@ def naming_lost_ranks() -> Iterator[None]:
                 time.sleep(0.1)
             where = ", ".join(f"rank {r} (process {_peers[r].pid})" for r in lost)
             nodes = ", ".join(sorted({peer.host for peer in _peers}))
-            what = f"{where} is gone" if lost else f"a process on one of {nodes} does not answer"
+            what = f"{where} has ended" if lost else f"a process on one of {nodes} does not answer"
             raise RunError(
-                f"rank {rank()}: {what}; its log says why: log/workerlog.N of rank N"
+                f"rank {rank()}: {what}; see its log for the reason: log/workerlog.N of rank N"
             ) from None
         raise
 
 
 @contextmanager
 def on_device(name: str) -> Iterator[str]:
-    """Select a device (see `select_device`) and meet the run's other processes; yield its kind.
+    """Select a device (see `select_device`), connect to the other processes; yield its kind.
 
     Raises:
-        RunError: no such device, or another process cannot be reached, now or in the context.
+        RunError: no such device, or another process cannot be reached, now or within the context.
     """
     device = select_device(name)
     init_processes()

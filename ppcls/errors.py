@@ -1,8 +1,8 @@
-"""The errors that a user can cause, and the spelling help that goes into their messages.
+"""The errors that a user can cause, and the spelling suggestions in their messages.
 
-Every message is one line (or one line per problem) that names the file, key or value, what was
-expected, and the way out. The command line prints the message without a traceback and exits with
-`exit_status`: 2 for usage and configuration, 1 for data, weights and everything at run time.
+Every message is one line (or one line per problem). It names the file, key or value, what was
+expected, and the remedy. The command line prints the message without a traceback and exits with
+`exit_status`: 2 for usage and configuration, 1 for data, weights and all run-time errors.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PpclsError(Exception):
 
 
 class ConfigError(PpclsError):
-    """The command line or the configuration asks for something that cannot be."""
+    """The command line or the configuration is invalid."""
 
     exit_status = 2
 
@@ -46,17 +46,17 @@ class DataError(PpclsError):
 
 
 class ImageError(DataError):
-    """One image cannot be read; the message names it and says why.
+    """One image cannot be read; the message names the image and the reason.
 
     Attributes:
-        reason: why.
-        source: the path, or what to call a source that has none; None for a wrong type.
-        recognised: the format that its first bytes are of, or None.
+        reason: why it cannot be read.
+        source: the path, or a description of a source without one; None for a wrong type.
+        recognised: the format that its first bytes indicate, or None.
     """
 
     def __init__(self, reason: str, source: str | None = None, recognised: str | None = None):
         reason = " ".join(reason.split())  # decoders' own messages may have several lines
-        # All of them, so that the error survives pickling on its way from another process.
+        # Pass all arguments, so that the error survives pickling between processes.
         super().__init__(reason, source, recognised)
         self.reason = reason
         self.source = source
@@ -69,22 +69,22 @@ class ImageError(DataError):
 
 
 class WeightsError(PpclsError):
-    """A file of weights is missing, unreadable, or made for another model."""
+    """A weights file is missing, unreadable, or made for another model."""
 
 
 class BundleError(PpclsError):
-    """An exported model is incomplete, changed, or not one of ours."""
+    """An exported model is incomplete, changed, or not made by ppcls."""
 
 
 class RunError(PpclsError):
-    """Training or evaluation cannot go on (non-finite loss, nowhere to write, no such device)."""
+    """Training or evaluation cannot continue (non-finite loss, cannot write, no such device)."""
 
 
 class Stopped(RunError):
-    """A run has stopped, saved, because it was asked to.
+    """A run was asked to stop and has saved a checkpoint.
 
     Attributes:
-        exit_status: 130 after SIGINT and 143 after SIGTERM, as shells have it.
+        exit_status: 130 after SIGINT and 143 after SIGTERM, by shell convention.
     """
 
     def __init__(self, message: str, exit_status: int):
@@ -96,7 +96,7 @@ class Stopped(RunError):
 
 
 class MissingDependencyError(PpclsError, ImportError):
-    """An optional package is needed and absent; the message is the command that installs it."""
+    """A required optional package is not installed; the message has the command to install it."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -107,7 +107,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `ConfigError` for the first of the given options of `what` that is not a known one."""
+    """Raise `ConfigError` for the first given option of `what` that is not known."""
     known = list(known)
     for word in given:
         if word not in known:
@@ -117,14 +117,14 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
 
 @contextmanager
 def naming_missing_paddle() -> Iterator[None]:
-    """Import what needs PaddlePaddle; its absence is an error that says which build to install.
+    """Import modules that need PaddlePaddle; if it is absent, tell which build to install.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: PaddlePaddle is not installed.
     """
     try:
         with warnings.catch_warnings():
-            # Paddle warns at its first import that extensions would compile slowly: we have none.
+            # Paddle warns on first import that extensions compile slowly; ppcls has none.
             warnings.filterwarnings("ignore", message="No ccache found")
             yield
     except ModuleNotFoundError as error:
@@ -138,6 +138,6 @@ def naming_missing_paddle() -> Iterator[None]:
 
 
 def require_paddle() -> None:
-    """Raise `MissingDependencyError` with the command to type where PaddlePaddle is absent."""
+    """Raise `MissingDependencyError` with the install command if PaddlePaddle is absent."""
     with naming_missing_paddle():
         import paddle  # noqa: F401

@@ -1,4 +1,4 @@
-"""Files that a kill at any instant leaves whole, and their checksums."""
+"""Atomic file writes, checksums, and the cache folder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["cache_home", "replacing", "sha256"]
 
 
 def cache_home() -> Path:
-    """Return the folder for what can be had again: `$PPCLS_HOME`, or `~/.cache/ppcls`."""
+    """Return the cache folder: `$PPCLS_HOME`, or `~/.cache/ppcls`."""
     home = os.environ.get("PPCLS_HOME")
     return Path(home).expanduser() if home else Path.home() / ".cache" / "ppcls"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, then sync it and rename it into place.
+    """Yield a temporary path to write to, then sync it and rename it to `path`.
 
     Raises:
-        RunError: the file system refuses (full, read-only, gone); `path` is as it was.
+        RunError: the file system refuses (full, read-only, gone); `path` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -36,13 +36,13 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
     finally:
-        # Where its folder cannot be there is no such file, and the error above says why.
+        # Without the folder there is no such file; the error above reports why.
         with suppress(OSError):
             temporary.unlink()
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits; OSError where it cannot be read."""
+    """Return the SHA-256 of a file as hexadecimal digits; OSError if it cannot be read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Options of PaddleClas that are accepted and ignored, because they change nothing here."""
+"""Options of PaddleClas that ppcls accepts and ignores, because they have no effect here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ ANY = "any"
 
 
 class Ignored(NamedTuple):
-    """Which values are accepted, `ANY` or some (none: the option is an error), and why."""
+    """The accepted values (`ANY`, or some; none makes the option an error), and the reason."""
 
     accepted: str | tuple[Any, ...]
     why: str
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with a value; None if it is accepted."""
+        """Return what is wrong with a value; None if it is accepted."""
         if self.accepted == ANY:
             return None
         if any(value == known and type(value) is type(known) for known in self.accepted):
@@ -31,10 +31,10 @@ _EVERY_IMAGE = "an evaluation reads every image once, in the order of the list"
 IGNORED: dict[str, dict[str, Ignored]] = {
     "Cyclic": {"scale_mode": Ignored(("cycle", "iterations", None), "it follows from `mode`")},
     "DecodeImage": {
-        "to_rgb": Ignored((True,), "images always are RGB"),
-        "to_np": Ignored((True, False), "images always are arrays"),
+        "to_rgb": Ignored((True,), "images are always RGB"),
+        "to_np": Ignored((True, False), "images are always arrays"),
         "channel_first": Ignored((False,), "`ToCHWImage` puts the channels first"),
-        "backend": Ignored((), "there is one decoder (docs/images.md) whatever it says"),
+        "backend": Ignored((), "there is only one decoder (docs/images.md)"),
     },
     "DeployGlobal": {
         "ir_optim": Ignored((True,), "Paddle always optimises the graph"),
@@ -63,7 +63,7 @@ IGNORED: dict[str, dict[str, Ignored]] = {
         "channel_num": Ignored((3,), "images always have three channels"),
         "output_fp16": Ignored((False,), "`AMP` chooses the precision"),
     },
-    "PKSampler": {"shuffle": Ignored((True,), "every epoch draws anew")},
+    "PKSampler": {"shuffle": Ignored((True,), "every epoch is drawn anew")},
     "Pad": {
         "backend": Ignored(("cv2", "pil"), "every backend pads alike"),
         "padding_mode": Ignored(("constant",), "the border has the colour `fill`"),
@@ -72,8 +72,8 @@ IGNORED: dict[str, dict[str, Ignored]] = {
     "RandAugmentV2": {
         "progress_magnitude": Ignored((), "training does not proceed in stages; set magnitude"),
     },
-    "ResizeImage": {"return_numpy": Ignored((True,), "images always are arrays")},
+    "ResizeImage": {"return_numpy": Ignored((True,), "images are always arrays")},
     "TimmAutoAugment": {"img_size": Ignored(ANY, "translations are relative to the image")},
     "ValidReader": {"shuffle_seed": Ignored(ANY, _EVERY_IMAGE)},
 }
-"""By the class that reads a map of options, and by the option."""
+"""By the class that reads the options, then by the option."""

@@ -1,4 +1,4 @@
-"""Typed options: the base of every section and component that a configuration file can name."""
+"""Typed options: the base class of all sections and components of a configuration file."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ Factor = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Mismatch(ValueError):
-    """Options that do not go together, in what a validator raises.
+    """A validator's error about options that do not fit together.
 
     Attributes:
-        keys: their dotted names; the message is about the first.
+        keys: the dotted names of the options; the message is about the first.
     """
 
     def __init__(self, message: str, *keys: str):
@@ -63,7 +63,7 @@ class Mismatch(ValueError):
 class Options(BaseModel):
     """A group of named, typed, immutable options: no unknown key, no conversion of types.
 
-    Those of `ppcls.ignored_options` are accepted beside them, and left out.
+    The options of `ppcls.ignored_options` are also accepted, and dropped.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -86,7 +86,7 @@ class Options(BaseModel):
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say the first of pydantic's errors in a line: its dotted place, and what is wrong there."""
+    """Return pydantic's first error as one line: the dotted key and the problem."""
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
@@ -97,9 +97,9 @@ def first_problem(error: ValidationError) -> str:
 
 
 class OneKey(Options):
-    """Options written as a map of one key, the class name: `{ResizeImage: {size: 32}}`.
+    """Options written as a map with one key, the class name: `{ResizeImage: {size: 32}}`.
 
-    The value may be null (`ToCHWImage:`), which means no options.
+    A null value (`ToCHWImage:`) means no options.
     """
 
     @model_validator(mode="before")
@@ -139,7 +139,7 @@ def _one_key(value: Any) -> str | None:
 
 
 def one_of(*classes: type[OneKey]) -> Any:
-    """Return the annotation of a value that is exactly one of these `OneKey` classes."""
+    """Return the annotation of a value of exactly one of these `OneKey` classes."""
     union = reduce(or_, (Annotated[c, Tag(c.__name__)] for c in classes))  # type: ignore[arg-type]
     return Annotated[
         union,
@@ -176,4 +176,4 @@ def _expand(path: str) -> str:
 
 
 PathText = Annotated[str, AfterValidator(_expand)]
-"""A path (or URL), with `~` and `$VARIABLE` replaced by what they stand for."""
+"""A path (or URL), with `~` and `$VARIABLE` expanded."""

@@ -1,7 +1,7 @@
-"""Plug-ins: modules of users that register what configurations can name.
+"""Plug-ins: user modules that register classes for configurations to name.
 
-A configuration names them in `Global.plugins`, a command with `--plugin`. Nothing that is read from
-a bundle or a checkpoint is ever imported: there the user names the plug-in again.
+A configuration names plug-ins in `Global.plugins`, a command with `--plugin`. For security, ppcls
+never imports a module because a bundle or a checkpoint names it; the user has to name it again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["Plugin", "load_plugins", "missing_plugins", "plugins_of"]
 
 
 class Plugin(Options):
-    """A module from which registered classes came.
+    """A module that has registered classes.
 
     Attributes:
-        name: of the module, as Python imports it.
+        name: the module's import name.
         version: its `__version__`, if it has one.
-        sha256: the checksum of its file, if it is one.
-        classes: what it has registered, of what is recorded here.
+        sha256: the checksum of the module if it is a single file.
+        classes: those of its registered classes that are recorded here.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Plugin(Options):
 
 
 def load_plugins(names: Sequence[str]) -> list[Plugin]:
-    """Import modules, each by its name or by the path of its `.py` file, and say what they are.
+    """Import modules by name or by the path of a `.py` file; return their records.
 
-    Modules are looked for where Python does, and in the working directory.
+    Modules are searched on Python's path and in the working directory.
 
     Raises:
-        ConfigError: there is no such module, or it ends in an error; the error is chained.
+        ConfigError: there is no such module, or its import fails; the error is chained.
     """
     return [_facts(_load(name)) for name in names]
 
@@ -64,7 +64,7 @@ def _load(name: str) -> str:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "\0"):
             raise ConfigError(
-                f"plug-in {name}: no module {error.name!r} where Python looks, nor in {folder}; "
+                f"plug-in {name}: no module {error.name!r} on Python's path or in {folder}; "
                 "name a module, or the path of a .py file"
             ) from None
         frames = traceback.extract_tb(error.__traceback__)
@@ -91,7 +91,7 @@ def _facts(module: str, classes: Iterable[str] = ()) -> Plugin:
 
 
 def plugins_of(classes: Iterable[type]) -> list[Plugin]:
-    """Return the plug-ins that classes came from; ours are from none."""
+    """Return the plug-ins that define the classes; ppcls's own classes need none."""
     modules: dict[str, set[str]] = {}
     for cls in classes:
         if cls.__module__.partition(".")[0] != "ppcls":
@@ -100,6 +100,6 @@ def plugins_of(classes: Iterable[type]) -> list[Plugin]:
 
 
 def missing_plugins(plugins: Sequence[Plugin], known: Iterable[str]) -> list[Plugin]:
-    """Return those of which a class is not among the known ones."""
+    """Return the plug-ins with a class that is not known."""
     names = set(known)
     return [plugin for plugin in plugins if not names.issuperset(plugin.classes)]

@@ -1,8 +1,8 @@
-"""The classes that a configuration can name, by kind: ours, and those that users register.
+"""The classes that a configuration can name, by kind: built-in and registered by users.
 
-A `Registry` is also the annotation of a value of its kind: `Annotated[Any, LOSSES]` is any of the
-registered losses. Pydantic fixes what a class accepts when the class is made; classes marked with
-`follows_registries` are made anew when something is registered later.
+A `Registry` is also a type annotation: `Annotated[Any, LOSSES]` accepts any registered loss.
+Pydantic fixes the accepted types when it creates a class; classes marked with
+`follows_registries` are rebuilt after later registrations.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NESTED: list[Registry] = []
 
 
 def follows_registries(cls: ModelT) -> ModelT:
-    """Have a class, whose fields lead to registered classes, know those that come later, too."""
+    """Let a class with fields of registered classes accept later registrations, too."""
     _FOLLOWERS.append(cls)
     return cls
 
@@ -49,16 +49,16 @@ def _own(cls: type) -> bool:
 
 
 class Registry(Generic[OptionsT]):
-    """The classes of one kind, by the name that a configuration calls them by.
+    """The classes of one kind, by their names in a configuration.
 
     Classes derived from `OneKey` are written `{Name: {option: value}}`, others as a map with the
     key `name`.
 
     Args:
-        kind: what they are, in a word: "loss".
-        base: the class that all are derived from.
-        default: of a map that may lack its `name`: which class is meant.
-        nested: whether fields of the classes lead to other registries.
+        kind: the kind in one word, such as "loss".
+        base: the common base class.
+        default: the class of a map without `name`, if that is allowed.
+        nested: whether the classes have fields of other registries.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Registry(Generic[OptionsT]):
     @overload
     def register(self, *, aliases: tuple[str, ...] = ()) -> Callable[[ClassT], ClassT]: ...
     def register(self, cls: Any = None, *, aliases: tuple[str, ...] = ()) -> Any:
-        """Let configurations name a class, by its own name and by others: a decorator.
+        """Register a class under its own name and aliases; usable as a decorator.
 
         Raises:
-            ConfigError: it is not derived from the base of its kind, or the name is taken.
+            ConfigError: the class is not derived from the base class, or the name is taken.
         """
         if cls is None:
             return lambda cls: self.register(cls, aliases=aliases)
@@ -93,7 +93,7 @@ class Registry(Generic[OptionsT]):
             )
         for name in (cls.__name__, *aliases):
             known = self.get(name)
-            # A module that is loaded again registers its classes again.
+            # A reloaded module registers its classes again.
             if known and (known.__module__, known.__qualname__) != (
                 cls.__module__,
                 cls.__qualname__,
@@ -109,13 +109,13 @@ class Registry(Generic[OptionsT]):
         return cls
 
     def remove(self, name: str) -> None:
-        """Forget a registered class, and its other names."""
+        """Remove a registered class and its aliases."""
         del self._classes[name]
         self._aliases = {alias: of for alias, of in self._aliases.items() if of != name}
         _rebuild()
 
     def get(self, name: str) -> type[OptionsT] | None:
-        """Return the class of a name, or None."""
+        """Return the class with this name, or None."""
         return self._classes.get(self._aliases.get(name, name))
 
     @property
@@ -125,7 +125,7 @@ class Registry(Generic[OptionsT]):
 
     @property
     def names(self) -> list[str]:
-        """All names, with the aliases."""
+        """All names, including aliases."""
         return [*self._classes, *self._aliases]
 
     def _tag(self, value: Any) -> str | None:
@@ -143,6 +143,6 @@ class Registry(Generic[OptionsT]):
 
 
 def import_modules(package: ModuleType) -> None:
-    """Import the modules of a package, which register what they hold."""
+    """Import the modules of a package, so that they register their classes."""
     for info in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{info.name}")

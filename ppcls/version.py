@@ -1,3 +1,3 @@
-"""The version of ppcls, in one place; pyproject.toml reads it without importing the package."""
+"""The version of ppcls; pyproject.toml reads it without importing the package."""
 
 __version__ = "0.1.0"

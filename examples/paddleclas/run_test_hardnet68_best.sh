@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluate what run_train_hardnet68_best.sh has trained. More arguments are passed on.
+# Evaluate the model that run_train_hardnet68_best.sh has trained. More arguments are passed on.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 exec python tools/eval.py -c ./configs/HarDNet/HarDNet68_best_v2.yaml \

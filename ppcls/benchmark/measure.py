@@ -1,4 +1,4 @@
-"""How long networks take on this machine."""
+"""Measures inference times on this machine."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LEAST_RUNS = 10
 
 
 class Wanted(NamedTuple):
-    """What to measure: every combination.
+    """The settings to measure, in every combination.
 
     Attributes:
-        backends, precisions, batch_sizes: those.
-        device: where.
+        backends, precisions, batch_sizes: the values to combine.
+        device: device to measure on.
         threads: CPU threads; None is all cores.
-        seconds: how long each is measured, after a warm-up; at least ten runs.
+        seconds: measuring time for each combination after a warm-up; at least ten runs.
     """
 
     backends: Sequence[str]
@@ -54,12 +54,12 @@ def time_runs(run: Callable[[], object], seconds: float) -> np.ndarray:
 
 
 def _cost(spec: BundleSpec) -> tuple[float, float]:
-    """Return the millions of parameters and billions of multiply-accumulates of a bundle."""
+    """Return a bundle's parameters in millions and multiply-accumulates in billions."""
     card, shape = spec.card, spec.Input.shape
     side = shape[2:4] if spec.Input.layout == "NCHW" else shape[1:3]
     if spec.Output.classes == 1000 and side == [card["input_size"]] * 2:
         return card["params"] / 1e6, card["macs"] / 1e9
-    # The card is of 1000 classes and one size; for others the architecture is counted.
+    # The card holds for 1000 classes and one size; for others, count the architecture.
     from ppcls.models.cost import profile
     from ppcls.models.registry import create_model
 
@@ -69,10 +69,10 @@ def _cost(spec: BundleSpec) -> tuple[float, float]:
 
 
 def measure(folders: Sequence[Path], wanted: Wanted) -> Iterator[Row | str]:
-    """Yield a row for each combination, as they are measured, or why there is none.
+    """Yield a row for each combination as it is measured, or why it cannot be measured.
 
     Raises:
-        BundleError: a folder is no bundle.
+        BundleError: a folder is not a bundle.
     """
     rng = np.random.default_rng(0)
     for folder in folders:

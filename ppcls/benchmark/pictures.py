@@ -1,4 +1,4 @@
-"""Pictures of a benchmark: how long networks take."""
+"""Plots of a benchmark: the latency of networks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["latency_scatter"]
 
 _ROOM_FOR = 15
-"""How many names a picture of the usual size has room for."""
+"""Number of names that fit into a plot of the usual size."""
 
 
 def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) -> None:
     """Draw the latency at the smallest batch size against a column of the measurements.
 
     Raises:
-        RunError: the picture cannot be written.
+        RunError: the plot cannot be written.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
@@ -38,7 +38,7 @@ def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) ->
             kinds.setdefault(f"{row.backend}, {row.device} {row.precision}", []).append(row)
     for name, points in kinds.items():
         axes.scatter([getattr(r, key) for r in points], [r.median_ms for r in points], label=name)
-    # A name stands at the highest of its points, where it is once however many backends there are.
+    # Write each name once, at its highest point, however many backends there are.
     highest: dict[str, Row] = {}
     for row in (r for points in kinds.values() for r in points):
         if row.model not in highest or row.median_ms > highest[row.model].median_ms:
@@ -53,14 +53,14 @@ def latency_scatter(rows: Sequence[Row], key: str, label: str, picture: Path) ->
         axis.set_minor_formatter("")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    figure.draw_without_rendering()  # from here on it is known where on the page a point is
+    figure.draw_without_rendering()  # fixes the position of each point on the page
     _name_points(axes, {(getattr(row, key), row.median_ms): row.model for row in highest.values()})
     with replacing(picture) as file:
         figure.savefig(file, format="png", dpi=100)
 
 
 def _name_points(axes: Axes, names: Mapping[tuple[float, float], str]) -> None:
-    """Write the name of each point beside it, within the frame, where it covers no other name."""
+    """Write the name of each point beside it, inside the frame, without covering other names."""
     taken: list[Any] = []
     for point, name in names.items():
         for text in _beside(axes, point, name):
@@ -75,7 +75,7 @@ def _name_points(axes: Axes, names: Mapping[tuple[float, float], str]) -> None:
 
 
 def _beside(axes: Axes, point: tuple[float, float], name: str) -> Iterator[Annotation]:
-    """Yield the name at each place beside its point, the most usual place first."""
+    """Yield the name at each possible place beside its point, the preferred place first."""
     for x, side in ((4, "left"), (-4, "right")):
         for y in (4, -8, 12, -16):
             text = axes.annotate(

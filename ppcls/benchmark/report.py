@@ -1,4 +1,4 @@
-"""The report of a benchmark: tables, files and pictures."""
+"""The report of a benchmark: tables, files and plots."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Measured"]
 
 
 class Measured(NamedTuple):
-    """All measurements, and what could not be measured."""
+    """All measurements, and the combinations that could not be measured."""
 
     rows: list[Row]
     left_out: list[str]
 
     def markdown(self) -> str:
-        """Return tables in the form of the published ones: latency in ms by batch size."""
+        """Return a table in the published format: latency in ms by batch size."""
         sizes = sorted({row.batch_size for row in self.rows})
         heads = ["model", "params (M)", "FLOPs (G)", "backend"]
         heads += [f"{what}, batch {size} (ms)" for size in sizes for what in ("median", "p95")]
@@ -52,13 +52,13 @@ class Measured(NamedTuple):
         return found
 
     def json(self) -> str:
-        """Return the machine, the rows and what is left out, as a JSON object."""
+        """Return the machine, the rows and the combinations left out as a JSON object."""
         rows = [asdict(row) for row in self.rows]
         found = {"machine": describe_machine(), "rows": rows, "not_measured": self.left_out}
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
     def csv(self) -> str:
-        """Return the rows as a table with a line of headings."""
+        """Return the rows as a table with a header line."""
         text = io.StringIO()
         writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
         writer.writeheader()
@@ -66,7 +66,7 @@ class Measured(NamedTuple):
         return text.getvalue()
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `benchmark.md`, `.csv` and `.json`, and latency against FLOPs and parameters.
+        """Write `benchmark.md`, `.csv` and `.json`, and plots of latency by FLOPs and parameters.
 
         Raises:
             RunError: the folder cannot be written to.

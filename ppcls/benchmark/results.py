@@ -1,4 +1,4 @@
-"""What a benchmark finds: a row for each measurement, and the machine that it is of."""
+"""Results of a benchmark: a row for each measurement, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Row:
         model: the architecture.
         params_m: millions of parameters.
         flops_g: billions of multiply-accumulates for one image.
-        backend, version, device, precision, threads: what has run it, and how.
-        batch_size: images at once.
-        median_ms, p95_ms: time of a batch: half, and 95 of 100, took at most so long.
-        images_per_s: at the median.
-        runs: how many were measured.
+        backend, version, device, precision, threads: the engine and its settings.
+        batch_size: images in a batch.
+        median_ms, p95_ms: median and 95th percentile of the time of a batch.
+        images_per_s: throughput at the median.
+        runs: number of measured runs.
     """
 
     model: str
@@ -46,7 +46,7 @@ class Row:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what the measurements depend on: processor, cores, system, versions."""
+    """Return the machine's processor, cores, system and versions, which affect measurements."""
     libraries = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "openvino", "numpy", "ppcls")
     versions = {name: installed_version(name) for name in libraries}
     return {
@@ -61,7 +61,7 @@ def describe_machine() -> dict[str, Any]:
 def fastest(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     """Return the backend with the lowest latency for each device and precision.
 
-    Over several batch sizes it is the geometric mean of the medians that counts.
+    The latency over several batch sizes is the geometric mean of the medians.
     """
     times: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:

@@ -1,11 +1,11 @@
-"""Checkpoints on disk: several files that are one, whole at any instant.
+"""Checkpoints on disk: several files with a manifest, written atomically.
 
-`<prefix>.pdparams` are the weights, `.pdopt` the optimizer's accumulators under the parameters'
-structured names, `.pdstates` where the run stands, `.pdema` the raw weights where `.pdparams` holds
-their average, and `.json` the manifest with the checksums of the others. New files are written
-beside the old ones as `<prefix>.new.*`, the manifest is renamed into place, and only then are the
-files. Until the manifest is there the old checkpoint is whole; from then on the new one is, some of
-its files perhaps still under their new names.
+`<prefix>.pdparams` holds the weights, `.pdopt` the optimizer's accumulators under the parameters'
+structured names, `.pdstates` the progress of the run, `.pdema` the raw weights if `.pdparams` holds
+their average, and `.json` the manifest with the checksums of the other files. Writing creates new
+files as `<prefix>.new.*`, renames the manifest into place, and then the other files. Before the
+manifest is renamed the old checkpoint is valid; afterwards the new one is, even if some of its
+files still have the name `.new.*`.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ SUFFIXES = (".pdparams", ".pdopt", ".pdstates", ".pdema")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that is whole: its files are what the run has saved.
+    """A complete checkpoint: its files match its manifest.
 
     Attributes:
         prefix: its path without suffix.
-        files: by suffix.
-        epoch: complete epochs.
-        step: updates of the epoch that follows.
-        names: other names, in the same folder, under which the run keeps the same state.
-        published: written by other code, which leaves no manifest.
+        files: its files by suffix.
+        epoch: number of complete epochs.
+        step: number of updates in the next epoch.
+        names: other names of the same checkpoint in the same folder.
+        published: whether PaddleClas wrote it, which writes no manifest.
     """
 
     prefix: Path
@@ -87,18 +87,18 @@ def write_checkpoint(
     step: int,
     names: tuple[str, ...] = (),
 ) -> Checkpoint:
-    """Write a checkpoint; a kill at any instant leaves the earlier one or this one whole.
+    """Write a checkpoint; a kill at any time leaves either the earlier one or this one complete.
 
     Args:
         prefix: its path without suffix.
-        contents: by suffix; `.pdparams` and `.pdema` are maps of names to arrays, the others plain
-            data with arrays.
-        epoch: complete epochs.
-        step: updates of the epoch that follows.
-        names: other names that the caller is about to give it with `copy_checkpoint`.
+        contents: the contents by suffix; `.pdparams` and `.pdema` map names to arrays, the others
+            are plain data with arrays.
+        epoch: number of complete epochs.
+        step: number of updates in the next epoch.
+        names: other names that the caller will add with `copy_checkpoint`.
 
     Raises:
-        RunError: the files cannot be written; the earlier checkpoint is as it was.
+        RunError: the files cannot be written; the earlier checkpoint is unchanged.
     """
     new = _new_files(prefix, list(contents))
     try:
@@ -120,7 +120,7 @@ def write_checkpoint(
 
 
 def _is_committed(prefix: Path, new: Mapping[str, Path]) -> bool:
-    """Whether the manifest is that of new files, which then are the checkpoint's own."""
+    """Whether the manifest lists the new files, so that they belong to the checkpoint."""
     try:
         checksums = json.loads(_beside(prefix, ".json").read_text())["sha256"]
         return any(p.exists() and sha256(p) == checksums.get(s) for s, p in new.items())
@@ -129,10 +129,10 @@ def _is_committed(prefix: Path, new: Mapping[str, Path]) -> bool:
 
 
 def copy_checkpoint(source: Checkpoint, prefix: Path) -> None:
-    """Give a checkpoint a second name, without writing its files again where links are possible.
+    """Copy a checkpoint to another name, with hard links if possible.
 
     Raises:
-        RunError: the files cannot be written; what had the name is as it was.
+        RunError: the files cannot be written; an earlier checkpoint of that name is unchanged.
     """
     manifest = json.loads(_beside(source.prefix, ".json").read_text())
     new = _new_files(prefix, list(source.files))
@@ -150,7 +150,7 @@ def copy_checkpoint(source: Checkpoint, prefix: Path) -> None:
 
 
 def has_name(checkpoint: Checkpoint, prefix: Path) -> bool:
-    """Whether `copy_checkpoint` has given a checkpoint this name, to the end."""
+    """Whether a complete copy of a checkpoint has this name."""
     ours, theirs = _beside(checkpoint.prefix, ".json"), _beside(prefix, ".json")
     if not theirs.is_file() or theirs.read_bytes() != ours.read_bytes():
         return False
@@ -158,7 +158,7 @@ def has_name(checkpoint: Checkpoint, prefix: Path) -> bool:
 
 
 def remove_checkpoint(prefix: Path) -> None:
-    """Delete a checkpoint, its manifest first: what is left of a part of it is none."""
+    """Delete a checkpoint, manifest first, so that a partly deleted one is not valid."""
     for suffix in (".json", *SUFFIXES):
         _beside(prefix, suffix).unlink(missing_ok=True)
         _beside(prefix, f".new{suffix}").unlink(missing_ok=True)
@@ -173,20 +173,21 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def open_checkpoint(checkpoint: str | Path, last_epoch: int | None = None) -> Checkpoint:
-    """Find the files of a checkpoint and hold them against its manifest.
+    """Find the files of a checkpoint and verify them against its manifest.
 
     Args:
         checkpoint: its path without suffix, such as `output/x/HarDNet39_ds/latest`.
-        last_epoch: the last complete epoch, counted from 0, for one that does not say it itself.
+        last_epoch: the last complete epoch, counted from 0, for a checkpoint without a record of
+            it.
 
     Raises:
-        ConfigError: the checkpoint says that its last epoch is another one.
-        WeightsError: there is no whole checkpoint.
+        ConfigError: the checkpoint records another last epoch.
+        WeightsError: there is no complete checkpoint.
     """
     found = _open(checkpoint, last_epoch)
     if last_epoch is not None and found.epoch != last_epoch + 1:
         raise ConfigError(
-            f"Global.last_epoch is {last_epoch}, and the last complete epoch of {found.prefix}, "
+            f"Global.last_epoch is {last_epoch}, but the last complete epoch of {found.prefix}, "
             f"counted from 0, is {found.epoch - 1}; leave Global.last_epoch out"
         )
     return found
@@ -203,16 +204,16 @@ def _open(checkpoint: str | Path, last_epoch: int | None) -> Checkpoint:
         candidates = (_beside(prefix, suffix), _beside(prefix, f".new{suffix}"))
         found = [p for p in candidates if p.is_file() and sha256(p) == checksum]
         if not found:
-            raise WeightsError(f"{candidates[0]}: missing, or not the file that the run has saved")
+            raise WeightsError(f"{candidates[0]}: missing, or not the file that the run saved")
         files[suffix] = found[0]
     place = {key: manifest[key] for key in ("epoch", "step")}
     return Checkpoint(prefix, files, **place, names=tuple(manifest["names"]))
 
 
 def _published(prefix: Path, last_epoch: int | None) -> Checkpoint:
-    """Return a checkpoint of PaddleClas, which writes no manifest; ours is none without it.
+    """Return a PaddleClas checkpoint, which has no manifest; a ppcls checkpoint needs one.
 
-    That of 2.0 has no `.pdstates` and leaves it to its user to know the epoch.
+    PaddleClas 2.0 writes no `.pdstates`, so the user has to name the epoch.
     """
     files = {s: _beside(prefix, s) for s in SUFFIXES if _beside(prefix, s).is_file()}
     if {".pdparams", ".pdopt"} <= set(files):
@@ -223,15 +224,15 @@ def _published(prefix: Path, last_epoch: int | None) -> Checkpoint:
         elif last_epoch is not None:
             return Checkpoint(prefix, files, last_epoch + 1, published=True)
     raise WeightsError(
-        f"{prefix}: no checkpoint to resume: there is no {prefix.name}.json; weights alone are "
-        "a start for Global.pretrained_model"
+        f"{prefix}: no checkpoint to resume: there is no {prefix.name}.json; to use weights alone, "
+        "set Global.pretrained_model"
     )
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Return the checkpoint of a folder that is furthest in the run, and what to tell the user.
+    """Return the checkpoint of a folder with the most progress, and lines to show the user.
 
-    One that is damaged is passed over, and said.
+    Damaged checkpoints are skipped with a note.
     """
     found = []
     notes = []
@@ -241,7 +242,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             try:
                 manifest = _read_manifest(path)
             except WeightsError as error:
-                notes.append(f"passed over: {error}")
+                notes.append(f"skipped: {error}")
                 continue
             place = (manifest["epoch"], manifest["step"], is_latest)
             found.append((place, path.with_suffix("")))
@@ -249,14 +250,14 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         try:
             return open_checkpoint(prefix), notes
         except WeightsError as error:
-            notes.append(f"passed over: {error}")
+            notes.append(f"skipped: {error}")
     return None, notes
 
 
 def checkpoint_weights(checkpoint: str | Path) -> Path:
-    """Return the weights of a checkpoint that one would deploy.
+    """Return the weights of a checkpoint to deploy.
 
     Raises:
-        WeightsError: there is no whole checkpoint.
+        WeightsError: there is no complete checkpoint.
     """
     return open_checkpoint(checkpoint).files[".pdparams"]

@@ -1,4 +1,4 @@
-"""A run's folder: who may write to it, and what is there already."""
+"""A run's folder: its checkpoints, its lock, and the protection of earlier runs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["RunFolder", "claim_folder", "describe_run", "locked", "run_folder"]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run, and what its checkpoints are called there.
+    """The folder of a run and the names of its checkpoints.
 
-    A checkpoint `best_model` is `best_model.pdparams` … in the sectioned layout and
-    `best_model/ppcls.pdparams` … in the flat one, whose `epoch_1` is `0/ppcls`.
+    The files of `best_model` are `best_model.pdparams` … in the sectioned layout, and
+    `best_model/ppcls.pdparams` … in the flat one. The flat layout calls `epoch_1` `0/ppcls`.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class RunFolder:
         return self.path / (name if epoch == name else str(int(epoch) - 1)) / "ppcls"
 
     def kept_epochs(self) -> list[int]:
-        """Return the N of every checkpoint `epoch_N` that is there, in order."""
+        """Return the N of all existing checkpoints `epoch_N`, in order."""
         if self.layout == "sectioned":
             found = [p.stem.removeprefix("epoch_") for p in self.path.glob("epoch_*.pdparams")]
             return sorted(int(n) for n in found if n.isdecimal())
@@ -50,31 +50,31 @@ class RunFolder:
         return sorted(int(n) + 1 for n in folders if n.isdecimal())
 
     def holds(self, prefix: Path) -> bool:
-        """Whether a checkpoint is one of this folder's own."""
+        """Whether a checkpoint is in this folder."""
         folder = self.path.resolve()
         return folder in (prefix.resolve().parent, prefix.resolve().parent.parent)
 
     def prefixes(self) -> list[Path]:
-        """Return the paths without suffix of all checkpoints here, in either layout."""
+        """Return the paths without suffix of all checkpoints in the folder, in either layout."""
         files = [*self.path.glob("*.pd*"), *self.path.glob("*/ppcls.pd*")]
         return sorted({file.with_name(file.name.split(".")[0]) for file in files})
 
 
 def run_folder(config: Config) -> RunFolder:
-    """Return the folder that a run of this configuration writes to: `output_dir/<Arch>`."""
+    """Return the output folder of a configuration's run: `output_dir/<Arch>`."""
     path = Path(config.Global.output_dir) / config.Arch.name
     return RunFolder(path, config.Global.checkpoint_layout)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder for as long as the context lasts.
+    """Lock a folder against other runs within the context.
 
-    The lock is the process's own: the system drops it when the process ends, however it ends, and
-    child processes do not inherit it.
+    The lock belongs to the process: the system releases it when the process ends for any reason,
+    and child processes do not inherit it.
 
     Raises:
-        RunError: another run holds it, or the folder cannot be written.
+        RunError: another run holds the lock, or the folder cannot be written.
     """
     path = folder / ".lock"
     is_new = not folder.exists()
@@ -103,7 +103,7 @@ def locked(folder: Path) -> Iterator[None]:
             file.flush()
         except OSError as error:
             raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
-        # What a killed run was writing, and nobody else is now.
+        # Partial files of a killed run; no other run is writing now.
         for rest in folder.glob(".*.tmp"):
             rest.unlink(missing_ok=True)
         try:
@@ -115,7 +115,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _remove_if_empty(folder: Path, lock: Path) -> None:
-    """Remove the folder of a run that was refused before it had written anything."""
+    """Remove the folder of a run that failed before it wrote anything."""
     with suppress(OSError):
         if list(folder.iterdir()) == [lock]:
             lock.unlink()
@@ -127,14 +127,14 @@ def _owner(text: str) -> str:
         owner = json.loads(text)
         return f"process {owner['process']} on {owner['host']}, since {owner['since']}"
     except (ValueError, KeyError, TypeError):
-        return "it has just begun"
+        return "it has just started"
 
 
 def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrite: bool) -> None:
-    """Prepare the folder of a new run: its configuration, and no results of an earlier run.
+    """Prepare the folder of a new run: remove an earlier run, and write the configuration.
 
     Raises:
-        ConfigError: an earlier run is there and may not be overwritten.
+        ConfigError: the folder holds an earlier run and `overwrite` is false.
         RunError: the folder cannot be written.
     """
     folder, prefixes = run.path, run.prefixes()
@@ -144,7 +144,7 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
         found = earlier[0].relative_to(folder)
         raise ConfigError(
             f"{folder} holds an earlier run ({found}); choose another folder "
-            "(-o Global.output_dir=DIR), go on with it (-o Global.checkpoints=auto) or add "
+            "(-o Global.output_dir=DIR), resume it (-o Global.checkpoints=auto) or add "
             "--overwrite"
         )
     describe_run(folder, config, labels)
@@ -153,10 +153,10 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
 
 
 def describe_run(folder: Path, config: Config, labels: Sequence[str]) -> None:
-    """Write what a run is: `config.yaml` (see `run_settings`) and its class names.
+    """Write the description of a run: `config.yaml` (see `run_settings`) and its class names.
 
-    The class names are copied to the folder and the written configuration names the copy: weights
-    and names stay together, whatever becomes of the data set.
+    The class names are copied to the folder and the written configuration names the copy, so
+    weights and names stay together if the data set changes.
 
     Raises:
         RunError: the folder cannot be written.

@@ -1,6 +1,7 @@
-"""Which weights a configuration means, and the model with them.
+"""Find the weights that a configuration names, and build the model with them.
 
-`Global.checkpoints` wins over `Global.pretrained_model`, which wins over `Arch.pretrained`.
+`Global.checkpoints` takes precedence over `Global.pretrained_model`, and that over
+`Arch.pretrained`.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ __all__ = [
 
 
 def build_model(config: Config) -> ImageClassifier:
-    """Build the architecture of a configuration with fresh weights."""
+    """Build the untrained model of a configuration."""
     arch = config.Arch
     return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout)
 
 
 def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
-    """Return the checkpoint that `Global.checkpoints` names, whole, and what to tell the user.
+    """Return the checkpoint that `Global.checkpoints` names, and lines to show the user.
 
-    `auto` is the newest one in the run's own folder, if there is one.
+    `auto` is the newest checkpoint in the run's own folder, if any.
 
     Raises:
-        WeightsError: there is no whole checkpoint under that name.
+        WeightsError: there is no complete checkpoint of that name.
     """
     asked = config.Global.checkpoints
     if asked is None:
@@ -55,16 +56,17 @@ def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
     found, notes = newest_checkpoint(folder)
     if found is None and notes:
         raise WeightsError(
-            f"Global.checkpoints: auto: no checkpoint in {folder} is whole ({'; '.join(notes)}); "
-            "leave Global.checkpoints out (`ppcls train` starts again with --overwrite)"
+            f"Global.checkpoints: auto: all checkpoints in {folder} are damaged "
+            f"({'; '.join(notes)}); leave Global.checkpoints out (`ppcls train` starts again with "
+            "--overwrite)"
         )
     if found is None:
-        notes.append(f"Global.checkpoints: auto: there is no checkpoint in {folder}: a fresh start")
+        notes.append(f"Global.checkpoints: auto: no checkpoint in {folder}: starting a new run")
     return found, notes
 
 
 def _closest(config: Config, asked: str) -> str:
-    """Name the checkpoint that was meant, where no file of that name is there."""
+    """Suggest the checkpoint that was meant if no file of that name exists."""
     if any(Path(f"{asked}{suffix}").exists() for suffix in ("", ".json", ".pdparams")):
         return ""
     own = [p for p in run_folder(config).prefixes() if asked in (p.name, p.parent.name)]
@@ -72,15 +74,15 @@ def _closest(config: Config, asked: str) -> str:
 
 
 def find_weights(config: Config) -> tuple[Path | None, list[str]]:
-    """Return the weights that a configuration names, fetched, and what to tell the user.
+    """Return the path of the weights that a configuration names, and lines to show the user.
 
-    `Global.checkpoints` (the prefix of a run's files) wins over `Global.pretrained_model` (a path
-    or a URL), which wins over `Arch.pretrained`; a line says so where several are set, and names
-    the file.
+    `Global.checkpoints` (the prefix of a run's files) takes precedence over
+    `Global.pretrained_model` (a path or a URL), and that over `Arch.pretrained`. Published weights
+    are downloaded. If several are set, a line names the chosen file.
 
     Raises:
-        WeightsError: nothing is published under that name, no such file or checkpoint, or no way
-            to fetch it.
+        WeightsError: no published weights, file or checkpoint of that name, or the download
+            failed.
     """
     checkpoint, notes = find_checkpoint(config)
     path, more = start_weights(config, checkpoint)
@@ -88,7 +90,7 @@ def find_weights(config: Config) -> tuple[Path | None, list[str]]:
 
 
 def start_weights(config: Config, checkpoint: Checkpoint | None) -> tuple[Path | None, list[str]]:
-    """Return the weights to use, given the checkpoint that was found (see `find_weights`)."""
+    """Return the weights to use with this checkpoint, if any (see `find_weights`)."""
     options, arch = config.Global, config.Arch
     card = model_card(arch.name)
     arch_weights = "ssld" if arch.use_ssld else arch.pretrained
@@ -108,17 +110,17 @@ def start_weights(config: Config, checkpoint: Checkpoint | None) -> tuple[Path |
 
 
 def load_trained_model(config: Config, command: str, allow_random: bool) -> ImageClassifier:
-    """Build the model and load its weights (see `find_weights`), ready to answer (eval mode).
+    """Build the model, load its weights (see `find_weights`) and put it into evaluation mode.
 
     Raises:
-        ConfigError: no weights are named, and random ones were not asked for.
+        ConfigError: no weights are named, and `allow_random` is false.
         WeightsError: the weights cannot be read or do not fit.
     """
     path, notes = find_weights(config)
     if path is None and not allow_random:
         raise ConfigError(
             f"`{command}` needs trained weights: -o Global.pretrained_model=PATH "
-            "(or --allow-random for a model that knows nothing)"
+            "(or --allow-random for an untrained model)"
         )
     seed_everything(config.Global.seed)
     model = build_model(config)

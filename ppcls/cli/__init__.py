@@ -1,4 +1,4 @@
-"""The command line. Commands import what they need when they run, so that `--help` is instant."""
+"""The command line. Commands import their modules when they run, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -48,24 +48,25 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _quiet_libraries() -> None:
-    """Keep off the terminal what users of a command can do nothing about."""
+    """Silence library messages that users cannot act on."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
-    """Run the command line of ppcls and return its exit status, as `run` does."""
+    """Run the command line of ppcls and return its exit status (see `run`)."""
     return run(_parser(prog), argv)
 
 
 def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
-    """Run what a parser's arguments ask for, `args.run(args)`, and return the exit status.
+    """Parse arguments, call `args.run(args)`, and return the exit status.
 
-    0: done. 1: data, weights or run time. 2: usage or configuration. 130: interrupted.
+    0: success. 1: data, weights or run-time error. 2: usage or configuration error.
+    130: interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks must not stop what is being done.
+        # Names that the terminal cannot encode must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args: Any = parse(parser, argv)
@@ -78,7 +79,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
 
                 load_plugins(plugins)
             status = args.run(args)
-        # Here rather than when the interpreter ends, where nobody could answer for a failure.
+        # Flush here, because errors at interpreter exit cannot be handled.
         sys.stdout.flush()
         return status
     except PpclsError as error:
@@ -90,7 +91,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         return error.exit_status
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            # The reader of a pipe (`| head`) has gone: nothing more is to be written to it.
+            # The reader of the pipe (`| head`) has exited; write nothing more to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
             print(f"{prog}: error: {error}", file=sys.stderr)

@@ -38,7 +38,7 @@ def add_commands(commands: Commands) -> None:
     backends = commands.add(
         "backends",
         _backends,
-        "print what can run exported models on this machine, and how",
+        "list the inference backends on this machine, with their devices and precisions",
         """
         ppcls backends
         ppcls backends --json

@@ -16,12 +16,12 @@ _SECONDS = checked(float, lambda value: 0 < value < 3600, "a number of seconds")
 
 
 def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) -> list[Path]:
-    """Return folders of bundles; architectures are exported with untrained weights, for now."""
+    """Return folders of bundles; export named architectures temporarily, with untrained weights."""
     from ppcls.bundle import ONNX_FILE
     from ppcls.exporting.by_name import export_untrained
     from ppcls.inference.backends import find_backend
 
-    # To write the ONNX file takes longer than to measure, for some.
+    # For some models, writing the ONNX file takes longer than the measurement.
     needs_onnx = not backends or any(ONNX_FILE in find_backend(b).reads for b in backends)
     folders = []
     for model in models:
@@ -44,7 +44,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     for name in args.backends or ():
         find_backend(name)
     if args.tune and not all(Path(model).is_dir() for model in args.models):
-        raise UsageError("--tune is for exported models: what is found is kept by their content")
+        raise UsageError("--tune is for exported models: results are stored by model content")
     found = Measured([], [])
     with ExitStack() as stack:
         for folder in _bundles(args.models, args.backends, stack):
@@ -92,7 +92,7 @@ def add_commands(commands: Commands) -> None:
     benchmark = commands.add(
         "benchmark",
         _benchmark,
-        "measure how long networks take on this machine",
+        "measure the latency of networks on this machine",
         """
         ppcls benchmark HarDNet39_ds HRNet_W18_C --output benchmark
         ppcls benchmark output/digits/inference --backends paddle onnxruntime --batch-sizes 1 32
@@ -109,7 +109,7 @@ def add_commands(commands: Commands) -> None:
         "--backends",
         nargs="+",
         metavar="NAME",
-        help="as `ppcls backends` lists them (default: all that can run the model here)",
+        help="names from `ppcls backends` (default: all that can run the model here)",
     )
     benchmark.add_argument(
         "--batch-sizes", nargs="+", type=positive, default=[1, 4, 8], metavar="N"
@@ -126,7 +126,7 @@ def add_commands(commands: Commands) -> None:
         type=_SECONDS,
         default=2.0,
         metavar="S",
-        help="how long each is measured after a warm-up (default: 2; at least ten runs)",
+        help="duration of each measurement after a warm-up (default: 2; at least ten runs)",
     )
     benchmark.add_argument(
         "--output",
@@ -138,5 +138,5 @@ def add_commands(commands: Commands) -> None:
     benchmark.add_argument(
         "--tune",
         action="store_true",
-        help="note the fastest backend in the user's cache: `--backend auto` takes it from then on",
+        help="store the fastest backend in the user's cache, for `--backend auto` to use",
     )

@@ -14,7 +14,7 @@ def _show_config(args: argparse.Namespace) -> int:
     overrides = [o for group in args.override for o in group]
     if args.schema:
         if args.config or overrides or args.data or args.diff:
-            raise UsageError("--schema is of all configurations: leave out CONFIG and the rest")
+            raise UsageError("--schema covers all configurations: leave out CONFIG and options")
         print(json_schema())
         return 0
     if args.config is None:
@@ -35,7 +35,7 @@ def add_commands(commands: Commands) -> None:
     config = commands.add(
         "config",
         _show_config,
-        "print a configuration as it will be used, and where each value came from",
+        "print a resolved configuration with the origin of each value",
         """
         ppcls config quick_start/HarDNet39_ds -o Global.epochs=20
         ppcls config quick_start/HarDNet39_ds --diff quick_start/folder

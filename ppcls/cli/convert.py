@@ -13,7 +13,7 @@ def _convert(args: argparse.Namespace) -> int:
     from ppcls.models.weights import FORMATS, read_weights, write_weights
 
     if Path(args.target).suffix not in FORMATS:
-        raise UsageError(f"OUT ends in {', '.join(FORMATS)}, and {args.target} does not")
+        raise UsageError(f"OUT must end in {', '.join(FORMATS)}, but is {args.target}")
     if Path(args.target).exists() and not args.overwrite:
         raise ConfigError(f"{args.target} exists; add --overwrite to replace it")
     state = read_weights(args.source)
@@ -33,5 +33,5 @@ def add_commands(commands: Commands) -> None:
         """,
     )
     convert.add_argument("source", metavar="IN", help="the file to read")
-    convert.add_argument("target", metavar="OUT", help="the file to write, by its suffix")
+    convert.add_argument("target", metavar="OUT", help="the output; its suffix is the format")
     convert.add_argument("--overwrite", action="store_true", help="replace an existing file")

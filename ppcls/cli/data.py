@@ -73,7 +73,7 @@ def _data_prepare(args: argparse.Namespace) -> int:
     before, after = done.bytes_before / 2**20, done.bytes_after / 2**20
     print(
         f"{args.target}: {done.rewritten} images rewritten, {done.copied} copied, "
-        f"{done.kept} there already; {before:.1f} MiB became {after:.1f}"
+        f"{done.kept} already present; {before:.1f} MiB reduced to {after:.1f}"
     )
     return 0
 
@@ -95,7 +95,7 @@ def _list_file(text: str) -> str:
 
 
 def print_lists(folder: str, split: Split) -> None:
-    """Report what `split_folder` has written, and which files are in no list."""
+    """Report what `split_folder` has written, and which files it left out."""
     print(
         f"{folder}: {split.classes} classes, {split.train} training images, {split.val} validation "
         "images; lists: train_list.txt, val_list.txt, label_list.txt"
@@ -142,9 +142,9 @@ def add_commands(commands: Commands) -> None:
     )
     split.add_argument("folder", metavar="DIR")
     split.add_argument(
-        "--val", type=share, metavar="SHARE", help="for validation, of each class (0.2)"
+        "--val", type=share, metavar="SHARE", help="validation share of each class (0.2)"
     )
-    split.add_argument("--seed", type=natural, default=0, help="of the choice (0)")
+    split.add_argument("--seed", type=natural, default=0, help="seed of the random split (0)")
     listing = data.add(
         "list",
         _data_list,
@@ -162,12 +162,12 @@ def add_commands(commands: Commands) -> None:
         help="the list, .txt, .csv or .jsonl, with paths relative to DIR (DIR/image_list.txt)",
     )
     listing.add_argument(
-        "--labels", metavar="FILE", help="number the classes as this label list does"
+        "--labels", metavar="FILE", help="number the classes as in this label list"
     )
     check = data.add(
         "check",
         _data_check,
-        "read every image of a data set, and report its contents and its errors",
+        "read every image of a data set, and report its content and errors",
         """
         ppcls data check photos --report photos.png
         ppcls data check quick_start/HarDNet39_ds --json check.json
@@ -177,10 +177,10 @@ def add_commands(commands: Commands) -> None:
     check.add_argument(
         "target",
         metavar="CONFIG|DIR|LIST",
-        help="a configuration, a folder with lists or of class folders, or a list",
+        help="a configuration, a folder with lists or class folders, or a list",
     )
-    check.add_argument("--json", metavar="FILE", help="write the findings there; - prints them")
-    check.add_argument("--report", metavar="FILE.png", type=png_file, help="draw a picture")
+    check.add_argument("--json", metavar="FILE", help="write the findings to FILE; - prints them")
+    check.add_argument("--report", metavar="FILE.png", type=png_file, help="draw a plot")
     check.add_argument("--class-num", type=positive, metavar="N", help="for a folder or list")
     check.add_argument("--image-root", metavar="DIR", help="for a list; default: its folder")
     check.add_argument("--delimiter", metavar="TEXT", help="for a .txt list; default: a space")
@@ -201,10 +201,10 @@ def add_commands(commands: Commands) -> None:
     preparing.add_argument("source", metavar="SRC")
     preparing.add_argument("target", metavar="DST")
     preparing.add_argument(
-        "--short-side", type=positive, default=320, metavar="N", help="in pixels (320)"
+        "--short-side", type=positive, default=320, metavar="N", help="pixels (320)"
     )
     preparing.add_argument(
-        "--quality", type=_QUALITY, default=95, metavar="N", help="of the JPEGs, 1 to 100 (95)"
+        "--quality", type=_QUALITY, default=95, metavar="N", help="JPEG quality, 1 to 100 (95)"
     )
     for command in (check, preparing):
         command.add_argument(
@@ -228,7 +228,7 @@ def add_commands(commands: Commands) -> None:
         type=png_file,
         default="samples.png",
         metavar="FILE.png",
-        help="the picture (samples.png)",
+        help="the output image (samples.png)",
     )
     show.add_argument("--count", type=positive, default=8, help="how many samples (8)")
     show.add_argument("--epoch", type=positive, default=1, help="the first epoch to show (1)")

@@ -58,7 +58,7 @@ def _find_target(args: argparse.Namespace) -> _Target:
     kind = "a folder" if path.is_dir() else kind
     for option, (attribute, kinds) in _FOR.items():
         if getattr(args, attribute) and kind not in kinds:
-            raise UsageError(f"{option} is for {' or '.join(kinds)}, and {path} is {kind}")
+            raise UsageError(f"{option} is for {' or '.join(kinds)}, but {path} is {kind}")
     if kind == "a folder":
         return _from_folder(path, args.class_num)
     return _from_list(path, args) if kind == "a list" else _from_config(args)
@@ -81,9 +81,9 @@ def _from_folder(root: Path, class_num: int | None) -> _Target:
             samples = read_image_folder(folder, len(names), names)
             parts[part] = Part(str(folder), samples)
     if not parts:
-        raise DataError(f"{root}: holds {LABEL_LIST} and neither {TRAIN_LIST} nor {VAL_LIST}")
+        raise DataError(f"{root}: holds {LABEL_LIST}, but neither {TRAIN_LIST} nor {VAL_LIST}")
     if class_num is not None and class_num != len(names):
-        raise DataError(f"{root}: {len(names)} classes, and --class-num is {class_num}")
+        raise DataError(f"{root}: {len(names)} classes, but --class-num is {class_num}")
     return _Target(parts, len(names), names)
 
 
@@ -123,13 +123,13 @@ def _from_config(args: argparse.Namespace) -> _Target:
 
 
 def _refuse_overwriting(args: argparse.Namespace, target: _Target) -> None:
-    """Stop before the findings would replace what is checked."""
+    """Stop before the findings overwrite a file of the data set."""
     read = {str(Path(args.target).resolve())}
     for part in target.parts.values():
         read |= {os.path.realpath(part.source), *(os.path.realpath(s.path) for s in part.samples)}
     for option, file in (("--json", args.json), ("--report", args.report)):
         if file and os.path.realpath(file) in read:
-            raise ConfigError(f"{option} {file}: is part of what is checked; name another file")
+            raise ConfigError(f"{option} {file}: is part of the checked data; name another file")
 
 
 def run_check(args: argparse.Namespace) -> int:

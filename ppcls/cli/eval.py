@@ -36,7 +36,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         raise UsageError(f"{option} is for an evaluation{with_config}")
     if not (Path(args.bundle) / SPEC_FILE).is_file():
         raise BundleError(
-            f"{args.bundle}: not an exported model of ppcls: no {SPEC_FILE} there; "
+            f"{args.bundle}: not an exported model of ppcls: it has no {SPEC_FILE}; "
             "`ppcls export` makes one"
         )
     predictor = Predictor(
@@ -54,7 +54,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         if args.config:
             data = config_of(args).DataLoader.Eval
             if data is None:
-                raise ConfigError(f"{args.config}: it has no DataLoader.Eval")
+                raise ConfigError(f"{args.config}: no section DataLoader.Eval")
             samples = data.dataset.read(classes)
         elif args.data:
             samples = held_out_images(args.data, classes)
@@ -76,14 +76,14 @@ def _eval(args: argparse.Namespace) -> int:
         if getattr(args, option) != args.parser.get_default(option):
             way_out = "; -o Global.device=… is for weights" if option == "device" else ""
             raise UsageError(
-                f"--{option} is for --bundle DIR: weights are evaluated by Paddle, as they were "
-                f"trained{way_out}"
+                f"--{option} is for --bundle DIR: without it, Paddle evaluates the weights as "
+                f"they were trained{way_out}"
             )
     if not args.config:
         raise UsageError("ppcls eval needs -c CONFIG, or --bundle DIR with --data")
     if args.check and (args.json or args.report):
         option = "--json" if args.json else "--report"
-        raise UsageError(f"--check evaluates one batch and has no results for {option}")
+        raise UsageError(f"--check evaluates only one batch, so {option} has no results")
     config = config_of(args)
     if args.check:
         from ppcls.training.dry_run import check_evaluation
@@ -125,7 +125,7 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument(
         "--bundle",
         metavar="DIR",
-        help="evaluate an exported model, on the images of -c or --data (a folder with "
+        help="evaluate an exported model on the images of -c or --data (a folder with "
         "val_list.txt, or a list)",
     )
     add_backend_options(evaluate.add_argument_group("with --bundle"))
@@ -134,5 +134,5 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument(
         "--report",
         metavar="DIR",
-        help="write tables and pictures: per class, confusion, calibration, worst mistakes",
+        help="write tables and plots: per class, confusion, calibration, worst mistakes",
     )

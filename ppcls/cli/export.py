@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def input_size(text: str) -> tuple[int, int]:
-    """Read `SIDE` or `HEIGHTxWIDTH`, in pixels."""
+    """Parse `SIDE` or `HEIGHTxWIDTH`, in pixels."""
     sizes = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     height, width = (int(side) for side in (sizes[1], sizes[2] or sizes[1])) if sizes else (0, 0)
     if not (0 < height <= 16384 and 0 < width <= 16384):
@@ -24,12 +24,12 @@ def input_size(text: str) -> tuple[int, int]:
 
 
 def _config(args: argparse.Namespace) -> Config:
-    """Return the configuration that the two forms of the command line describe."""
+    """Return the configuration of either form of the command line."""
     if args.source is None:
         if args.config is None:
             raise UsageError("`ppcls export` needs a checkpoint, a configuration or a name")
         if args.weights is not None:
-            raise UsageError("--weights goes with a source; -c takes -o Global.pretrained_model=…")
+            raise UsageError("--weights needs SOURCE; with -c, use -o Global.pretrained_model=…")
         return config_of(args)
     if args.config is not None:
         raise UsageError(f"{args.source} and -c {args.config} are two sources; leave out one")
@@ -50,7 +50,7 @@ def _describe(parity: Parity) -> list[str]:
         return ["unverified: not compared with the model (--no-check)"]
     what = [f"{parity.images} images of {parity.source}"] if parity.images else []
     what.append(f"{parity.random_images} random images")
-    lines = [f"the same best class and logits as the model on {' and '.join(what)}:"]
+    lines = [f"parity check passed: same best class and logits on {' and '.join(what)}:"]
     for check in parity.checks:
         found = max(check.max_difference or 0.0, check.max_difference_random)
         lines.append(
@@ -111,47 +111,47 @@ def add_commands(commands: Commands) -> None:
         "folder",
         nargs="?",
         metavar="DIR",
-        help="where to (default: `inference` beside the checkpoint of a run; otherwise "
+        help="the output folder (default: `inference` beside a run's checkpoint; otherwise "
         "Global.save_inference_dir)",
     )
     add_config_options(export, weights=True, data=True, required=False)
     export.add_argument(
         "--weights",
         metavar="PATH",
-        help="a file of weights, a URL or the name of a published variant, instead of those that "
-        "SOURCE names",
+        help="a weights file, a URL or the name of a published variant, instead of the weights of "
+        "SOURCE",
     )
     export.add_argument(
         "--format",
         choices=("json", "pdmodel"),
         default="json",
-        help="of Paddle's graph; pdmodel is the older one, for Paddle Lite and older versions",
+        help="format of Paddle's graph; pdmodel is the older one, for Paddle Lite and old versions",
     )
     export.add_argument(
-        "--onnx", action="store_true", help="write inference.onnx too (pip install 'ppcls[onnx]')"
+        "--onnx", action="store_true", help="also write inference.onnx (pip install 'ppcls[onnx]')"
     )
     export.add_argument(
-        "--softmax", action="store_true", help="answer with probabilities instead of logits"
+        "--softmax", action="store_true", help="output probabilities instead of logits"
     )
     export.add_argument(
         "--features",
         action="store_true",
-        help="give the pooled last feature map as a second output",
+        help="add the pooled last feature map as a second output",
     )
     export.add_argument(
         "--input-size",
         type=input_size,
         metavar="SIDE|HxW",
-        help="take images of another size; the transforms are scaled with it",
+        help="another input size; the transforms are scaled with it",
     )
     export.add_argument(
         "--uint8-input",
         action="store_true",
-        help="take pixels, uint8 NHWC, and normalise them in the graph",
+        help="take raw pixels, uint8 NHWC, and normalise them in the graph",
     )
     export.add_argument(
         "--no-check",
         action="store_true",
-        help="do not compare with the model, and mark the bundle as unverified",
+        help="skip the parity check, and mark the bundle as unverified",
     )
     export.add_argument("--json", action="store_true", help="print the result as JSON")

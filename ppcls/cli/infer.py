@@ -43,7 +43,7 @@ def add_commands(commands: Commands) -> None:
     infer = commands.add(
         "infer",
         _infer,
-        "predict with trained weights, without export",
+        "predict with trained weights, without an export",
         """
         ppcls infer -c output/digits/HarDNet39_ds/config.yaml \\
             -o Global.pretrained_model=output/digits/HarDNet39_ds/best_model \\

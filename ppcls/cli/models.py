@@ -20,9 +20,9 @@ _LATENCIES = (
 
 
 def _table(cards: Iterable[ModelCard]) -> str:
-    """Return a header and one line a card: measured size, published accuracy, checkpoints.
+    """Return a header and one line for each card: measured size, published accuracy, checkpoints.
 
-    The accuracies are those of the plain published weights.
+    The accuracies are those of the published weights without distillation.
     """
     lines = [
         f"{'name':18}{'params':>9}{'MACs':>9}{'input':>7}{'top-1':>8}{'top-5':>8}  checkpoints"
@@ -116,7 +116,7 @@ def _scaled(count: int | None, unit: float, letter: str) -> str:
 
 
 def _list(args: argparse.Namespace) -> int:
-    # A word without wildcards is a part of the name: `ppcls list hardnet` finds what is meant.
+    # A word without wildcards matches any part of a name, as in `ppcls list hardnet`.
     pattern = args.pattern if set(args.pattern) & set("*?[") else f"*{args.pattern}*"
     cards = [model_card(name) for name in list_models(pattern)]
     if args.json:

@@ -1,4 +1,4 @@
-"""What the commands share: options, their types, and how a configuration is read from them."""
+"""Shared code of the commands: options, their types, and reading a configuration from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class UsageError(ConfigError):
-    """The options of a command do not go together; its usage is shown with it."""
+    """The options of a command do not fit together; the command's usage is also shown."""
 
 
 def config_of(args: argparse.Namespace) -> Config:
@@ -47,14 +47,14 @@ def config_of(args: argparse.Namespace) -> Config:
 
     overrides = [f"Global.plugins+={json.dumps(name)}" for name in args.plugin]
     overrides += [o for group in args.override for o in group]
-    # The launcher of several processes sets it.
+    # Set by Paddle's launcher.
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     data = getattr(args, "data", None)
     return load_config(args.config, overrides, data=data, processes=processes)
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; what no option is, is an error of the command that was named."""
+    """Parse the command line; report unknown options as errors of the named command."""
     args, unknown = parser.parse_known_args(argv)
     command = getattr(args, "parser", parser)
     if unknown:
@@ -65,19 +65,17 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
 
 
 def png_file(text: str) -> str:
-    """Check an argument that is a .png file to write."""
+    """Check that an argument names a .png file in an existing folder."""
     path = Path(text)
     if path.suffix.lower() != ".png" or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(
-            f"expected a .png file in a folder that exists, not {text}"
-        )
+        raise argparse.ArgumentTypeError(f"expected a .png file in an existing folder, not {text}")
     return text
 
 
 def checked(
     read: Callable[[str], float], fits: Callable[[float], bool], expected: str
 ) -> Callable[[str], Any]:
-    """Return the type of an argument: what `read` makes of the text, if it `fits`."""
+    """Return an argument type that converts text with `read` and checks the value with `fits`."""
 
     def checked_value(text: str) -> float:
         with suppress(ValueError):
@@ -91,7 +89,7 @@ def checked(
 
 share = checked(float, lambda value: 0 < value < 1, "a number above 0 and below 1")
 score = checked(float, lambda value: 0 <= value <= 1, "a score, 0 to 1")
-natural = checked(int, lambda value: value >= 0, "a whole number from 0")
+natural = checked(int, lambda value: value >= 0, "a whole number, 0 or more")
 positive = checked(int, lambda value: value > 0, "a positive integer")
 
 
@@ -117,15 +115,15 @@ class Commands:
             action="append",
             default=[],
             metavar="MODULE",
-            help="import a module, or a .py file, that registers architectures, transforms, losses "
-            "or others of your own (a configuration names it in Global.plugins); may be repeated",
+            help="import a module, or a .py file, that registers your own architectures, "
+            "transforms, losses … (in a configuration: Global.plugins); may be repeated",
         )
         command.set_defaults(run=run, parser=command)
         return command
 
 
 def examples_text(text: str) -> str:
-    """Return the examples that end a help text."""
+    """Return the examples at the end of a help text."""
     return "examples:\n" + textwrap.indent(textwrap.dedent(text).strip(), "  ")
 
 
@@ -135,7 +133,7 @@ def add_backend_options(command: argparse._ActionsContainer) -> None:
         "--backend",
         default="auto",
         metavar="NAME",
-        help="what runs the network, as `ppcls backends` lists them (default: the fastest here)",
+        help="inference backend, from `ppcls backends` (default: the fastest here)",
     )
     command.add_argument("--device", choices=get_args(Device), default="auto")
     command.add_argument("--precision", choices=get_args(InferencePrecision), default="fp32")
@@ -163,15 +161,15 @@ def add_data_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data",
         metavar="DIR",
-        help="a folder that `ppcls data split` prepared (`ppcls train` does so where there are "
-        "no lists): sets the lists, the number of classes and their names (-o overrides it)",
+        help="a folder prepared by `ppcls data split` (`ppcls train` prepares it if it has no "
+        "lists): sets the lists, the number of classes and their names (-o overrides it)",
     )
 
 
 def add_config_options(
     command: argparse.ArgumentParser, *, weights: bool, data: bool, required: bool = True
 ) -> None:
-    """Add `-c` and `-o`, and with them `--data` and `--allow-random` where they make sense."""
+    """Add `-c` and `-o`, and, if requested, `--data` and `--allow-random`."""
     command.add_argument(
         "-c",
         "--config",

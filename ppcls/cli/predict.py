@@ -36,7 +36,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _transforms(text: str | None) -> Any:
-    """Return what `--transforms` means: a list of transforms, or `imagenet`."""
+    """Return the value of `--transforms`: a list of transforms, or `imagenet`."""
     if text in (None, "imagenet"):
         return text
     from ppcls.compat.inference_cls import read_transforms
@@ -61,8 +61,8 @@ def add_commands(commands: Commands) -> None:
     predict.add_argument(
         "model",
         metavar="MODEL",
-        help="the folder that `ppcls export` wrote, or the name of an architecture "
-        "(with --pretrained or --weights), which is exported into the cache once",
+        help="a folder written by `ppcls export`, or the name of an architecture "
+        "(with --pretrained or --weights), which is exported to the cache once",
     )
     predict.add_argument(
         "inputs",
@@ -82,11 +82,11 @@ def add_commands(commands: Commands) -> None:
     predict.add_argument("--batch-size", type=positive, default=32, metavar="N")
     weights = predict.add_mutually_exclusive_group()
     weights.add_argument(
-        "--pretrained", action="store_true", help="the published weights of a named architecture"
+        "--pretrained", action="store_true", help="published weights for a named architecture"
     )
-    weights.add_argument("--weights", metavar="FILE", help="weights of a named architecture")
+    weights.add_argument("--weights", metavar="FILE", help="weights for a named architecture")
     predict.add_argument("--labels", metavar="FILE", help="other class names: `label name` lines")
-    foreign = predict.add_argument_group("models that another tool has exported")
+    foreign = predict.add_argument_group("models exported by other tools")
     foreign.add_argument(
         "--transforms",
         metavar="imagenet|FILE",

@@ -1,4 +1,4 @@
-"""`deploy/python/predict_cls.py`: the published deployment script, over the same predictor."""
+"""`deploy/python/predict_cls.py`: PaddleClas's deployment script, with ppcls's predictor."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _predict(args: argparse.Namespace) -> int:
         print(
             f"{count} images in {seconds:.2f} s, {count / seconds:.1f} a second; each "
             f"{preprocessing / done:.2f} ms of preprocessing and {computing / done:.2f} ms of "
-            f"computing, at the same time, in batches of {config.Global.batch_size}",
+            f"inference, in parallel, in batches of {config.Global.batch_size}",
             file=sys.stderr,
         )
     return 1 if failed else 0
@@ -58,7 +58,7 @@ def _predict(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
     parser = argparse.ArgumentParser(
-        description="Predict with an exported model, in the keys that PaddleClas has published.",
+        description="Predict with an exported model, with PaddleClas's configuration keys.",
         epilog="example: python deploy/python/predict_cls.py -c deploy/configs/inference_cls.yaml "
         "-o Global.infer_imgs=photos -o Global.inference_model_dir=output/inference",
     )

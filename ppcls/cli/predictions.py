@@ -1,4 +1,4 @@
-"""What `ppcls infer` and `ppcls predict` share: the output of predictions."""
+"""The output of predictions, shared by `ppcls infer` and `ppcls predict`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
     for one in inputs:
         if one.label is not None and not 0 <= one.label < len(classifier.labels):
             raise DataError(
-                f"{one.path}: its list gives it label {one.label}, and the model knows "
+                f"{one.path}: label {one.label} in its list, but the model has labels "
                 f"0..{len(classifier.labels) - 1}"
             )
     files = {kind: getattr(args, kind) for kind in WRITERS}
@@ -51,7 +51,7 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
             for kind, path in files.items()
             if path
         ]
-        # A bar is drawn where somebody looks, and where no table scrolls by.
+        # Show a bar only on a terminal.
         bar = stack.enter_context(
             tqdm(total=len(inputs), unit="image", leave=False, disable=not sys.stderr.isatty())
         )
@@ -66,7 +66,7 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
                 bar.update()
         except KeyboardInterrupt:
             bar.close()
-            print(f"{tally.count} of {len(inputs)} images are done", file=sys.stderr)
+            print(f"{tally.count} of {len(inputs)} images done", file=sys.stderr)
             for writer in writers:
                 print(f"kept     {writer.path}", file=sys.stderr)
             raise
@@ -95,20 +95,20 @@ def _refuse_overwriting(
         inside = next((path for path in read if path.is_relative_to(folder)), None)
         if inside:
             raise ConfigError(
-                f"--save-images {args.save_images}: holds {inside.name}, an input, which a picture "
+                f"--save-images {args.save_images}: holds the input {inside.name}, which an output "
                 "could replace; choose another folder"
             )
 
 
 class _Tally:
-    """Counts of the predictions, and those to draw."""
+    """Counts of the predictions, and the predictions to draw."""
 
     def __init__(self) -> None:
         self.count = self.failed = self.labelled = self.right = 0
         self.drawn: list[tuple[Input, Result]] = []
 
     def add(self, one: Input, result: Result, keep: bool) -> None:
-        """Count a result; `keep` it for pictures."""
+        """Count a result; `keep` it for drawing."""
         self.count += 1
         if result.error is not None:
             self.failed += 1
@@ -124,7 +124,7 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
     if tally.labelled:
         print(
             f"top-1 {tally.right / tally.labelled:.5f}: {tally.right} of {tally.labelled} images "
-            "have the class of their list",
+            "match the label of their list",
             file=sys.stderr,
         )
     if args.grid and any(result.class_ids for _, result in tally.drawn):
@@ -146,7 +146,7 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
 
 
 def _shown(format_: str, has_files: bool) -> Callable[[Result], str] | None:
-    """Return what makes a line of a result for the terminal or the pipe; None to print nothing."""
+    """Return the function that formats a result as a line; None to print nothing."""
     if format_ == "auto":
         if has_files:
             return None
@@ -164,7 +164,7 @@ def _row(result: Result) -> str:
 
 
 def _draw(results: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
-    """Draw mistakes first, up to half of the picture, then results from all over the inputs."""
+    """Draw mistakes first, up to half of the tiles, then results spread over the inputs."""
     from ppcls.data import image
     from ppcls.pictures.tiles import Tile, tile_grid
 
@@ -188,20 +188,20 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
         "--format",
         choices=("auto", "table", "jsonl"),
         default="auto",
-        help="what is printed: auto is a table on a terminal, else one JSON object a line, and "
-        "nothing where a file is named",
+        help="the printed format: auto is a table on a terminal, otherwise one JSON object a line, "
+        "or nothing if a file is named",
     )
     command.add_argument(
-        "--json", metavar="FILE", help="write a JSON list, which is closed after the last image"
+        "--json", metavar="FILE", help="write a JSON list, valid after the last image"
     )
     command.add_argument(
-        "--jsonl", metavar="FILE", help="write one JSON object a line; whole after every image"
+        "--jsonl", metavar="FILE", help="write one JSON object a line; complete after every image"
     )
-    command.add_argument("--csv", metavar="FILE", help="write a table; whole after every image")
+    command.add_argument("--csv", metavar="FILE", help="write a table; complete after every image")
     command.add_argument(
         "--save-images",
         metavar="DIR",
-        help="write every image with its classes below, in the sub-folders of the one INPUT",
+        help="write every image with its classes below, in the sub-folders of a single INPUT",
     )
     command.add_argument(
         "--timing", action="store_true", help="add the time of each image to the records"

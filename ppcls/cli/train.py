@@ -11,7 +11,7 @@ from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST
 
 
 def _split_new_folder(folder: str) -> None:
-    """Write the lists of a folder of classes that has none yet."""
+    """Write the lists of a folder of classes if it has none."""
     if any((Path(folder) / name).exists() for name in (TRAIN_LIST, VAL_LIST, LABEL_LIST)):
         return
     from ppcls.cli.data import print_lists
@@ -21,7 +21,8 @@ def _split_new_folder(folder: str) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    # A check writes nothing, and several processes would write at once: those report the command.
+    # A check writes nothing, and several processes would write at once. Without lists, the
+    # configuration's error names the command that writes them.
     if args.data and not args.check and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         _split_new_folder(args.data)
     config = config_of(args)
@@ -41,7 +42,7 @@ def _train(args: argparse.Namespace) -> int:
     minutes, seconds = divmod(round(result.seconds), 60)
     best = "" if result.best_metric is None else f", best {result.metric} {result.best_metric:.4f}"
     if result.was_finished:
-        print(f"this run is finished, nothing was left to train{best}")
+        print(f"this run is already finished; nothing left to train{best}")
     else:
         print(f"trained in {minutes} min {seconds} s{best}")
     print(f"weights  {result.best}")
@@ -71,7 +72,7 @@ def add_commands(commands: Commands) -> None:
         "--profiler_options",
         dest="profile",
         metavar="OPTIONS",
-        help="profile some steps and end: 'batch_range=[10, 20]; profile_path=DIR; state=All; "
+        help="profile some steps, then end: 'batch_range=[10, 20]; profile_path=DIR; state=All; "
         "sorted_key=total; timer_only=false; exit_on_finished=true'",
     )
     add_check_option(train)

@@ -1,1 +1,1 @@
-"""Interfaces of PaddleClas, over ppcls."""
+"""Interfaces of PaddleClas, implemented with ppcls."""

@@ -1,7 +1,7 @@
-"""The configuration of `deploy/python/predict_cls.py`, in the published keys; and transform lists.
+"""The configuration of `deploy/python/predict_cls.py`, in PaddleClas's keys; transform lists.
 
-An exported model has its own transforms and class names: `PreProcess` and
-`PostProcess.class_id_map_file` are for models that another tool has exported.
+A model exported by ppcls has its own transforms and class names; `PreProcess` and
+`PostProcess.class_id_map_file` are for models exported by other tools.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ __all__ = ["DeployConfig", "load_deploy_config", "open_predictor", "read_transfo
 
 
 class DeployGlobal(Options):
-    """What to predict with what.
+    """The model, the images and the engine.
 
     Attributes:
         infer_imgs: image, folder, pattern or `.txt` list.
         inference_model_dir: the exported model.
-        batch_size: images at once.
-        use_gpu: on a GPU.
-        enable_mkldnn: with oneDNN on a CPU; without takes about three times as long.
-        cpu_num_threads: threads of the CPU; None is all cores.
-        use_fp16: in half precision, on a GPU.
-        use_tensorrt: with TensorRT, on a GPU.
-        gpu_mem: MiB of the GPU's memory to take at once; None is Paddle's own choice.
-        enable_benchmark: print how long it took.
+        batch_size: the batch size.
+        use_gpu: use a GPU.
+        enable_mkldnn: use oneDNN on a CPU; otherwise inference takes about three times as long.
+        cpu_num_threads: number of CPU threads; None is all cores.
+        use_fp16: use half precision, on a GPU.
+        use_tensorrt: use TensorRT, on a GPU.
+        gpu_mem: GPU memory to reserve at start, in MiB; None leaves it to Paddle.
+        enable_benchmark: print the duration.
     """
 
     infer_imgs: PathText | None = None
@@ -57,7 +57,7 @@ class DeployGlobal(Options):
     def _on_what(self) -> DeployGlobal:
         for key in ("use_fp16", "use_tensorrt"):
             if getattr(self, key) and not self.use_gpu:
-                raise ValueError(f"{key} is for a GPU, and use_gpu is false")
+                raise ValueError(f"{key} is for a GPU, but use_gpu is false")
         return self
 
     def predictor_options(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> Dep
 
     Raises:
         ConfigError: no such file, not YAML, or a key or value that the schema does not allow; every
-            problem has a line of its own, as in `load_config`.
+            problem has its own line, as in `load_config`.
     """
     path = Path(source).expanduser()
     if not path.is_file():
@@ -111,8 +111,8 @@ def open_predictor(config: DeployConfig) -> Predictor:
     """Return the predictor that a deployment configuration describes.
 
     Raises:
-        ConfigError: no model is named, or one of another tool without transforms or class names.
-        RunError: a GPU is asked for, and there is none.
+        ConfigError: no model is named, or another tool's model lacks transforms or class names.
+        RunError: a GPU is requested, but there is none.
         PpclsError: as `Predictor`.
     """
     from ppcls.devices import gpu_count
@@ -127,7 +127,7 @@ def open_predictor(config: DeployConfig) -> Predictor:
         )
     if options.use_gpu and not gpu_count():
         raise RunError(
-            "Global.use_gpu is true, and the installed PaddlePaddle finds no GPU; use "
+            "Global.use_gpu is true, but the installed PaddlePaddle finds no GPU; use "
             "-o Global.use_gpu=false, or install a paddlepaddle-gpu that fits the driver"
         )
     transforms = config.PreProcess.transform_ops if config.PreProcess else None
@@ -135,12 +135,12 @@ def open_predictor(config: DeployConfig) -> Predictor:
     is_ours = (folder / SPEC_FILE).is_file()
     if not is_ours and not (transforms and labels):
         raise ConfigError(
-            f"{folder}: no {SPEC_FILE}, so of another tool: it needs PreProcess.transform_ops and "
+            f"{folder}: no {SPEC_FILE}, so not from ppcls: it needs PreProcess.transform_ops and "
             "PostProcess.class_id_map_file"
         )
     if is_ours and (transforms or labels):
         print(
-            f"transforms and class names of the configuration are not used: {SPEC_FILE} has those "
+            f"transforms and class names of the configuration are ignored: {SPEC_FILE} has those "
             "that the model was evaluated with",
             file=sys.stderr,
         )

@@ -1,6 +1,6 @@
-"""The class that `from paddleclas import PaddleClas` has given, over the predictor of ppcls.
+"""The class `paddleclas.PaddleClas`, implemented with ppcls's predictor.
 
-Its arguments and the dictionaries that it answers with are those of PaddleClas's Python package.
+Its arguments and the returned dictionaries are those of PaddleClas's Python package.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class PaddleClas:
     """Predicts with a published or an exported model.
 
     Args:
-        model_name: an architecture, as `ppcls list` prints it; its published weights are fetched
-            and exported once.
-        inference_model_dir: an exported model, in its place.
-        topk: number of classes in an answer.
+        model_name: an architecture, as `ppcls list` prints it; its published weights are
+            downloaded and exported once.
+        inference_model_dir: an exported model, instead of `model_name`.
+        topk: number of classes in a prediction.
         class_id_map_file: other class names, `label name` on each line.
         options: `batch_size use_gpu enable_mkldnn cpu_num_threads use_fp16 use_tensorrt
             gpu_mem`, as in `deploy/configs/inference_cls.yaml`.
@@ -67,16 +67,16 @@ class PaddleClas:
         )
 
     def predict(self, input_data: Any, print_pred: bool = False) -> Iterator[list[dict[str, Any]]]:
-        """Yield the answers, one list for each `batch_size` images.
+        """Yield the predictions, one list for each `batch_size` images.
 
         Args:
-            input_data: a path, URL, folder, or RGB array (H, W, 3); or what else
-                `ppcls.Predictor.predict` takes.
-            print_pred: print each answer, too.
+            input_data: a path, URL, folder, or RGB array (H, W, 3); or any other input of
+                `ppcls.Predictor.predict`.
+            print_pred: print each prediction, too.
 
         Returns:
             Dictionaries with `class_ids scores label_names filename`, scores rounded to five
-            digits; of an image that cannot be read they are empty, and `error` has the reason.
+            digits; for an unreadable image they are empty, and `error` has the reason.
         """
         results = self._predictor.predict(input_data)
         while batch := list(itertools.islice(results, self._batch_size)):

@@ -1,4 +1,4 @@
-"""The names of the classes: from a label list, or from the folders that hold them."""
+"""The names of the classes, from a label list or from folder names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ __all__ = ["label_names", "resolve_classes", "trained_label_names"]
 
 
 def resolve_classes(config: Config) -> Config:
-    """Return the configuration with the classes that its data sets have found written out.
+    """Return the configuration with the classes of its data sets written out.
 
-    A run that saves it knows the label of each folder whatever becomes of the data set.
+    The saved configuration of a run thus keeps the label of each folder even if the data set
+    changes.
 
     Raises:
-        DataError: the folders to train on and to evaluate on have different classes.
+        DataError: training and validation folders have different classes.
     """
     loaders = config.DataLoader
     parts = {"Train": loaders.Train, "Eval": loaders.Eval}
@@ -31,7 +32,7 @@ def resolve_classes(config: Config) -> Config:
         what = f"in only one of them: {', '.join(odd[:10])}" if odd else "in another order"
         raise DataError(
             f"{datasets['Train'].source} and {datasets['Eval'].source} have "
-            f"different classes, {what}; `classes` of both data sets settles it"
+            f"different classes, {what}; set `classes` of both data sets"
         )
     update = {
         name: part.model_copy(update={"dataset": part.dataset.with_classes(classes[name])})
@@ -44,9 +45,8 @@ def resolve_classes(config: Config) -> Config:
 def label_names(config: Config) -> list[str]:
     """Return the names of a configuration's classes, in the order of their labels.
 
-    They are those of the label list `Infer.PostProcess.class_id_map_file`; without one, those that
-    a data set knows, such as the folders of an `ImageFolder`; without either, the labels
-    themselves.
+    They come from the label list `Infer.PostProcess.class_id_map_file`; without one, from a data
+    set, such as the folders of an `ImageFolder`; otherwise they are the label numbers.
 
     Raises:
         DataError: the label list or the folder is wrong, or has another number of classes.
@@ -67,10 +67,10 @@ def label_names(config: Config) -> list[str]:
 
 
 def trained_label_names(config: Config) -> list[str]:
-    """Return `label_names` for weights that are used as they are, which fixes the names.
+    """Return `label_names`, checked against the class names of the trained weights.
 
     Raises:
-        DataError: as `label_names`; or the weights are of a run whose classes have other names.
+        DataError: as `label_names`; or the weights come from a run with other class names.
     """
     names = label_names(config)
     weights = config.Global.checkpoints or config.Global.pretrained_model
@@ -83,8 +83,8 @@ def trained_label_names(config: Config) -> list[str]:
         if difference:
             given = config.Infer and config.Infer.PostProcess.class_id_map_file
             raise DataError(
-                f"{given or 'the data set'}: {difference} in {known}, by which these weights were "
-                "trained; if the classes are the same by other names, "
-                f"-o Infer.PostProcess.class_id_map_file={known} says so"
+                f"{given or 'the data set'}: {difference} in {known}, the class names of these "
+                "weights; if only the names differ, not the classes, use "
+                f"-o Infer.PostProcess.class_id_map_file={known}"
             )
     return names

@@ -21,14 +21,14 @@ __all__ = ["DataLoaders", "EvalData", "LoaderOptions", "TrainData", "refuse_amon
 
 
 class LoaderOptions(Options):
-    """How batches are prepared, by how many threads."""
+    """How the loader prepares batches, and with how many threads."""
 
     num_workers: Annotated[int, Field(ge=0)] = 2
 
 
 @follows_registries
 class TrainData(Options):
-    """What is trained on, in which batches, prepared by how many workers."""
+    """The training set, its batches, and the loader."""
 
     dataset: DatasetOption
     sampler: SamplerOption
@@ -37,7 +37,7 @@ class TrainData(Options):
 
 @follows_registries
 class EvalData(Options):
-    """What is evaluated on: all of it, once."""
+    """The validation set, of which every image is evaluated once."""
 
     dataset: DatasetOption
     sampler: DistributedEvalSampler
@@ -46,7 +46,7 @@ class EvalData(Options):
 
 @follows_registries
 class DataLoaders(Options):
-    """The data to train on and the data to evaluate on."""
+    """The training set and the validation set."""
 
     Train: TrainData | None = None
     Eval: EvalData | None = None
@@ -56,7 +56,7 @@ class DataLoaders(Options):
         if self.Eval:
             refuse_random(self.Eval.dataset.transform_ops, "DataLoader.Eval")
             if self.Eval.dataset.batch_transform_ops:
-                raise ValueError("Eval.dataset.batch_transform_ops: mixing is for training alone")
+                raise ValueError("Eval.dataset.batch_transform_ops: mixing is only for training")
             if self.Eval.dataset.on_error == "skip":
                 raise ValueError("Eval.dataset.on_error must be error or wrong, not skip")
         if self.Train and self.Train.dataset.on_error == "wrong":
@@ -67,15 +67,15 @@ class DataLoaders(Options):
 def refuse_among_images(
     folder: str | Path, data: DataLoaders, samples: Sequence[Sample] = ()
 ) -> None:
-    """Stop before something is written where the images are.
+    """Stop before a command writes into a folder of images.
 
     Args:
-        folder: where to.
-        data: the data sets, whose `image_root` it must not be.
-        samples: images that must not be in it either, where it is inside an `image_root`.
+        folder: the folder to write to.
+        data: the data sets; the folder must not be one of their `image_root`.
+        samples: images that must not be in the folder if it is inside an `image_root`.
 
     Raises:
-        ConfigError: it is such a folder.
+        ConfigError: the folder is or holds such images.
     """
     place = Path(folder).resolve()
     roots = {Path(part.dataset.image_root).resolve() for part in (data.Train, data.Eval) if part}
@@ -84,5 +84,5 @@ def refuse_among_images(
         held = {Path(path).resolve() for path in {os.path.dirname(s.path) for s in samples}}
     if place in roots or any(path.is_relative_to(place) for path in held):
         raise ConfigError(
-            f"{folder}: the images of the data set are here; choose another folder to write to"
+            f"{folder}: this folder holds images of the data set; choose another output folder"
         )

@@ -1,4 +1,4 @@
-"""From what a user has, a checkpoint, a configuration or a name, to the configuration to use."""
+"""Find the configuration of a trained model: from a checkpoint, a configuration or a name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _yaml(path: str | Path) -> str:
 
 
 def _these_weights(path: str | Path) -> list[str]:
-    """Return the overrides that name weights: they win over `Arch.pretrained`."""
+    """Return the overrides that name weights; they take precedence over `Arch.pretrained`."""
     return [
         "Global.checkpoints=null",
         f"Global.pretrained_model={_yaml(path)}",
@@ -33,18 +33,18 @@ def _these_weights(path: str | Path) -> list[str]:
 
 
 def _checkpoint(path: Path) -> Path | None:
-    """Return the file of weights that a path or a prefix names, if it does."""
+    """Return the weights file that a path or a prefix names, if any."""
     if path.suffix in (".yaml", ".yml"):
         return None
     return next((p for p in (path, path.with_name(f"{path.name}.pdparams")) if p.is_file()), None)
 
 
 def run_config(checkpoint: Path) -> Path:
-    """Return where the configuration of a run is, or would be, given one of its checkpoints.
+    """Return the path of a run's configuration, which may not exist, from one of its checkpoints.
 
     Args:
-        checkpoint: `output/x/HarDNet68/latest`, with or without suffix; in the layout of the flat
-            dialect, where a checkpoint has a folder of its own, `…/latest/ppcls`.
+        checkpoint: `output/x/HarDNet68/latest`, with or without suffix; in the flat layout, with
+            a folder for each checkpoint, `…/latest/ppcls`.
     """
     beside = checkpoint.parent / RUN_CONFIG
     if checkpoint.stem == "ppcls" and not beside.is_file():
@@ -53,7 +53,7 @@ def run_config(checkpoint: Path) -> Path:
 
 
 def _make_absolute(data: dict[str, Any]) -> None:
-    """Let the paths of a configuration's data, class names and runs hold in any directory."""
+    """Make the paths of a configuration's data, class names and runs absolute."""
     places = [(data["Global"], key) for key in ("output_dir", "save_inference_dir", "vdl_dir")]
     for part in data["DataLoader"].values():
         places += [(part["dataset"], key) for key in ("image_root", "cls_label_path")]
@@ -69,10 +69,10 @@ def _make_absolute(data: dict[str, Any]) -> None:
 
 
 def run_settings(config: Config) -> Config:
-    """Return what a run is, without what it was started from, to be used in any directory.
+    """Return the settings that describe a run, without its start weights, with absolute paths.
 
-    A checkpoint to resume and pretrained weights belong to one start: to evaluate or export
-    the run with its own configuration must not mean those.
+    A checkpoint to resume and pretrained weights belong to one start of the run. Evaluating or
+    exporting with the run's configuration must not load them.
     """
     data = config.model_dump(exclude_none=True)
     _make_absolute(data)
@@ -95,18 +95,18 @@ def trained_config(
     """Return the configuration of a trained model.
 
     Args:
-        source: a checkpoint of a run (`output/x/HarDNet68/best_model`, or its file), whose
-            configuration lies beside it, where it is exported to, too (`inference`); a
-            configuration, as `load_config` takes it; or the name of an architecture, which means
-            its ImageNet recipe and its published weights.
-        overrides: as `load_config` takes them; they are applied last.
-        weights: a file of weights, a URL, or the name of a published variant, instead of those
+        source: a checkpoint of a run (`output/x/HarDNet68/best_model`, or its file), with its
+            configuration beside it and the export folder `inference` beside both; a
+            configuration, as for `load_config`; or the name of an architecture, for its ImageNet
+            recipe and its published weights.
+        overrides: as for `load_config`; applied last.
+        weights: a weights file, a URL, or the name of a published variant, instead of the weights
             that the configuration names.
-        allow_random: an architecture's name means untrained weights.
+        allow_random: use untrained weights for the name of an architecture.
 
     Raises:
-        ConfigError: no such checkpoint, configuration or architecture, a checkpoint without its
-            configuration, or weights for what brings its own.
+        ConfigError: no such checkpoint, configuration or architecture; a checkpoint without its
+            configuration; or both a checkpoint and `weights`.
     """
     path = Path(source).expanduser()
     ours = _these_weights(weights) if weights is not None else []
@@ -127,19 +127,19 @@ def trained_config(
         return load_config(source, [*ours, *overrides])
     if weights is not None:
         raise ConfigError(
-            f"{checkpoint} are weights already: leave out one of the two, or name a configuration "
-            "or an architecture instead"
+            f"{checkpoint} is itself a weights file: leave one of the two out, or name a "
+            "configuration or an architecture instead"
         )
     config = run_config(checkpoint)
     if not config.is_file():
         raise ConfigError(
-            f"{checkpoint}: no {RUN_CONFIG} beside it, which describes it; name the "
+            f"{checkpoint}: no {RUN_CONFIG} beside it that describes it; name the "
             "configuration or the architecture, and these weights with --weights"
         )
     ours = _these_weights(checkpoint)
     ours.append(f"Global.save_inference_dir={_yaml(config.parent / _EXPORT)}")
     labels = config.parent / LABEL_LIST
     if labels.is_file():
-        # The run's own copy: that which the configuration names may have moved since.
+        # The run's own copy; the file that the configuration names may have moved.
         ours.append(f"Infer.PostProcess.class_id_map_file={_yaml(labels)}")
     return load_config(config, [*ours, *overrides])

@@ -1,4 +1,4 @@
-"""From a YAML file and `-o` overrides to a checked `Config`, or to errors with their places."""
+"""Load a YAML file with `-o` overrides into a validated `Config`, or report errors by line."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def load_config(
     Args:
         source: a YAML file, the name of one that ppcls ships (`quick_start/HarDNet39_ds`), or an
             architecture, which means its ImageNet recipe.
-        overrides: `a.b.0.c=value` each, with sectioned keys or those of a file in the flat dialect,
-            which are set first. Values are YAML and never run as code; list entries are named by
-            index; keys that the file lacks may be set; `a.list+=value` appends.
-        data: a folder that `split_folder` or `write_digits` has written; sets what
-            `data_overrides` does, below `overrides`.
-        processes: how many train or evaluate together: the batch sizes of the flat dialect are over
-            all of them.
+        overrides: `a.b.0.c=value` each, with sectioned keys, or with the keys of a file in the flat
+            dialect, which are set first. Values are YAML and never run as code. Indices select
+            list entries, keys missing from the file may be set, and `a.list+=value` appends.
+        data: a folder written by `split_folder` or `write_digits`; sets the keys of
+            `data_overrides`, which `overrides` may replace.
+        processes: how many processes train or evaluate together; they share the batch sizes of the
+            flat dialect.
 
     Raises:
         ConfigError: no such file, not YAML, or a key or value that the schema does not allow.
-            Every problem has a line of its own: file and line (or the override), dotted key, what
-            was found, what is expected and the closest known key.
+            Every problem has its own line: file and line (or the override), dotted key, the value
+            found, the expected value and the closest known key.
         DataError: the folder has no label list.
     """
     return resolve(source, overrides, data, processes)[0]
@@ -73,7 +73,7 @@ def resolve(
     folder: str | Path | None = None,
     processes: int = 1,
 ) -> tuple[Config, dict[str, Any], dict[Key, str]]:
-    """Return a configuration, the sectioned data it was made of, and where each value came from.
+    """Return a configuration, its sectioned data, and the origin of each value.
 
     Raises:
         ConfigError, DataError: as `load_config`.
@@ -99,7 +99,7 @@ def resolve(
 
 
 def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:
-    """Import what `Global.plugins` names, so that the schema knows what it registers."""
+    """Import the modules of `Global.plugins`, so that the schema accepts their classes."""
     section = data.get("Global")
     names = section.get("plugins") if isinstance(section, dict) else None
     for i, name in enumerate(names if isinstance(names, list) else ()):
@@ -115,7 +115,7 @@ def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:
 def _translated(
     data: dict[str, Any], origins: dict[Key, str], path: str, processes: int
 ) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Return flat data and its origins in the sectioned dialect."""
+    """Translate flat data and its origins into the sectioned dialect."""
     try:
         flat = FlatConfig.model_validate(data, context={"processes": processes})
     except ValidationError as error:
@@ -124,24 +124,24 @@ def _translated(
 
 
 def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
-    """Put the number of classes where it belongs: older files have it in Global."""
+    """Move the number of classes from Global, where older files have it, to Arch."""
     old, new = ("Global", "class_num"), ("Arch", "class_num")
     if not (holds(data, old) and isinstance(data.get("Arch"), dict)):
         return
     value = data["Global"].pop("class_num")
     if data["Arch"].setdefault("class_num", value) != value:
         raise ConfigError(
-            f"{origins[old]}: Global.class_num is {value}, and Arch.class_num is "
-            f"{data['Arch']['class_num']} ({origins[new]}); set Arch.class_num alone"
+            f"{origins[old]}: Global.class_num is {value}, but Arch.class_num is "
+            f"{data['Arch']['class_num']} ({origins[new]}); set only Arch.class_num"
         )
     origins.setdefault(new, origins[old])
 
 
 def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
-    """Return the overrides that point a configuration at a folder with lists.
+    """Return the overrides that make a configuration use a folder with lists.
 
-    The folder is one that `split_folder` or `write_digits` has written: they set the training and
-    evaluation lists, the number of classes and the class names, in the sectioned or in the flat
+    `split_folder` and `write_digits` write such folders. The overrides set the training and
+    validation lists, the number of classes and the class names, in the sectioned or in the flat
     dialect.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From pydantic's errors to lines that tell a user what to change where."""
+"""Turn pydantic's errors into lines that tell the user what to change and where."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LENGTHS = {"min_length": "at least", "max_length": "at most"}
 
 
 def _describe(error: Any, value: Any, root: type[Options]) -> str:
-    """Say in a few words what is wrong, what was found and what was expected."""
+    """Describe the problem in a few words: what was found and what was expected."""
     kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
     if kind == "extra_forbidden":
         word = str(location[-1])
@@ -65,17 +65,17 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ")
     found = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
     if kind == "list_type" and isinstance(value, dict) and all(map(str.isdecimal, value)):
-        return "has no entries that an index could reach; set the whole list"
+        return "has no entries to select by index; set the whole list"
     if kind == "literal_error":
         names = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         found += did_you_mean(str(value), names)
     if kind == "string_type" and isinstance(value, (int, float)):
-        found += f"; in quotes it is one: '\"{value}\"'"
+        found += f"; quote it: '\"{value}\"'"
     return f"expected {expected}, not {found}"
 
 
 def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
-    """Return where a key was set, or what holds it."""
+    """Return where a key, or the closest key that holds it, was set."""
     known = (key[:n] for n in range(len(key), 0, -1) if key[:n] in origins)
     return next((origins[k] for k in known), None)
 
@@ -83,13 +83,13 @@ def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
 def _locate(error: Any, data: Any) -> tuple[Key, Any]:
     """Return the key that an error is about, and its value.
 
-    Pydantic's location also names the chosen union members, which are no keys of the file.
+    Pydantic's location also names the chosen union members, which are not keys of the file.
     """
     key: Key = ()
     value = data
     for part in error["loc"]:
         if isinstance(value, dict) and part not in value and len(value) == 1:
-            # A `OneKey` that is not one of several: its name is no part of the location.
+            # A `OneKey` outside a union: its name is not part of the location.
             (name,) = value
             if isinstance(value[name], dict) and (part in value[name] or part != name):
                 key, value = (*key, name), value[name]
@@ -101,7 +101,7 @@ def _locate(error: Any, data: Any) -> tuple[Key, Any]:
         key = (*key, error["loc"][-1])
     elif error["type"].startswith("union_tag"):
         by = error["ctx"]["discriminator"].strip("'")
-        key = (*key, "name" if by.endswith("()") else by)  # a function looks at the name too
+        key = (*key, "name" if by.endswith("()") else by)  # a function reads the name, too
     return key, value
 
 
@@ -116,17 +116,17 @@ def explain(
     """Turn pydantic's errors into one line each: file and line, dotted key, what is wrong.
 
     Args:
-        error: what the validation of `data` raised.
-        data: the configuration as it was read.
+        error: the validation error of `data`.
+        data: the configuration as read.
         origins: where each of its keys is.
-        file: its name, for what has no place inside.
-        root: the schema that it was validated with.
-        name: returns what the file calls a key.
+        file: the file's name, for problems without a place in the file.
+        root: the schema of the validation.
+        name: returns the file's name of a key.
     """
     messages: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         if item["type"] == "default_factory_not_called":
-            continue  # it would have followed from an option that is wrong, and named already
+            continue  # follows from a wrong option that is already reported
         key, value = _locate(item, data)
         text = _describe(item, value, root)
         mismatched: Sequence[str] = getattr(item.get("ctx", {}).get("error"), "keys", ())
@@ -136,7 +136,7 @@ def explain(
         places = [at for each in keys if (at := _origin(each, origins))]
         key, origin = keys[0], places[0] if places else file
         if item["type"] in ("value_error", "one_key"):
-            # An override of one of the options that do not go together is to blame.
+            # Blame an override if one of the conflicting options comes from it.
             inside = [at for k, at in origins.items() if key and k[: len(key)] == key]
             overrides = (at for at in (*reversed(inside), *places) if at.startswith("-o "))
             origin = next(overrides, origin)

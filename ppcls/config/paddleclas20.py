@@ -1,7 +1,7 @@
 """The flat dialect of PaddleClas 2.0, typed, and its translation into the sectioned schema.
 
-Its keys are those of that time: `ARCHITECTURE`, `LEARNING_RATE`, `OPTIMIZER`, `TRAIN`, `VALID` and
-scalars beside them. Batch sizes are over all cards.
+Its sections are `ARCHITECTURE`, `LEARNING_RATE`, `OPTIMIZER`, `TRAIN` and `VALID`, with scalars
+beside them. Batch sizes are totals over all cards.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DISTILLS = "_distill_"
 
 
 class Architecture(Options):
-    """Which model; of a distillation `TEACHER_distill_STUDENT`."""
+    """The model; `TEACHER_distill_STUDENT` for a distillation."""
 
     name: str
     params: ArchitectureParams = ArchitectureParams()
@@ -55,13 +55,13 @@ class Architecture(Options):
 
 
 class RateParams(Options):
-    """Arguments of the schedule; which of them it takes is checked by the sectioned schema.
+    """Arguments of the schedule; the sectioned schema checks which ones a schedule accepts.
 
     Attributes:
-        lr: the first rate, or that after the warm-up.
-        decay_epochs: of Piecewise, where the rate is multiplied by `gamma` (0.1).
-        warmup_epoch: of CosineWarmup, epochs of a linear rise (5).
-        end_lr: of Linear, the last rate (0).
+        lr: the learning rate at the start, or after the warm-up.
+        decay_epochs: for Piecewise, the epochs at which the rate is multiplied by `gamma` (0.1).
+        warmup_epoch: for CosineWarmup, the epochs of linear warm-up (5).
+        end_lr: for Linear, the final rate (0).
     """
 
     lr: Positive = 0.1
@@ -72,14 +72,14 @@ class RateParams(Options):
 
 
 class LearningRate(Options):
-    """The schedule of the learning rate."""
+    """The learning rate schedule."""
 
     function: Literal["Piecewise", "Cosine", "CosineWarmup", "Linear"]
     params: RateParams = RateParams()
 
 
 class OptimizerParams(Options):
-    """Arguments of the optimizer; which of them it takes is checked by the sectioned schema."""
+    """Arguments of the optimizer; the sectioned schema checks which ones it accepts."""
 
     momentum: Share | None = None
     rho: Share | None = None
@@ -105,9 +105,9 @@ class FlatOptimizer(Options):
 
 @follows_registries
 class Reader(Options):
-    """What TRAIN and VALID have: a list of images, and what is done to each.
+    """The options of TRAIN and VALID: a list of images and their transforms.
 
-    `batch_size` is over all cards.
+    `batch_size` is the total over all cards.
     """
 
     batch_size: Count
@@ -131,9 +131,9 @@ class Reader(Options):
 
 @follows_registries
 class TrainReader(Reader):
-    """The images to train on.
+    """The training set.
 
-    `shuffle_seed` is the seed of the whole run, and `mix` happens where `use_mix` is true.
+    `shuffle_seed` is the seed of the whole run; `use_mix: true` enables `mix`.
     """
 
     shuffle_seed: Annotated[int, Field(ge=0)] = 0
@@ -142,7 +142,7 @@ class TrainReader(Reader):
 
 @follows_registries
 class ValidReader(Reader):
-    """The images to evaluate on, every one once."""
+    """The validation set, of which every image is evaluated once."""
 
     @field_validator("transforms")
     @classmethod
@@ -161,9 +161,9 @@ def _smoothing(epsilon: float) -> float:
 class FlatConfig(Options):
     """A whole configuration in the flat dialect.
 
-    With `use_distillation`, the student learns to answer as the teacher does, whose weights are
-    `pretrained_model` (by default those published); the labels of the training
-    images are not looked at.
+    With `use_distillation` the student learns to predict like the teacher, without the labels of
+    the training images. The teacher's weights are `pretrained_model` (default: the published
+    ones).
 
     `last_epoch` is the last complete epoch of `checkpoints`, counted from 0. `label_list` names the
     classes, for exported models.
@@ -208,22 +208,22 @@ class FlatConfig(Options):
             )
         if self.use_distillation != (_DISTILLS in self.ARCHITECTURE.name):
             raise Mismatch(
-                "True goes with ARCHITECTURE.name: TEACHER_distill_STUDENT, such as "
+                "True needs ARCHITECTURE.name: TEACHER_distill_STUDENT, such as "
                 "HarDNet85_distill_HarDNet39_ds",
                 "use_distillation",
                 "ARCHITECTURE.name",
             )
         if self.last_epoch >= 0 and not self.checkpoints:
-            raise Mismatch("goes with checkpoints, which is not set", "last_epoch", "checkpoints")
+            raise Mismatch("needs checkpoints, which is not set", "last_epoch", "checkpoints")
         return self
 
 
 FLAT_SECTIONS = ("ARCHITECTURE", "LEARNING_RATE", "OPTIMIZER", "TRAIN", "VALID")
-"""A file with one of these is in the flat dialect."""
+"""A file with one of these sections is in the flat dialect."""
 
 
 def is_flat(data: Mapping[str, Any]) -> bool:
-    """Whether a file is in the flat dialect: it has one of that dialect's own sections."""
+    """Whether a file is in the flat dialect, that is, has one of its sections."""
     return any(name in data for name in FLAT_SECTIONS)
 
 
@@ -279,24 +279,24 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
         for name, place in _READER.items()
     },
 }
-"""Where a key of the flat dialect lives in the sectioned one."""
+"""The sectioned key of each flat key."""
 
 
 SECTIONED_NAMES = {dotted(flat): dotted(key) for flat, key in FLAT_TO_SECTIONED.items()}
-"""The dotted names of sectioned keys by those of the flat ones."""
+"""The dotted names of sectioned keys by the names of flat keys."""
 
 _FLAT = {key: flat for flat, key in FLAT_TO_SECTIONED.items()}
 
 
 def flat_name(key: Key) -> str:
-    """Return the dotted name that the flat dialect has for a sectioned key, if it has one."""
+    """Return the flat dialect's dotted name of a sectioned key, if there is one."""
     known = (end for end in range(len(key), 0, -1) if key[:end] in _FLAT)
     end = next(known, 0)
     return dotted(_FLAT[key[:end]] + key[end:]) if end else dotted(key)
 
 
 def sectioned_origins(origins: Mapping[Key, str]) -> dict[Key, str]:
-    """Return where the values of a translation came from, given where the flat ones did."""
+    """Return the origins of the sectioned values, given those of the flat values."""
     found: dict[Key, str] = {}
     for key, at in origins.items():
         for end in range(len(key), 0, -1):
@@ -323,7 +323,7 @@ def _optimizer(flat: FlatConfig) -> dict[str, Any] | None:
         return None
     options = flat.OPTIMIZER
     section: dict[str, Any] = {
-        # The tables of that time spell it in one way and the code in another.
+        # PaddleClas's documentation and code spell it differently.
         "name": "RMSProp" if options.function == "RmsProp" else options.function,
         "lr": _learning_rate(flat.LEARNING_RATE),
         **options.params.model_dump(exclude_none=True),
@@ -369,11 +369,11 @@ def _distillation(flat: FlatConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
-    """Return the sections that mean what a flat configuration means.
+    """Return the sections that are equivalent to a flat configuration.
 
     Args:
-        flat: a checked configuration in the flat dialect.
-        processes: how many share a batch; each of the batch sizes must be a multiple.
+        flat: a validated configuration in the flat dialect.
+        processes: how many processes share a batch; batch sizes must be multiples of it.
     """
     mix = flat.TRAIN.mix if flat.TRAIN and flat.use_mix else []
     topk = {"TopkAcc": {"topk": sorted({1, flat.topk})}}
@@ -401,7 +401,7 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
         },
         "Arch": {"name": flat.ARCHITECTURE.name, "class_num": flat.classes_num},
         "Loss": {"Train": [loss], "Eval": [{"CELoss": {"weight": 1.0}}]},
-        # Mixed images have no one class that an answer could hit.
+        # Mixed images have no single true class to compare a prediction with.
         "Metric": {"Train": [] if mix else [topk], "Eval": [topk]},
         "DataLoader": {},
     }

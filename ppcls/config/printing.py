@@ -1,4 +1,4 @@
-"""A configuration printed: as YAML with where each value came from, and two compared."""
+"""Print a configuration as YAML with the origin of each value, or compare two of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _is_leaf(value: Any) -> bool:
 def _lines(
     value: Any, key: Key, origin: Callable[[Key], str], indent: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield the YAML lines of a value, and where each came from ("" for a map)."""
+    """Yield the YAML lines of a value with their origins ("" for a map)."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for part, inner in items:
         lead = f"{indent}- " if isinstance(value, list) else f"{indent}{part}:"
@@ -53,7 +53,7 @@ def _lines(
 
 
 def show_config(source: str | Path, overrides: list[str], folder: str | Path | None = None) -> str:
-    """Return a resolved configuration as YAML; a comment has the origin of each value.
+    """Return a resolved configuration as YAML; comments show the origin of each value.
 
     Arguments and errors are those of `load_config`; `folder` is its `data`.
     """
@@ -80,7 +80,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def diff_configs(first: Config, second: Config) -> list[str]:
-    """Return a line for each value that differs: `key: first -> second`; `-` is no value."""
+    """Return a line for each value that differs: `key: first -> second`; `-` means no value."""
     ours, theirs = (dict(_leaves(c.model_dump(exclude_none=True))) for c in (first, second))
     keys = [*ours, *(key for key in theirs if key not in ours)]
     return [
@@ -96,7 +96,7 @@ def json_schema() -> str:
     definitions = shared["$defs"]
     for model in (Config, FlatConfig):
         schema = definitions[model.__name__]
-        # A file may leave required sections to its bases.
+        # A file may inherit required sections from its bases.
         schema["properties"]["_base_"] = {"type": ["string", "array"], "items": {"type": "string"}}
         del schema["required"]
     return json.dumps(

@@ -1,6 +1,6 @@
 """The configuration: every section and key, typed.
 
-Sections and keys are those of PaddleClas 2.x. Paddle is not needed to read or check one.
+Sections and keys are those of PaddleClas 2.x. Reading and checking one does not need Paddle.
 """
 
 from __future__ import annotations
@@ -29,47 +29,49 @@ Side = Annotated[int, Field(gt=0, le=16384)]
 
 
 class GlobalOptions(Options):
-    """What holds for a whole run.
+    """Settings of the whole run.
 
     Attributes:
-        plugins: modules to import, by name or by the path of a `.py` file: what they register can
-            be named like what ppcls has.
-        device: what computes; `auto` is a GPU if Paddle can use one, and else the CPU.
-        seed: of the weights, the order of images, augmentation and dropout.
-        output_dir: what a run leaves is in the folder of the architecture's name in it.
-        pretrained_model: weights to begin with, or to evaluate, export and predict with: a path
-            (without suffix, too) or a URL.
-        strict: whether weights that lack a parameter, or have one of another shape, are an error.
+        plugins: modules to import, by name or by the path of a `.py` file; configurations can then
+            name the classes that they register.
+        device: the device; `auto` is a GPU if Paddle can use one, otherwise the CPU.
+        seed: seed of weights, order of images, augmentation and dropout.
+        output_dir: the folder of all runs; a run writes to its sub-folder named after the
+            architecture.
+        pretrained_model: pretrained weights for training, or trained weights to evaluate, export
+            and predict with: a path (the suffix is optional) or a URL.
+        strict: treat weights with a missing parameter or a wrong shape as an error.
         epochs: passes over the training images.
         eval_during_train: evaluate during training, and keep the best weights.
-        eval_interval: epochs from one evaluation to the next.
-        print_batch_step: steps from one line of the log to the next.
-        use_visualdl: write numbers and sample images for VisualDL.
-        image_size: side, or height and width, of the model's input: transforms that name no size
-            of their own follow it. Null is that of the architecture.
-        image_shape: channels, height and width of the model's input, to be checked; null is what
-            the transforms give.
-        save_inference_dir: where `ppcls export` writes to; a run's checkpoint goes to `inference`
-            beside it instead.
-        checkpoints: the checkpoint to go on from, a path without suffix, or `auto` for the newest
+        eval_interval: epochs between evaluations.
+        print_batch_step: steps between log lines.
+        use_visualdl: write scalars and sample images for VisualDL.
+        image_size: side, or height and width, of the model's input, for transforms without a size
+            of their own; null is the architecture's.
+        image_shape: channels, height and width that the model's input is checked against; null is
+            the shape that the transforms give.
+        save_inference_dir: output folder of `ppcls export`; a run's checkpoint is exported to
+            `inference` beside it instead.
+        checkpoints: the checkpoint to resume from: a path without suffix, or `auto` for the newest
             in the run's own folder.
-        update_freq: batches whose gradients make up one update; a step is an update.
-        start_eval_epoch: the first epoch that is evaluated.
-        early_stop_patience: end the run after so many evaluations without a better top-1.
+        update_freq: batches whose gradients are accumulated for one update; a step is an update.
+        start_eval_epoch: the first epoch with an evaluation.
+        early_stop_patience: end the run after this number of evaluations without a better top-1.
         save_interval: epochs between the checkpoints `epoch_N`.
-        save_steps: save `latest` within an epoch too, every so many steps.
-        save_minutes: save `latest` within an epoch too, every so many minutes.
+        save_steps: also save `latest` within an epoch, every N steps.
+        save_minutes: also save `latest` within an epoch, every N minutes.
         keep_last: how many `epoch_N` to keep; null keeps all.
-        on_nan: what to do about a loss or gradient that is not finite: `stop` the run, or `skip`
-            the update, for which every step waits for the device.
+        on_nan: the reaction to a loss or gradient that is not finite: `stop` the run, or `skip`
+            the update (every step then waits for the device).
         nan_limit: with `skip`, how many updates a run may skip.
-        print_mem_info: show the peak memory on the log line.
-        vdl_gradients: histograms of the gradients for VisualDL, once an epoch.
+        print_mem_info: show the peak memory in log lines.
+        vdl_gradients: write histograms of the gradients for VisualDL, once an epoch.
         to_static: train the model as a static graph.
-        vdl_dir: where `use_visualdl` writes to; null is `vdl` in the run's folder.
+        vdl_dir: output folder of `use_visualdl`; null is `vdl` in the run's folder.
         checkpoint_layout: `best_model.pdparams`, or `best_model/ppcls.pdparams` (`flat`), where
             `epoch_1` is `0/ppcls`.
-        last_epoch: the last complete epoch, from 0, of a `checkpoints` that does not say it.
+        last_epoch: the last complete epoch, counted from 0, of `checkpoints` without a record of
+            it.
     """
 
     plugins: list[str] = []
@@ -106,14 +108,14 @@ class GlobalOptions(Options):
     @model_validator(mode="after")
     def _gradients_are_shown_somewhere(self) -> GlobalOptions:
         if self.vdl_gradients and not self.use_visualdl:
-            raise ValueError("vdl_gradients shows nothing without use_visualdl: true")
+            raise ValueError("vdl_gradients needs use_visualdl: true")
         return self
 
     @model_validator(mode="after")
     def _patience_has_evaluations(self) -> GlobalOptions:
         if self.early_stop_patience and not self.eval_during_train:
             raise ValueError(
-                "early_stop_patience counts evaluations, which eval_during_train: false leaves out"
+                "early_stop_patience counts evaluations, which eval_during_train: false disables"
             )
         return self
 
@@ -122,12 +124,12 @@ class AMPOptions(Options):
     """Mixed precision, on a GPU.
 
     Attributes:
-        level: O1 casts the inputs of the operators that gain from 16 bits, O2 the weights too.
+        level: O1 casts the inputs of operators that benefit from 16 bits, O2 also the weights.
         dtype: the 16-bit type.
-        scale_loss: factor of the loss that keeps small float16 gradients from vanishing.
-        use_dynamic_loss_scaling: let the factor follow what the gradients allow.
-        use_promote: let an operator with inputs of both kinds compute in float32.
-        use_fp16_test: evaluate in 16 bits too (O2 always does).
+        scale_loss: loss scale, which keeps small float16 gradients from vanishing.
+        use_dynamic_loss_scaling: adapt the loss scale to the gradients.
+        use_promote: compute operators with inputs of both types in float32.
+        use_fp16_test: evaluate in 16 bits, too (O2 always does).
     """
 
     use_amp: bool = True
@@ -142,28 +144,28 @@ class AMPOptions(Options):
 class EMAOptions(Options):
     """Average the weights over the updates: average = decay * average + (1 - decay) * weights.
 
-    The average is what is evaluated and what `.pdparams` holds.
+    Evaluations and `.pdparams` use the average.
     """
 
     decay: Share = 0.9999
 
 
 class ArchOptions(Options):
-    """Which model.
+    """The model.
 
     Attributes:
-        name: as `ppcls list` prints it.
-        class_num: how many classes the model tells apart.
-        dropout: the share of the last layer's inputs that training leaves out, of architectures
-            that do so; null is the published one.
-        pretrained: begin with the published ImageNet weights, with a file, or with a URL. With
-            another number of classes the last layer is new.
-        use_ssld: with `pretrained: true`, the weights that were distilled (SSLD).
-        freeze: patterns over the names of parameters, such as `base.0.*`, that are not trained; a
-            frozen batch normalisation keeps its statistics.
-        use_sync_bn: batch normalisation over the batches of all GPUs.
-        grad_checkpointing: compute the maps within the blocks again in the backward pass, instead
-            of keeping them: less memory, more time (dense-connection families).
+        name: the architecture, as `ppcls list` prints it.
+        class_num: number of classes.
+        dropout: dropout rate before the last layer, for architectures with dropout; null is the
+            published rate.
+        pretrained: pretrained weights: true for the published ImageNet weights, a file, or a URL.
+            With another number of classes the last layer is untrained.
+        use_ssld: with `pretrained: true`, use the distilled weights (SSLD).
+        freeze: patterns of parameter names that are not trained, such as `base.0.*`; a frozen
+            batch normalisation keeps its statistics.
+        use_sync_bn: synchronise batch normalisation over all GPUs.
+        grad_checkpointing: recompute the feature maps within blocks in the backward pass instead
+            of storing them: less memory, more time (DenseNet, HarDNet, DPN).
     """
 
     name: str
@@ -191,16 +193,16 @@ class ArchOptions(Options):
     @model_validator(mode="after")
     def _ssld_of_what(self) -> ArchOptions:
         if self.use_ssld and self.pretrained is not True:
-            raise ValueError("use_ssld chooses among the published weights: set pretrained: true")
+            raise ValueError("use_ssld selects published weights: set pretrained: true, too")
         return self
 
     @property
     def student(self) -> str | None:
-        """The name of the one of several models that is deployed; None of a single model."""
+        """The name of the deployed model of a distillation; None for a single model."""
         return None
 
     def deployed(self) -> ArchOptions:
-        """Return the section of the model that is evaluated, exported and predicts."""
+        """Return the section of the model to evaluate, export and predict with."""
         return self
 
 
@@ -208,21 +210,22 @@ class DistilledModel(ArchOptions):
     """One of the models of a distillation.
 
     Attributes:
-        return_patterns: names of layers, such as `base.4`, whose outputs losses compare.
+        return_patterns: names of the layers, such as `base.4`, whose outputs the losses compare.
     """
 
     return_patterns: list[str] = []
 
 
 class DistillationArch(ArchOptions):
-    """Several models of which some learn from others.
+    """Several models, some of which learn from others.
 
     Attributes:
-        models: a map of one name to one model each: `[{Teacher: {…}}, {Student: {…}}]`; `class_num`
-            is this section's where they have none.
-        freeze_params_list: which of them are not trained; they answer as in evaluation.
-        pretrained_list: a path or URL of weights for each of them, or null.
-        infer_model_name: the one that is evaluated and deployed.
+        models: maps of one name to one model: `[{Teacher: {…}}, {Student: {…}}]`; `class_num`
+            defaults to that of this section.
+        freeze_params_list: for each model, whether it is frozen; frozen models stay in evaluation
+            mode.
+        pretrained_list: for each model, the path or URL of its weights, or null.
+        infer_model_name: the model to evaluate and deploy.
     """
 
     name: Literal["DistillationModel"]
@@ -261,11 +264,11 @@ class DistillationArch(ArchOptions):
 
     @property
     def student(self) -> str:
-        """The name of the model that is deployed."""
+        """The name of the deployed model."""
         return self.infer_model_name
 
     def deployed(self) -> ArchOptions:
-        """Return the section of the model that is deployed, alone."""
+        """Return the section of the deployed model."""
         model = self.by_name[self.infer_model_name]
         return ArchOptions(**model.model_dump(exclude={"return_patterns"}))
 
@@ -278,7 +281,7 @@ class DistillationArch(ArchOptions):
     def _fits_together(self) -> DistillationArch:
         names, count = list(self.by_name), len(self.models)
         if len(names) < count:
-            raise ValueError("models: every model needs a name of its own")
+            raise ValueError("models: every model needs its own name")
         for key in ("freeze_params_list", "pretrained_list"):
             values = getattr(self, key)
             if values is not None and len(values) != count:
@@ -288,12 +291,12 @@ class DistillationArch(ArchOptions):
             raise ValueError(f"infer_model_name: no model {self.infer_model_name!r} here{hint}")
         if self.infer_model_name in self.frozen:
             raise ValueError(
-                f"infer_model_name: {self.infer_model_name} is frozen, and learns nothing"
+                f"infer_model_name: {self.infer_model_name} is frozen and learns nothing"
             )
         for name, model in self.by_name.items():
             if model.class_num != self.class_num:
                 raise ValueError(
-                    f"models: {name} has {model.class_num} classes, and Arch.class_num is "
+                    f"models: {name} has {model.class_num} classes, but Arch.class_num is "
                     f"{self.class_num}"
                 )
         of_one = ArchOptions.model_fields
@@ -309,7 +312,7 @@ def _arch_class(value: Any) -> str:
 
 
 class Topk(Options):
-    """The `topk` best classes of an image, named by the lines `label name` of a file."""
+    """The `topk` best classes of an image, with names from a file of lines `label name`."""
 
     name: Literal["Topk"] = "Topk"
     topk: Count = 5
@@ -318,12 +321,12 @@ class Topk(Options):
 
 @follows_registries
 class InferOptions(Options):
-    """What `ppcls infer` reads and answers; an exported model takes its transforms and names.
+    """Input and output of `ppcls infer`; an exported model uses its transforms and class names.
 
     Attributes:
         infer_imgs: an image, a folder or a list.
-        transforms: those of evaluation, on the way from an image file to the model; null is those
-            of `DataLoader.Eval`.
+        transforms: the evaluation transforms, from an image file to the model's input; null is
+            those of `DataLoader.Eval`.
     """
 
     infer_imgs: PathText | None = None
@@ -352,7 +355,7 @@ _FITTING = {
 
 @follows_registries
 class Config(Options):
-    """A whole configuration. Sections that a command needs and lacks are named by that command."""
+    """A whole configuration. A command reports the sections that it needs and that are missing."""
 
     Global: GlobalOptions = GlobalOptions()
     AMP: AMPOptions | None = None
@@ -370,16 +373,16 @@ class Config(Options):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the images that transforms without a size of their own give."""
+        """Output height and width of transforms without a size of their own."""
         size = self.Global.image_size
         if size is None:
             size = model_card(self.Arch.deployed().name).input_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def transforms(self, part: Part) -> list[Any] | None:
-        """Return a list of transforms, as it is configured; None where there is no such section.
+        """Return the configured transforms of a section; None without that section.
 
-        `Infer.transforms` are those of `DataLoader.Eval` where they are not set.
+        `Infer.transforms` default to those of `DataLoader.Eval`.
         """
         if part == "Infer" and self.Infer and self.Infer.transforms:
             return self.Infer.transforms
@@ -396,18 +399,18 @@ class Config(Options):
         return Pipeline(required(self.transforms(part), key, "ppcls"), self.image_size)
 
     def input_shape(self) -> list[int]:
-        """Return [channels, height, width] of the model's input: what `Infer.transforms` give.
+        """Return [channels, height, width] of the model's input, the output of `Infer.transforms`.
 
         Raises:
-            ConfigError: `Global.image_shape` is set, and is another; or there are no transforms.
+            ConfigError: `Global.image_shape` differs, or there are no transforms.
         """
         height, width = self.image_size
-        # Larger than the result, so that the transforms have to do all that they do.
+        # Larger than the output, so that every transform has an effect.
         found = self.pipeline("Infer").output_shape(height + 40, width + 60)
         stated = self.Global.image_shape
         if stated not in (None, found):
             raise ConfigError(
-                f"Global.image_shape is {stated}, and the transforms of evaluation give {found}; "
+                f"Global.image_shape is {stated}, but the evaluation transforms give {found}; "
                 "leave it out, or set Global.image_size and let the transforms follow it"
             )
         return found
@@ -419,8 +422,8 @@ class Config(Options):
         if self.Global.image_size and ops and not any(op.follows_image_size for op in ops):
             sized = next((op for op in ops if getattr(op, "size", None)), ops[0])
             raise Mismatch(
-                f"changes nothing: every transform has a size of its own, such as "
-                f"{type(sized).__name__}; leave those out, or it",
+                f"has no effect: every transform has a size of its own, such as "
+                f"{type(sized).__name__}; leave out those sizes, or image_size",
                 "Global.image_size",
             )
         return self
@@ -434,7 +437,7 @@ class Config(Options):
         if lr.watches and not self.Global.eval_during_train:
             raise Mismatch(
                 f"{lr.name} watches the evaluations, which Global.eval_during_train: false "
-                "leaves out",
+                "disables",
                 "Optimizer.lr.name",
                 "Global.eval_during_train",
             )
@@ -470,13 +473,13 @@ class Config(Options):
                 )
             return self
         if self.Global.to_static:
-            raise Mismatch("several models at once are not trained that way", "Global.to_static")
+            raise Mismatch("does not support a distillation", "Global.to_static")
         models, chosen = self.Arch.by_name, self.Arch.infer_model_name
         for where in ("Loss.Train", "Loss.Eval"):
             for term in self.Loss.Train if where == "Loss.Train" else self.Loss.Eval:
                 kind = type(term).__name__
                 if where == "Loss.Train" and not term.models:
-                    raise Mismatch(f"{kind} names no model; DistillationGTCELoss does", where)
+                    raise Mismatch(f"{kind} names no model; use DistillationGTCELoss", where)
                 for name in term.models:
                     if name not in models:
                         hint = did_you_mean(name, models)
@@ -488,7 +491,7 @@ class Config(Options):
         for term in self.Loss.Eval:
             if term.deployed().models or set(term.models) - {chosen}:
                 raise Mismatch(
-                    f"{chosen} (infer_model_name) alone is evaluated: CELoss, or "
+                    f"only {chosen} (infer_model_name) is evaluated: use CELoss, or "
                     f"DistillationGTCELoss with model_names: [{chosen}]",
                     "Loss.Eval",
                 )
@@ -516,7 +519,7 @@ class Config(Options):
                     if term.labels not in (labels, "none"):
                         raise Mismatch(
                             f"{type(term).__name__} is for images with {_WITH[term.labels]} each, "
-                            f"and DataLoader.{part}.dataset is {data.dataset.name}; "
+                            f"but DataLoader.{part}.dataset is {data.dataset.name}; "
                             f"{_FITTING[section, labels]}",
                             f"{section}.{part}",
                             f"DataLoader.{part}.dataset",
@@ -524,9 +527,9 @@ class Config(Options):
         return self
 
     def deployed(self) -> Config:
-        """Return the configuration of the model that is evaluated, exported and predicts.
+        """Return the configuration of the model to evaluate, export and predict with.
 
-        Of a distillation that is `Arch.infer_model_name` alone.
+        For a distillation that is the model `Arch.infer_model_name`.
         """
         arch = self.Arch.deployed()
         if arch is self.Arch:
@@ -536,25 +539,24 @@ class Config(Options):
         return self.model_copy(update={"Arch": arch, "Loss": loss})
 
     def refuse_several_labels(self, command: str) -> None:
-        """Stop a command that would answer with the one best class of a model that knows several.
+        """Stop a command that cannot handle multi-label models.
 
         Raises:
-            ConfigError: the model gives each image any number of labels.
+            ConfigError: the model is a multi-label model.
         """
         several = [t for t in (*self.Loss.Train, *self.Loss.Eval) if t.labels == "several"]
         if several:
             raise ConfigError(
-                f"`{command}` answers with the best class, and this model gives images several "
-                f"labels ({type(several[0]).__name__}): such models are trained and evaluated, and "
-                "not deployed yet"
+                f"`{command}` does not support multi-label models yet, and this is one "
+                f"({type(several[0]).__name__}); such models can be trained and evaluated"
             )
 
 
 def required(section: SectionT | None, name: str, command: str) -> SectionT:
-    """Return a section of the configuration that a command cannot do without.
+    """Return a section that a command needs.
 
     Raises:
-        ConfigError: the section is absent.
+        ConfigError: the section is missing.
     """
     if section is None:
         raise ConfigError(f"`{command}` needs the section {name}; it is missing")

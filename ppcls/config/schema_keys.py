@@ -1,4 +1,4 @@
-"""What the schema knows at a place of a configuration: keys, and the lists that are defaults."""
+"""Look up the schema at a place of a configuration: known keys and default lists."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _fields(model: type[Options]) -> list[tuple[str, FieldInfo | None]]:
 
 
 def _tags(model: type[Options]) -> list[str]:
-    """Return the values of the key that tells a class from the others of its union."""
+    """Return the values of the key that selects a class of a union."""
     keys = [model.model_fields[key] for key in ("name", "function") if key in model.model_fields]
     return [tag for key in keys for tag in get_args(key.annotation)]
 
@@ -52,10 +52,10 @@ def _tags(model: type[Options]) -> list[str]:
 def fields_at(
     location: Sequence[str | int], root: type[Options]
 ) -> list[tuple[str, FieldInfo | None]]:
-    """Return the keys that the schema knows beside the last part of a location, and their fields.
+    """Return the known keys at the level of a location's last part, with their fields.
 
-    Where several classes may stand there, the keys are those of all of them. The name of a class
-    that is a key has no field.
+    If several classes are possible there, return the keys of all of them. A key that is a class
+    name has no field.
     """
     classes: list[type[Options]] = [root]
     for part in location[:-1]:
@@ -63,17 +63,17 @@ def fields_at(
         if fields:
             classes = [c for field in fields for c in _classes_of(field)]
         elif isinstance(part, str):
-            # A part that names no class is a key that the user chose.
+            # A part that names no class is a key chosen by the user.
             classes = [c for c in classes if part in (c.__name__, *_tags(c))] or classes
     return [field for c in classes for field in _fields(c)]
 
 
 def default_list(location: Sequence[str | int], root: type[Options]) -> list[Any] | None:
-    """Return the list, as plain data, that a key has where it is not set; None if it has none."""
+    """Return the default list of a key as plain data; None if it has none."""
     found = [field for name, field in fields_at(location, root) if name == location[-1] and field]
     defaults = [field.get_default(call_default_factory=True) for field in found]
     default = defaults[0] if defaults else None
-    # Where several classes may stand there, it may depend on which of them is meant.
+    # If several classes are possible there, the default may depend on the class.
     if not isinstance(default, list) or defaults.count(default) < len(defaults):
         return None
     return [each.model_dump() if isinstance(each, BaseModel) else each for each in default]

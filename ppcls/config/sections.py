@@ -1,4 +1,4 @@
-"""The sections `Loss` and `Metric`: lists of what is registered, for training and evaluation."""
+"""The sections `Loss` and `Metric`: lists of registered classes, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LossOptions", "MetricOptions"]
 
 @follows_registries
 class LossOptions(Options):
-    """Sums of losses, for training and for evaluation."""
+    """Weighted sums of losses, for training and for evaluation."""
 
     Train: Annotated[list[LossTerm], Field(min_length=1)] = [CELoss()]
     Eval: Annotated[list[LossTerm], Field(min_length=1)] = [CELoss()]
@@ -44,7 +44,7 @@ Metrics = Annotated[
 
 @follows_registries
 class MetricOptions(Options):
-    """What is counted while training and in evaluations."""
+    """Metrics, for training and for evaluation."""
 
     Train: Metrics = [TopkAcc()]
     Eval: Metrics = [TopkAcc()]
@@ -55,5 +55,5 @@ class MetricOptions(Options):
         for metric in metrics:
             if not metric.by_batch:
                 name = type(metric).__name__
-                raise ValueError(f"{name} needs the scores of all images: it is for Metric.Eval")
+                raise ValueError(f"{name} needs the scores of all images; use it in Metric.Eval")
         return metrics

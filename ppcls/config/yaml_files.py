@@ -1,4 +1,4 @@
-"""YAML files, what they inherit, and `-o` overrides: plain data, and where each value came from."""
+"""Read YAML files with inheritance and `-o` overrides, and track the origin of each value."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Key = tuple[str | int, ...]
 
 
 def dotted(key: Key) -> str:
-    """Return a place as it is written: `Loss.Train.0`."""
+    """Return the dotted name of a place: `Loss.Train.0`."""
     return ".".join(map(str, key))
 
 
 def key_of(name: str) -> Key:
-    """Return the place that is written so."""
+    """Return the place of a dotted name."""
     return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
 
 
@@ -63,7 +63,7 @@ _YamlLoader.add_implicit_resolver(
 
 
 def _unshared(data: Any) -> Any:
-    """Copy plain data so that what an alias repeats can be changed in one place alone."""
+    """Copy plain data so that values shared through a YAML alias become independent."""
     if isinstance(data, dict):
         return {key: _unshared(value) for key, value in data.items()}
     if isinstance(data, list):
@@ -76,7 +76,7 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
 
     Args:
         text: the YAML.
-        at: turns a line number into the words that locate it for the user.
+        at: turns a line number into a location for the user.
 
     Raises:
         ConfigError: not YAML, or a duplicate key.
@@ -120,7 +120,7 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
 def _root() -> Path:
     """Return the folder of the configurations that ppcls ships."""
     package = Path(ppcls.__file__).parent
-    # An installed package carries them inside; a checkout has them beside the package.
+    # An installed package contains them; a checkout has them beside the package.
     return next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
 
 
@@ -134,15 +134,15 @@ def _shipped() -> dict[str, Path]:
 
 
 def _common_recipe() -> Path:
-    """Return the file of the recipe of architectures that have none of their own."""
+    """Return the recipe file of architectures without their own."""
     return _root() / "_base_" / "ImageNet.yaml"
 
 
 def find_config(source: str | Path) -> Path:
     """Return the file that `-c` names.
 
-    That is a path, a path under the configs that ppcls ships, or the name of an architecture:
-    without a recipe of its own it has the common one, to which `read_config` adds its name.
+    The name is a path, a path under the configs that ppcls ships, or an architecture. An
+    architecture without a recipe gets the common one, to which `read_config` adds its name.
 
     Raises:
         ConfigError: there is no such file; the message has the closest name.
@@ -159,7 +159,7 @@ def find_config(source: str | Path) -> Path:
 
 
 def _shipped_name(source: str | Path) -> str:
-    # The published commands name ppcls/configs/… and ./configs/…, seen from a repository's root.
+    # PaddleClas's commands name ppcls/configs/… and ./configs/… from a repository's root.
     return re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
 
 
@@ -168,7 +168,7 @@ def _find_shipped(source: str | Path) -> Path:
     shipped = _shipped()
     if name in shipped:
         return shipped[name]
-    # A bare name is that of an ImageNet recipe.
+    # A bare name means an ImageNet recipe.
     for full, file in shipped.items():
         if full.startswith("ImageNet/") and full.rpartition("/")[2] == name:
             return file
@@ -186,7 +186,7 @@ def _find_shipped(source: str | Path) -> Path:
 def _read_found(
     source: str | Path, found: Path, children: tuple[Path, ...] = ()
 ) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Return what `_read_file` does of the file that a source means, with its architecture."""
+    """Do what `_read_file` does for the file of a source, and set its architecture."""
     data, origins = _read_file(found, children)
     name = _shipped_name(source)
     if found == _common_recipe() and name in list_models():
@@ -198,10 +198,10 @@ def _read_found(
 def _read_file(
     path: Path, children: tuple[Path, ...] = ()
 ) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Return the data of a file on top of what its `_base_` files hold, and where each is from.
+    """Return the data of a file merged onto its `_base_` files, with the origin of each value.
 
-    Maps are merged key by key; anything else, lists too, is replaced. `_delete_: true` in a map
-    replaces the inherited one.
+    Maps are merged key by key; all other values, including lists, are replaced. `_delete_: true`
+    in a map replaces the inherited map.
     """
     if path.resolve() in children:
         raise ConfigError(f"{children[-1]}: _base_ leads back to {path}")
@@ -258,9 +258,9 @@ def holds(data: Any, key: Key) -> bool:
 
 
 def _apply_override(data: dict[str, Any], override: str, root: type[Options] | None) -> Key:
-    """Set what `a.b.0.c=value` names, or append to what `a.b+=value` names, and return its key.
+    """Apply `a.b.0.c=value` (set) or `a.b+=value` (append) and return the key.
 
-    Maps on the way are made, and lists that are defaults of the schema `root` are written out.
+    Missing maps on the way are created; default lists of the schema `root` are written out.
     """
     name, found, text = override.partition("=")
     append = name.endswith("+")
@@ -309,13 +309,13 @@ def _apply_override(data: dict[str, Any], override: str, root: type[Options] | N
 def read_config(
     source: str | Path, overrides: Sequence[str] = (), root: type[Options] | None = None
 ) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Return the data of a configuration with overrides, and where each value came from.
+    """Return the data of a configuration with overrides, and the origin of each value.
 
     Args:
-        source: what `find_config` takes. `_base_` in a file names what it builds on: files,
-            relative to it, or what may be a source.
+        source: a name for `find_config`. `_base_` in a file names the files it inherits from:
+            paths relative to it, or names for `find_config`.
         overrides: `a.b.0.c=value` sets a value, `a.list+=value` appends to a list.
-        root: the schema, whose defaults the overrides may reach into.
+        root: the schema, whose default lists the overrides may change.
 
     Raises:
         ConfigError: a file is missing or not YAML, or an override names no place.
@@ -329,7 +329,7 @@ def apply_overrides(
     overrides: Sequence[str],
     root: type[Options] | None = None,
 ) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Return what `read_config` does of a file that is read already, whose data changes.
+    """Do what `read_config` does for a file already read, and change its data in place.
 
     Raises:
         ConfigError: an override names no place.

@@ -1,1 +1,1 @@
-"""Images and labels in: reading, transforms, lists, batches. Nothing here needs Paddle."""
+"""Data input: image reading, transforms, lists and batches. Nothing here needs Paddle."""

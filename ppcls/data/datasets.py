@@ -1,4 +1,4 @@
-"""Data sets: where samples come from, and their images, each with its own random numbers."""
+"""Data sets: their samples, and their transformed images with a random stream per sample."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ BY_DATA = (
     "; --data DIR sets all paths to a folder that `ppcls data split DIR` or `ppcls data digits "
     "DIR` prepared"
 )
-"""The way out where a list is missing: all commands that read a data set's have the option."""
+"""Hint for a missing list: every command that reads the lists of a data set has `--data`."""
 
 
 class _NamedBytes(io.BytesIO):
-    """A file's bytes in memory; errors call it by the file's name."""
+    """A file's bytes in memory; errors show the file's name."""
 
     def __init__(self, data: bytes, name: str):
         super().__init__(data)
@@ -51,17 +51,17 @@ class _NamedBytes(io.BytesIO):
 class ImageDataset:
     """Labelled images, transformed.
 
-    The random numbers of a sample come from (seed, epoch, index, copy) alone, so a run is the same
-    with any number of workers and after a resume.
+    The random numbers of a sample depend on (seed, epoch, index, copy) alone, so neither the number
+    of workers nor a resume changes a run.
 
     Args:
-        samples: what there is, all with one class or all with several.
-        pipeline: what becomes of an image.
-        seed: of the random numbers.
-        on_error: whether a loader stops at an image that cannot be read (`error`), or leaves it out
-            and says so (`skip`, `wrong`).
+        samples: all samples, single-label or multi-label.
+        pipeline: the transforms.
+        seed: seed of the random numbers.
+        on_error: whether a loader stops at an unreadable image (`error`), or leaves it out and
+            reports it (`skip`, `wrong`).
         max_skipped: with `skip`, the share of the data set that an epoch may leave out.
-        in_memory: keep the bytes of every file once it is read.
+        in_memory: keep the bytes of every file after the first read.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class ImageDataset:
             raise DataError(f"{path}: a transform fails on this image: {what}") from error
 
     def labels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the labels of samples: classes int64 (N,), or of multi-label float32 (N, C)."""
+        """Return the labels of samples: classes int64 (N,), or multi-label float32 (N, C)."""
         labels = [self.samples[i].label for i in indices]
         return np.array(labels, np.int64 if isinstance(self.samples[0].label, int) else np.float32)
 
@@ -120,18 +120,18 @@ class ImageDataset:
 
 
 class Dataset(Options):
-    """What all data sets have.
+    """Options of every data set.
 
-    `on_error` says what becomes of a sample that cannot be read. `error` stops; in training, `skip`
-    leaves it out of its batch, and stops when more than `max_skipped` of the data set (0.01) have
-    been skipped in an epoch; in evaluation, `wrong` counts it as answered wrongly.
+    `on_error` handles unreadable samples. `error` stops the run. In training, `skip` leaves such a
+    sample out of its batch, and stops the run when an epoch has skipped more than the share
+    `max_skipped` of the data set (0.01). In evaluation, `wrong` counts it as a wrong prediction.
 
-    `in_memory` keeps the files' bytes once they are read, as they are: the sum of the file sizes.
-    It spares a slow disk or network, and not the decoding.
+    `in_memory` keeps the encoded files in memory after the first read, which takes as much memory
+    as the files are large. It avoids reading from a slow disk or network again, but not decoding.
     """
 
     labels: ClassVar[Literal["one", "several", "none"]] = "one"
-    """What each image has: one class, any number of labels, or none."""
+    """The labels of an image: one class, any number of labels, or none."""
 
     name: str
     image_root: PathText
@@ -144,7 +144,7 @@ class Dataset(Options):
     @model_validator(mode="after")
     def _limits_what_is_skipped(self) -> Dataset:
         if self.max_skipped is not None and self.on_error != "skip":
-            raise ValueError("max_skipped has nothing to limit: set on_error: skip")
+            raise ValueError("max_skipped has no effect without on_error: skip")
         return self
 
     @property
@@ -163,7 +163,7 @@ class Dataset(Options):
         return samples
 
     def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
-        """Return the samples that are right, and what is wrong with the others, one line each.
+        """Return the valid samples, and one line for each problem.
 
         Raises:
             DataError: the list or folder as a whole cannot be used.
@@ -179,16 +179,16 @@ class Dataset(Options):
         return None
 
     def with_classes(self, classes: list[str]) -> Dataset:
-        """Return the data set with the found classes written out, if it has an option for them."""
+        """Return the data set with these classes as an option, if it has such an option."""
         return self
 
     def images(self, samples: Sequence[Sample], pipeline: Pipeline, seed: int) -> ImageDataset:
         """Return the transformed images of samples.
 
         Args:
-            samples: of those that `scan` returns.
-            pipeline: `transform_ops`, each with a size (see `Config.pipeline`).
-            seed: of the random numbers.
+            samples: samples that `scan` returned.
+            pipeline: `transform_ops`, with sizes filled in (see `Config.pipeline`).
+            seed: seed of the random numbers.
         """
         return ImageDataset(
             samples,
@@ -215,7 +215,7 @@ class _ListDataset(Dataset):
     @model_validator(mode="after")
     def _delimits_something(self) -> _ListDataset:
         if self.delimiter is not None and self.cls_label_path.lower().endswith((".csv", ".jsonl")):
-            raise ValueError("delimiter is for .txt lists; .csv and .jsonl say it themselves")
+            raise ValueError("delimiter is for .txt lists only; .csv and .jsonl need none")
         return self
 
     @property
@@ -236,11 +236,11 @@ class _ListDataset(Dataset):
 
 @DATASETS.register
 class ImageNetDataset(_ListDataset):
-    """Images named by a list, one class each.
+    """Images from a list, with one class each.
 
-    The list is a `.txt` file of `path<delimiter>label` lines (the delimiter is a space unless it is
-    set), a `.csv` file with the columns `path` and `label`, or a `.jsonl` file of
-    `{"path": …, "label": …}` lines; UTF-8, with paths relative to `image_root`.
+    The list is a `.txt` file of `path<delimiter>label` lines (by default, the delimiter is a
+    space), a `.csv` file with the columns `path` and `label`, or a `.jsonl` file of
+    `{"path": …, "label": …}` lines. It is UTF-8, with paths relative to `image_root`.
     """
 
     name: Literal["ImageNetDataset"] = "ImageNetDataset"
@@ -248,10 +248,10 @@ class ImageNetDataset(_ListDataset):
 
 @DATASETS.register
 class MultiLabelDataset(_ListDataset):
-    """Images named by a list, with 0 or 1 for each class: `path<delimiter>0,1,0`.
+    """Images from a list, with 0 or 1 for each class: `path<delimiter>0,1,0`.
 
-    The list has the forms of `ImageNetDataset`'s. In `.txt` the delimiter is a tab unless it is
-    set; in `.jsonl` the label is a list.
+    The list has the same formats as in `ImageNetDataset`. In `.txt` the default delimiter is a tab;
+    in `.jsonl` the label is a list.
     """
 
     name: Literal["MultiLabelDataset"]
@@ -264,8 +264,8 @@ class MultiLabelDataset(_ListDataset):
 class ImageFolder(Dataset):
     """A folder with one sub-folder of images per class.
 
-    `classes` names the sub-folders in the order of their labels. Without it they are all taken,
-    sorted by name, and a training run writes what they came to into its configuration.
+    `classes` names the sub-folders in the order of their labels. Without it, all sub-folders are
+    classes, sorted by name, and a training run writes them into its configuration.
     """
 
     name: Literal["ImageFolder"]
@@ -276,14 +276,14 @@ class ImageFolder(Dataset):
     def _differ(cls, classes: list[str] | None) -> list[str] | None:
         twice = [name for name, count in Counter(classes or []).items() if count > 1]
         if twice:
-            raise ValueError(f"{twice[0]!r} is there twice")
+            raise ValueError(f"duplicate class {twice[0]!r}")
         return classes
 
     def found_classes(self) -> list[str]:
-        """Return `classes`, or without it those of the folder.
+        """Return `classes`, or the class folders if it is not set.
 
         Raises:
-            DataError: no such folder, or not one of class folders.
+            DataError: no such folder, or it does not hold class folders.
         """
         return self.classes or folder_classes(self.image_root)
 
@@ -298,9 +298,9 @@ class ImageFolder(Dataset):
 
 @DATASETS.register
 class UnlabeledDataset(Dataset):
-    """Images without labels, to distil with: all in a folder, or those that a list names.
+    """Images without labels for distillation: all in a folder, or those in a list.
 
-    The list is a UTF-8 text file with a path on each line, relative to `image_root`.
+    The list is a UTF-8 text file with one path a line, relative to `image_root`.
     """
 
     labels: ClassVar[Literal["none"]] = "none"
@@ -314,7 +314,7 @@ class UnlabeledDataset(Dataset):
         return self.cls_label_path or self.image_root
 
     def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
-        """Return the images, all with the label -1, and which of the list are missing.
+        """Return the images, all with the label -1, and a line for each missing one.
 
         Raises:
             DataError: there is no such folder or list, or no image in it.

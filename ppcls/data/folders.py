@@ -1,4 +1,4 @@
-"""A folder with one sub-folder of images per class: its samples, and lists of them."""
+"""Folders with one sub-folder of images per class: read their samples, write lists of them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = [
 
 
 class Split(NamedTuple):
-    """What `split_folder` has written: numbers of images and classes, and what it left out.
+    """Result of `split_folder`: numbers of images and classes, and the files left out.
 
     Attributes:
-        left_out: number of files by suffix, and of folders by name, that are in no list.
+        left_out: number of unlisted files by suffix, and of unlisted folders by name.
     """
 
     train: int
@@ -43,7 +43,7 @@ _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "test
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    """Return the sub-folders of `folder`, sorted by name, or say why they cannot be classes."""
+    """Return the sub-folders of `folder`, sorted by name; raise if they cannot be classes."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith(".")]
@@ -57,8 +57,8 @@ def _class_folders(folder: Path) -> list[Path]:
     for each in folders:
         if each.name.lower() in _SPLIT_NAMES:
             raise DataError(
-                f"{each}: the name of a split, where a class is expected; a data set that is split "
-                f"already holds the class folders in {folder / 'train'} and {folder / 'val'}"
+                f"{each}: expected a class, found the name of a split; a data set that is already "
+                f"split holds its class folders in {folder / 'train'} and {folder / 'val'}"
             )
     return folders
 
@@ -86,10 +86,10 @@ def _classes(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:
 
 
 def folder_classes(folder: str | Path) -> list[str]:
-    """Return the names of the classes of a folder, in the order of their labels: sorted.
+    """Return the class names of a folder in label order, which is sorted.
 
     Raises:
-        DataError: no folder, or not one of class folders.
+        DataError: no such folder, or it does not hold class folders.
     """
     return [each.name for each in _class_folders(Path(folder))]
 
@@ -102,11 +102,11 @@ def read_image_folder(
     Args:
         folder: the folder.
         class_num: number of classes of the model.
-        classes: names of the sub-folders, in the order of their labels; of these, some may be
-            absent. None takes all there are, sorted by name.
+        classes: names of the sub-folders in label order; some of them may be absent. None takes
+            all sub-folders, sorted by name.
 
     Raises:
-        DataError: folders that are no classes or hold no image, or another number of classes.
+        DataError: a folder is not a class, is empty, or the number of classes does not match.
     """
     root = Path(folder)
     found = _classes(root, Counter())
@@ -126,21 +126,21 @@ def split_folder(
 ) -> Split:
     """Write `train_list.txt`, `val_list.txt` and `label_list.txt` for a folder of class folders.
 
-    Where `folder` holds `train/` and `val/`, each with the class folders, those are the two
-    lists. Otherwise its sub-folders are the classes, and a share `val` of each class (None is a
-    fifth) is held out, the same images for the same seed. Classes are numbered in the order of
-    their sorted names; names that begin with a dot are passed over.
+    If `folder` holds `train/` and `val/`, each with class folders, these become the two lists.
+    Otherwise its sub-folders are the classes, and the share `val` of each class (None is a fifth)
+    becomes the validation set; the same seed chooses the same images. Labels follow the sorted
+    class names. Names that begin with a dot are ignored.
 
     Raises:
-        DataError: no folder, fewer than two classes, an empty class or one too small to split,
-            folders that are no classes, a share for a set that is split already, a name that is
-            not UTF-8, or lists that exist with other content.
+        DataError: no such folder, fewer than two classes, a class that is empty or too small to
+            split, a folder that is not a class, a share for a data set that is already split, a
+            name that is not UTF-8, or existing lists with other content.
     """
     root = Path(folder)
     left_out: Counter[str] = Counter()
     if (root / "train").is_dir() and (root / "val").is_dir():
         if val is not None:
-            raise DataError(f"{root}: holds train/ and val/, so there is no share to choose")
+            raise DataError(f"{root}: already split into train/ and val/; leave out the share")
         train, held_out = _classes(root / "train", left_out), _classes(root / "val", left_out)
         if train.keys() != held_out.keys():
             odd = ", ".join(sorted(train.keys() ^ held_out.keys()))
@@ -152,7 +152,7 @@ def split_folder(
         rng = np.random.default_rng(seed)
         for name, images in _classes(root, left_out).items():
             if len(images) < 2:
-                raise DataError(f"{root / name}: one image is too few to train on and to hold out")
+                raise DataError(f"{root / name}: one image is too few for training and validation")
             share = 0.2 if val is None else val
             count = min(len(images) - 1, max(1, round(len(images) * share)))
             chosen = set(rng.permutation(len(images))[:count].tolist())
@@ -176,7 +176,7 @@ def split_folder(
 
 
 class Listed(NamedTuple):
-    """What `list_folder` has written, and how many files of which kinds are in no list."""
+    """Result of `list_folder`, with the number of unlisted files by suffix."""
 
     path: Path
     images: int
@@ -196,13 +196,13 @@ def list_folder(
     Args:
         folder: the folder; paths in the list are relative to it.
         out: the list to write, `.txt`, `.csv` or `.jsonl`; default `folder/image_list.txt`.
-        labels: a label list that numbers the classes; without one they are numbered in the order of
-            their sorted names, and `label_list.txt` says so.
+        labels: a label list that numbers the classes; without one, labels follow the sorted class
+            names, and `label_list.txt` records them.
         overwrite: replace lists that differ.
 
     Raises:
-        DataError: folders that are no classes, a class that `labels` does not have, or lists that
-            exist with other content.
+        DataError: a folder is not a class, `labels` lacks a class, or lists exist with other
+            content.
     """
     root = Path(folder)
     path = root / "image_list.txt" if out is None else Path(out)

@@ -1,9 +1,9 @@
-"""The one decoder of the project: whatever holds a picture in, an RGB array out.
+"""The only image decoder of the project: any image source in, an RGB array out.
 
-The policy that this module follows is written in docs/images.md, section by section in the order
-of the code. JPEG goes through libjpeg-turbo (simplejpeg), everything else through Pillow. OpenCV
-decodes nothing here: it returns damaged pictures half gray and writes about it to stderr, leaves
-out alpha, and takes the EXIF orientation of some formats only, depending on its version.
+docs/images.md documents the decoding policy, in the order of this code. libjpeg-turbo (simplejpeg)
+decodes JPEG, Pillow all other formats. OpenCV decodes nothing here: it returns damaged images half
+gray with a message on stderr, drops alpha, and applies the EXIF orientation of some formats only,
+depending on its version.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ IMAGE_SUFFIXES = frozenset(
         *(".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
     )
 )
-"""What counts as an image when a folder is searched (any case)."""
+"""Suffixes of image files when a folder is searched (any case)."""
 
 MAX_PIXELS = 100_000_000
-"""How many pixels an image may have unless the caller says otherwise."""
+"""Default limit of the pixels of an image."""
 
 WHITE = (255, 255, 255)
 
@@ -48,7 +48,7 @@ _FORMATS = (
     *("AVIF", "BMP", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD"),
     *("QOI", "SGI", "TGA", "TIFF", "WEBP"),
 )
-"""What Pillow may read: pictures that need no other program, no network and no second file."""
+"""Formats that Pillow may read: those that need no other program, network or second file."""
 
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -66,7 +66,7 @@ _SIGNATURES = (
     (0, b"\0\0\1\0", "ICO"),
     (0, b"qoif", "QOI"),
     (0, b"\x01\xda", "SGI"),
-    # Known, and not read: the name tells the user what to convert.
+    # Recognised, but not supported: the name tells the user what to convert.
     (4, b"ftyphe", "HEIC"),
     (4, b"ftypmif1", "HEIC"),
     (4, b"ftyp", "MP4 video"),
@@ -94,10 +94,10 @@ _PNG_SIZE = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)
 _MAX_DOWNLOAD = 200 * 2**20
 _URL_TIMEOUT = 30.0
 _MAX_JPEG_SCANS = 100
-"""Encoders write about ten; each costs a pass over the picture, however few bytes it has."""
+"""Encoders write about ten; each costs a pass over the image, even if it has few bytes."""
 
 _BAND = 2**20
-"""Pixels converted at a time: what a conversion needs beside its input and output stays small."""
+"""Pixels converted at a time, which keeps the temporary memory of a conversion small."""
 
 
 def read(
@@ -110,17 +110,17 @@ def read(
     """Return an image as an RGB array, uint8, (H, W, 3), by the policy of docs/images.md.
 
     Args:
-        source: a path; the bytes of an encoded image; a binary file object, read from where it
-            stands; a URL (http, https) if `allow_url`; a Pillow image; or an array that already
-            is uint8 (H, W, 3) RGB, which is returned as it is.
+        source: a path; the bytes of an encoded image; a binary file object, read from its current
+            position; a URL (http, https) if `allow_url`; a Pillow image; or a uint8 (H, W, 3) RGB
+            array, which is returned unchanged.
         background: the RGB colour, 0 to 255, behind transparent pixels.
-        max_pixels: refuse an image with more pixels, before it is decoded. Pillow's own limit,
-            twice `PIL.Image.MAX_IMAGE_PIXELS`, stays in force above it.
+        max_pixels: refuse an image with more pixels, before decoding. Pillow's own limit, twice
+            `PIL.Image.MAX_IMAGE_PIXELS`, also applies.
         allow_url: whether a string that is a URL may be fetched.
 
     Raises:
-        ImageError: the source is absent, empty, not an image, damaged, too large, or of a kind
-            that is not read. It has the attributes `source`, `reason` and `recognised`.
+        ImageError: the source is missing, empty, not an image, damaged, too large, or of an
+            unsupported format. It has the attributes `source`, `reason` and `recognised`.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
@@ -160,11 +160,11 @@ def read(
         if kind is not None and not isinstance(error, Image.UnidentifiedImageError):
             reason += f": {error}"
         elif kind is not None:
-            reason += ": damaged, or a kind that is not read"
+            reason += ": damaged, or an unsupported format"
         raise ImageError(reason, name, kind) from None
     with opened:
         png_bits = data[24] if kind == "PNG" and len(data) > 24 else 8
-        del data  # as large as the picture where nothing is compressed
+        del data  # as large as the image if the file is not compressed
         return _read_pillow(opened, png_bits, name, kind or opened.format, background, max_pixels)
 
 
@@ -173,7 +173,7 @@ read_image = read
 
 
 def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
-    """Return what to call the source in messages, and its bytes."""
+    """Return the source's name for messages, and its bytes."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"{len(source)} bytes", bytes(source)
     if hasattr(source, "read"):
@@ -191,7 +191,7 @@ def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
     if name.lower().startswith(("http://", "https://")):
         if not allow_url:
             how = "allow_url=True, `ppcls predict --allow-url`"
-            raise ImageError(f"a URL, and fetching is off ({how})", name)
+            raise ImageError(f"fetching URLs is off; to allow it: {how}", name)
         return name, _fetch(name)
     try:
         return name, Path(name).read_bytes()
@@ -205,7 +205,7 @@ def _fetch(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=_URL_TIMEOUT) as answer:
             data = answer.read(_MAX_DOWNLOAD + 1)
-    except Exception as error:  # OSError, and what http.client raises of a malformed answer or URL
+    except Exception as error:  # OSError; http.client's errors for a malformed response or URL
         raise ImageError(f"cannot fetch the image: {error}", url) from None
     if len(data) > _MAX_DOWNLOAD:
         raise ImageError(f"more than {_MAX_DOWNLOAD} bytes to fetch", url)
@@ -232,10 +232,10 @@ def _check_size(width: int, height: int, max_pixels: int, name: str, kind: str |
 
 
 def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
-    """Decode a gray or colour JPEG; None where Pillow has to (CMYK, or stray bytes).
+    """Decode a gray or colour JPEG; return None if Pillow has to (CMYK, or stray bytes).
 
-    libjpeg decodes damaged data and only warns; simplejpeg makes the first warning an error. What
-    says that part of the picture is missing is final. Stray bytes between segments hide nothing.
+    libjpeg decodes damaged data and only warns; simplejpeg makes the first warning an error. A
+    warning about a missing part of the image is final. Stray bytes between segments are harmless.
     """
     has_app1, is_progressive = _jpeg_header(data)
     if is_progressive and (scans := data.count(b"\xff\xda")) > _MAX_JPEG_SCANS:
@@ -256,7 +256,7 @@ def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
 
 
 def _jpeg_header(data: bytes) -> tuple[bool, bool]:
-    """Return whether there is an APP1 segment (EXIF, XMP), and whether the scans are progressive.
+    """Return whether an APP1 segment (EXIF, XMP) exists, and whether the scans are progressive.
 
     Segments: ITU-T T.81, annex B. A header with stray bytes counts as having both.
     """
@@ -276,7 +276,7 @@ def _jpeg_orientation(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
             return _orientation(opened)
-    except Exception:  # the pixels are whole already; a broken tag says nothing
+    except Exception:  # the pixels are complete; ignore a damaged tag
         return 1
 
 
@@ -284,9 +284,9 @@ def _jpeg_orientation(data: bytes) -> int:
 
 
 def _check_png(data: bytes, name: str) -> None:
-    """Refuse a PNG that ends early or whose checksums are wrong: Pillow does not look at them all.
+    """Refuse a PNG that ends early or has a wrong checksum, as Pillow does not check them all.
 
-    Checked are the critical chunks (https://www.w3.org/TR/png-3/#5CRC-algorithm) up to the end.
+    This checks all critical chunks (https://www.w3.org/TR/png-3/#5CRC-algorithm).
     """
     at, view = 8, memoryview(data)
     while at + 12 <= len(data):
@@ -312,16 +312,16 @@ def _check_png(data: bytes, name: str) -> None:
 
 @cache
 def _silence_pillow() -> None:
-    """Keep Pillow and libtiff off stderr, where they tell of tags that they cannot read.
+    """Stop Pillow and libtiff from writing about unreadable tags to stderr.
 
-    Either the picture is whole or there is an error. This is for the whole process, because
-    decoding threads share it, and happens when the first such picture is read.
+    These messages are redundant: a damaged image raises an error. The first read image silences
+    the whole process, because decoding threads share it.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.", category=UserWarning)
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-    # libtiff writes errors beside returning them. This is the copy that Pillow links; where it is
-    # linked statically, what it writes cannot be stopped.
+    # libtiff prints the errors that it returns. This is the copy that Pillow links; a static copy
+    # cannot be silenced.
     with suppress(AttributeError, OSError):
         set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
         set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
@@ -336,11 +336,11 @@ def _read_pillow(
     background: tuple[int, int, int],
     max_pixels: int,
 ) -> np.ndarray:
-    """Decode and convert an image that Pillow opened. `png_bits`: of a sample in the file."""
+    """Decode and convert an image that Pillow opened; a PNG sample has `png_bits` bits."""
     _check_size(*image.size, max_pixels, name, kind)
     try:
         image.load()
-        # Icons learn their size only now.
+        # The size of an icon is known only now.
         _check_size(*image.size, max_pixels, name, kind)
         return _orient(_to_rgb(image, _tone(image, png_bits), background), _orientation(image))
     except ImageError:
@@ -354,24 +354,24 @@ def _read_pillow(
 
 
 class _Unreadable(Exception):
-    """A picture that is whole, and has no meaning as RGB."""
+    """An intact image that cannot be shown as RGB."""
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the orientation that EXIF, or else XMP, states: 1 to 8; 1 where there is none.
+    """Return the orientation that EXIF, or else XMP, states: 1 to 8; 1 if neither does.
 
-    Pillow has turned a TIFF by its tag already and takes the tag away.
+    Pillow has already applied and removed the tag of a TIFF.
     """
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF raises nearly anything, and turns no picture
+    except Exception:  # damaged EXIF may raise any error; ignore it
         return 1
     return value if value in range(1, 9) else 1
 
 
 def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
     """Undo an EXIF orientation (Exif 2.32, tag 0x0112), so that the top row is the first."""
-    # OpenCV does in milliseconds what takes NumPy as long as decoding.
+    # OpenCV takes milliseconds; NumPy takes as long as decoding.
     if orientation in (5, 6, 7, 8):
         image = cv2.transpose(image)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
@@ -379,7 +379,7 @@ def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 class _Tone:
-    """How the samples of a picture become 0 to 255: `(sample - low) * 255 / (high - low)`."""
+    """Maps the samples of an image to 0 to 255: `(sample - low) * 255 / (high - low)`."""
 
     def __init__(self, low: float, high: float, transparent: Any = None):
         self.low = low
@@ -393,7 +393,7 @@ class _Tone:
 
 
 def _tone(image: Image.Image, png_bits: int) -> _Tone:
-    """Return the range that the picture's samples have, and which of them are transparent."""
+    """Return the range of the image's samples, and which sample value is transparent."""
     transparent = image.info.get("transparency") if image.mode != "P" else None
     low, high = 0.0, 255.0
     if image.mode.startswith("I;16"):
@@ -404,11 +404,11 @@ def _tone(image: Image.Image, png_bits: int) -> _Tone:
         if tags.get(262) == 0:  # PhotometricInterpretation: white is zero
             low, high = high, low
     elif image.mode == "I" and image.format == "PPM":
-        high = 65535.0  # Pillow has scaled the file's own maximum to it
+        high = 65535.0  # Pillow scales the file's maximum to this value
     elif image.mode in ("I", "F"):
         low, high = _range(np.asarray(image), is_float=image.mode == "F")
     elif image.format == "PNG" and transparent is not None:
-        # The colour is stored with the file's bits, and Pillow gives the samples with eight.
+        # The colour has the file's bit depth, while Pillow returns samples with eight bits.
         if image.mode == "RGB" and png_bits == 16:
             transparent = tuple(v >> 8 for v in transparent)
         elif image.mode == "L" and png_bits < 8:
@@ -417,10 +417,10 @@ def _tone(image: Image.Image, png_bits: int) -> _Tone:
 
 
 def _range(samples: np.ndarray, is_float: bool) -> tuple[float, float]:
-    """Return the range of samples whose file states none.
+    """Return the range of samples if the file states none.
 
-    It is the first of [0, 1] (floats only), [0, 255] and [0, 65535] that holds them all, or else
-    from their minimum to their maximum.
+    It is the first of [0, 1] (floats only), [0, 255] and [0, 65535] that holds all samples, or else
+    their minimum to their maximum.
     """
     low, high = float(samples.min()), float(samples.max())
     if not np.isfinite([low, high]).all():
@@ -469,7 +469,7 @@ def _band_to_rgb(band: Image.Image, tone: _Tone, background: tuple[int, int, int
 
 
 class Header(NamedTuple):
-    """What the header of an image file says. `width` and `height` are as stored, before EXIF."""
+    """Facts from the header of an image file. `width` and `height` are as stored, before EXIF."""
 
     format: str
     mode: str
@@ -478,10 +478,10 @@ class Header(NamedTuple):
 
 
 def read_header(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:
-    """Return what the header of a file says, without decoding the image.
+    """Read the header of an image file without decoding the image.
 
     Raises:
-        ImageError: the file is absent, empty, or not an image, or has too many pixels. One that
+        ImageError: the file is missing, empty or not an image, or has too many pixels. A file that
             passes may still be damaged.
     """
     _silence_pillow()
@@ -504,7 +504,7 @@ def read_header(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return the image files anywhere under a folder, sorted by path, by suffix in any case.
+    """Return all image files under a folder, by suffix (any case), sorted by path.
 
     Raises:
         DataError: the folder, or one inside it, cannot be read.

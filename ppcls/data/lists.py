@@ -1,4 +1,4 @@
-"""Image lists and label lists: reading them, and naming all that can be wrong in them."""
+"""Image lists and label lists: read them, and name every problem in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "scan_image_list",
 ]
 
-# Where PaddleClas keeps the names of the ImageNet classes, and what its configurations name.
+# PaddleClas keeps the ImageNet class names here, and its configurations name this path.
 _PUBLISHED_IMAGENET = "ppcls/utils/imagenet1k_label_list.txt"
 TRAIN_LIST, VAL_LIST, LABEL_LIST = "train_list.txt", "val_list.txt", "label_list.txt"
 
@@ -38,26 +38,26 @@ LIST_SUFFIXES = (".txt", ".csv", ".jsonl")
 _NAMED_PROBLEMS = 10
 
 Label = int | tuple[int, ...]
-"""A class; of a multi-label sample, 0 or 1 for each class."""
+"""A class; for a multi-label sample, 0 or 1 for each class."""
 
 
 class Sample(NamedTuple):
-    """An image file and its label, in every kind of data set."""
+    """An image file and its label, in any data set."""
 
     path: str
     label: Label
 
 
 def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
-    """Return the lines of a UTF-8 text file that are not blank, with their line numbers.
+    """Return the non-blank lines of a UTF-8 text file with their line numbers.
 
     Args:
         path: the file.
-        what: what to call it in an error.
-        hint: what to say of the way out where it is missing.
+        what: its name in errors.
+        hint: advice in the error if the file is missing.
 
     Raises:
-        DataError: the file is missing, unreadable, not UTF-8, or has no such line.
+        DataError: the file is missing, unreadable, not UTF-8, or has only blank lines.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -68,7 +68,7 @@ def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
         raise DataError(f"{path}: cannot read the {what}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the {what} is not UTF-8 (byte {error.start})") from None
-    # Names may begin with a space; what follows the label is nothing.
+    # Names may begin with a space; nothing follows the label.
     lines = [(i, line.rstrip()) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError(f"{path}: the {what} is empty")
@@ -76,7 +76,7 @@ def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
 
 
 def raise_problems(problems: Sequence[str]) -> None:
-    """Raise a DataError with the first ten problems, one a line, if there is any."""
+    """Raise a DataError with the first ten problems, one a line, if there are any."""
     if problems:
         shown = list(problems[:_NAMED_PROBLEMS])
         if len(problems) > len(shown):
@@ -88,7 +88,7 @@ def raise_problems(problems: Sequence[str]) -> None:
 
 
 class _Malformed(Exception):
-    """A line of a list that does not say what it should."""
+    """A malformed line of a list."""
 
 
 def _text_record(line: str, delimiter: str) -> tuple[str, str]:
@@ -126,10 +126,10 @@ def _parse_class(label: Any, class_num: int, set_by: str) -> int:
     if isinstance(label, str) and re.fullmatch("-?[0-9]+", label):
         label = int(label)
     if type(label) is not int:
-        raise _Malformed(f"expected a whole number for a label, found {label!r}")
+        raise _Malformed(f"expected an integer label, found {label!r}")
     if not 0 <= label < class_num:
         other = f"set {set_by} (now {class_num}) or " if set_by else ""
-        raise _Malformed(f"label {label} is not in 0..{class_num - 1}; {other}mend the list")
+        raise _Malformed(f"label {label} is not in 0..{class_num - 1}; {other}correct the list")
     return label
 
 
@@ -144,7 +144,7 @@ def _parse_flags(label: Any, class_num: int, set_by: str) -> tuple[int, ...]:
         raise _Malformed(f"expected 0 or 1 for each class, found {label!r}") from None
     if len(parsed) != class_num:
         other = f"set {set_by} or " if set_by else ""
-        raise _Malformed(f"{len(parsed)} labels for {class_num} classes; {other}mend the list")
+        raise _Malformed(f"{len(parsed)} labels for {class_num} classes; {other}correct the list")
     return parsed
 
 
@@ -158,19 +158,19 @@ def scan_image_list(
     set_by: str = "",
     hint: str = "",
 ) -> tuple[list[Sample], list[str]]:
-    """Return the samples of an image list whose lines are right, and what is wrong with the others.
+    """Return the valid samples of an image list, and one line for each problem.
 
-    The suffix says the format; all are UTF-8, with paths relative to `image_root`:
+    The suffix determines the format. All are UTF-8, with paths relative to `image_root`:
 
     - `.csv`: a header with the columns `path` and `label`, then a row for each image;
     - `.jsonl`: an object `{"path": "…", "label": …}` on each line;
-    - any other: `path<delimiter>label` on each line. The label is what follows the last delimiter,
-      so paths may contain it.
+    - any other: `path<delimiter>label` on each line. The label follows the last delimiter, so
+      paths may contain the delimiter.
 
-    A label is a whole number in [0, class_num); with `multi_label`, 0 or 1 for each class: `0,1,0`,
+    A label is an integer in [0, class_num); with `multi_label`, 0 or 1 for each class: `0,1,0`,
     or a list in `.jsonl`.
 
-    What sets `class_num` (`set_by`) and the list's path (`hint`) is for the messages alone.
+    Only messages use `set_by` (the option that sets `class_num`) and `hint` (how to set the path).
 
     Raises:
         DataError: the list is missing, not UTF-8, empty, or a `.csv` without the header.
@@ -215,7 +215,7 @@ def read_image_list(
 
     Raises:
         DataError: the list cannot be read, or a line is malformed, has a label out of range, or
-            names a file that does not exist. The first ten of these are named.
+            names a missing file. The message names the first ten problems.
     """
     samples, problems = scan_image_list(
         list_path, image_root, class_num, delimiter=delimiter, multi_label=multi_label
@@ -230,11 +230,11 @@ def read_image_list(
 def read_label_names(path: str | Path, hint: str = "") -> list[str]:
     """Read a label list: `label name` on each line, labels 0, 1, 2 … in any order.
 
-    The path that PaddleClas has for the 1000 ImageNet classes finds our copy from anywhere. `hint`
-    ends the message where there is no such file.
+    PaddleClas's path of the 1000 ImageNet classes finds our copy from any working folder. `hint`
+    ends the message about a missing file.
 
     Raises:
-        DataError: the file is missing or empty, or a label is missing or there twice.
+        DataError: the file is missing or empty, or a label is missing or duplicate.
     """
     path = Path(path)
     if path.as_posix().endswith(_PUBLISHED_IMAGENET) and not path.exists():
@@ -246,7 +246,7 @@ def read_label_names(path: str | Path, hint: str = "") -> list[str]:
         if not label.isdecimal() or not name.strip():
             problems.append(f"{path}:{number}: expected 'label name', found {line!r}")
         elif int(label) in names:
-            problems.append(f"{path}:{number}: label {label} is there twice")
+            problems.append(f"{path}:{number}: duplicate label {label}")
         else:
             names[int(label)] = name.strip()
     raise_problems(problems)
@@ -257,9 +257,9 @@ def read_label_names(path: str | Path, hint: str = "") -> list[str]:
 
 
 def different_names(found: Sequence[str], known: Sequence[str]) -> str:
-    """Return the first label that two lists of class names name differently, in words, or "".
+    """Describe the first label that two lists of class names name differently, or return "".
 
-    Numbers in the place of names say nothing of what a class is, and differ from no names.
+    Numbers instead of names do not identify a class, so they match any name.
     """
     if any(list(names) == [str(i) for i in range(len(names))] for names in (found, known)):
         return ""
@@ -271,10 +271,10 @@ def different_names(found: Sequence[str], known: Sequence[str]) -> str:
 
 
 def class_names(path: str | Path | None, class_num: int, hint: str = "") -> list[str]:
-    """Return the names of a model's classes: those of a label list, or their numbers without one.
+    """Return the class names of a model from a label list, or class numbers without one.
 
     Raises:
-        DataError: the label list is wrong, or holds another number of classes.
+        DataError: the label list is invalid, or its number of classes does not match.
     """
     if path is None:
         return [str(label) for label in range(class_num)]
@@ -282,7 +282,7 @@ def class_names(path: str | Path | None, class_num: int, hint: str = "") -> list
     if len(names) != class_num:
         raise DataError(
             f"{path}: {len(names)} class names for a model with {class_num} classes; "
-            "-o Infer.PostProcess.class_id_map_file=FILE names a list that fits, and null leaves "
-            "the classes their numbers"
+            "-o Infer.PostProcess.class_id_map_file=FILE names a list that fits, and null numbers "
+            "the classes"
         )
     return names

@@ -1,7 +1,7 @@
-"""Batches of decoded images, prepared ahead of the model by threads.
+"""Batches of decoded images, which threads prepare ahead of the model.
 
-Decoding and resizing do not hold Python's global lock, so threads use all cores without what
-processes cost: no copies between address spaces, and nothing left behind by a killed run.
+Decoding and resizing release Python's global lock, so threads use all cores without the costs of
+processes: no copies between address spaces, and no orphans after a killed run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Batch", "Loader", "Unreadable"]
 
 
 class Unreadable(NamedTuple):
-    """A sample that cannot be read, by its number in the data set, and why."""
+    """An unreadable sample: its index in the data set, and the error."""
 
     number: int
     error: ImageError
@@ -35,9 +35,9 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (N, H, W, 3), uint8, or float32 where transforms follow `NormalizeImage`.
-        labels: classes int64 (N,), or of a multi-label data set float32 (N, C).
-        indices: which samples of the data set they are, int64 (N,).
-        unreadable: the samples of this batch that are not among them.
+        labels: classes int64 (N,), or for a multi-label data set float32 (N, C).
+        indices: their indices in the data set, int64 (N,).
+        unreadable: the samples that this batch lacks because they are unreadable.
     """
 
     images: np.ndarray
@@ -49,23 +49,22 @@ class Batch(NamedTuple):
 class Loader:
     """Iterate over the batches of an epoch, in the sampler's order.
 
-    What a data set that goes on after errors leaves out makes its batch smaller, and changes no
-    other batch.
+    A skipped sample makes its batch smaller and changes no other batch.
 
     Args:
-        dataset: where samples come from.
-        sampler: which of them make a batch.
-        num_workers: threads that prepare batches; 0 prepares each when it is asked for.
-        rank: of this process, which prepares its share of each joint batch.
-        world_size: how many processes share the work.
+        dataset: the source of the samples.
+        sampler: chooses the samples of each batch.
+        num_workers: threads that prepare batches; 0 prepares each batch on demand.
+        rank: rank of this process, which prepares its share of each joint batch.
+        world_size: number of processes that share the work.
 
     Attributes:
-        drawn: how many samples are drawn in an epoch, by all processes together.
-        unreadable: the samples that the running epoch has left out, or the last one.
+        drawn: number of samples that all processes together draw in an epoch.
+        unreadable: the samples left out so far in the current (or last) epoch.
 
     Raises:
-        ConfigError: the sampler and the labels do not go together, such as too few samples for one
-            full batch where the rest is dropped.
+        ConfigError: the sampler does not fit the labels, for example too few samples for one full
+            batch with `drop_last`.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class Loader:
 
     @property
     def affine(self) -> Affine:
-        """What is left to do with its images, a map of each channel (see `Normalize`)."""
+        """The normalisation that the images still need, by channel (see `Normalize`)."""
         return self.dataset.pipeline.affine
 
     def __enter__(self) -> Loader:
@@ -115,12 +114,12 @@ class Loader:
             self._running.close()
 
     def epoch(self, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch but for the first `skip`.
+        """Yield the batches of an epoch, except the first `skip`.
 
         Raises:
-            ImageError: a sample cannot be decoded, and the data set does not go on after errors.
-            DataError: the images of a batch have different sizes, a transform fails, or more is
-                left out than may be: all of a training batch, or too much of the epoch.
+            ImageError: a sample cannot be decoded, and `on_error` is `error`.
+            DataError: the images of a batch have different sizes, a transform fails, or too many
+                samples are skipped: a whole training batch, or too much of the epoch.
         """
         self.unreadable = []
         draws = self.sampler.draws(epoch, self._labels, *self._where)
@@ -161,9 +160,9 @@ class Loader:
         )
 
     def skipped(self) -> str:
-        """Return what the epoch has left out as a line for its log."""
+        """Return a log line about the samples that the epoch left out."""
         return (
-            f"skipped {len(self.unreadable)} of {len(self.dataset)} images, which cannot be read; "
+            f"skipped {len(self.unreadable)} of {len(self.dataset)} images: they cannot be read; "
             f"the last: {self.unreadable[-1].error}"
         )
 

@@ -1,4 +1,4 @@
-"""A map by threads that stay a little ahead of their caller."""
+"""A `map` whose threads work a few results ahead of the caller."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def map_ahead(
     workers: int,
     ahead: int | None = None,
 ) -> Generator[ResultT, None, None]:
-    """Yield what a function makes of items, in their order, computed by threads in advance.
+    """Yield the function's results in the order of the items, computed ahead by threads.
 
-    What the function raises is raised at its place. Closed or left at an error, the iterator drops
-    what has not begun and waits for what has.
+    The iterator raises the function's errors in order. When it closes, on an error too, it drops
+    calls that have not started and waits for the others.
 
     Args:
-        function: may be called by several threads at once.
-        items: taken by the caller's thread, when there is room.
-        workers: how many threads; 0 computes each result when it is asked for.
-        ahead: how many results may wait or be under way; two for each thread where it is None.
+        function: several threads may call it at once.
+        items: the caller's thread takes the next item when there is room.
+        workers: number of threads; 0 computes each result on demand.
+        ahead: how many results may wait or be in progress; None is two for each thread.
     """
     if not workers:
         yield from map(function, items)

@@ -1,9 +1,9 @@
-"""Which samples make up which batch, on one process or on each of several.
+"""Samplers: they choose the samples of each batch, for one process or several.
 
-A sampler lays out the epoch once, for all processes together: its joint batches hold
-`batch_size * world_size` samples, and each process takes its share of every one of them. So the
-samples of a step are those of one process with the joint batch size, and all processes take the
-same number of steps. Everything follows from (seed, epoch).
+A sampler orders the epoch once for all processes: a joint batch holds `batch_size * world_size`
+samples, and each process takes its share. So a step has the same samples as in one process with
+the joint batch size, and all processes take the same number of steps. The order depends on (seed,
+epoch) alone.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Draw(NamedTuple):
     """The samples of a batch.
 
     Attributes:
-        indices: of the samples, int64 (N,).
-        copies: how often each was drawn before in the same epoch, int64 (N,): copies of a sample
+        indices: indices of the samples, int64 (N,).
+        copies: how often the epoch has already drawn each sample, int64 (N,). Copies of a sample
             are augmented differently.
     """
 
@@ -47,7 +47,7 @@ class Draw(NamedTuple):
 
 
 def _count_copies(order: np.ndarray) -> np.ndarray:
-    """Return for each entry how many of those before it are equal to it."""
+    """Return for each entry the number of equal entries before it."""
     by_value = np.argsort(order, kind="stable")
     ordered = order[by_value]
     first = np.searchsorted(ordered, ordered)
@@ -57,14 +57,14 @@ def _count_copies(order: np.ndarray) -> np.ndarray:
 
 
 class Sampler(Options):
-    """How samples become batches. `batch_size` is per device.
+    """Groups samples into batches. `batch_size` is per device.
 
-    A last batch that is not full is left out (`drop_last`), or shared by all processes; where they
-    do not divide it, the first samples of the epoch fill it up.
+    `drop_last` leaves out an incomplete last batch. Without it, all processes share that batch, and
+    the first samples of the epoch fill it up to a multiple of the number of processes.
     """
 
     in_turn: ClassVar[bool] = False
-    """Whether a joint batch is dealt out sample by sample, and not cut into parts."""
+    """Whether processes take the samples of a joint batch in turn, instead of in blocks."""
 
     name: str
     batch_size: Count
@@ -73,27 +73,27 @@ class Sampler(Options):
     def order(
         self, labels: Sequence[Label], rng: np.random.Generator, world_size: int
     ) -> np.ndarray:
-        """Return the samples of an epoch in their order, those of all processes together.
+        """Return the samples of an epoch in order, for all processes together.
 
         Args:
-            labels: of all samples of the data set.
-            rng: what is random comes from it; in each epoch it is another.
+            labels: labels of all samples of the data set.
+            rng: source of all random numbers, a new one in each epoch.
             world_size: number of processes.
 
         Returns:
             Their indices, int64 (N,); N is the same in each epoch.
 
         Raises:
-            ConfigError: the options and the labels do not go together.
+            ConfigError: the options do not fit the labels.
         """
         raise NotImplementedError
 
     def places(self, total: int, rank: int, world_size: int) -> Iterator[np.ndarray]:
-        """Yield for each batch of a process where its samples, int64 (N,), are in the order.
+        """Yield for each batch of a process the positions of its samples in the order, int64 (N,).
 
         Args:
             total: length of the order.
-            rank: of the process, from 0.
+            rank: rank of the process, from 0.
             world_size: number of processes.
         """
         joint = self.batch_size * world_size
@@ -117,7 +117,7 @@ class Sampler(Options):
         """Yield the batches of an epoch for one of `world_size` processes.
 
         Raises:
-            ConfigError: the options and the labels do not go together.
+            ConfigError: the options do not fit the labels.
         """
         order = self.order(labels, np.random.default_rng((seed, epoch)), world_size)
         copies = _count_copies(order)
@@ -137,7 +137,7 @@ def _all_of(labels: Sequence[Label], rng: np.random.Generator, shuffle: bool) ->
 
 @SAMPLERS.register
 class DistributedBatchSampler(Sampler):
-    """Every sample once an epoch, in list order or, with `shuffle`, in another each time."""
+    """Every sample once an epoch, in list order or, with `shuffle`, in a new random order."""
 
     name: Literal["DistributedBatchSampler"] = "DistributedBatchSampler"
     shuffle: bool = False
@@ -153,9 +153,9 @@ class DistributedBatchSampler(Sampler):
 class RASampler(Sampler):
     """Repeated augmentation: `num_repeats` differently augmented copies of a sample in a batch.
 
-    Repeating does not make an epoch longer: of the order with its repetitions it takes the first as
-    many as there are samples, rounded down to a multiple of `selected_round` (0 does not round).
-    Copies of a sample go to different processes.
+    Repeating does not make an epoch longer: the order with its repetitions is cut to the number of
+    samples, rounded down to a multiple of `selected_round` (0 does not round). Copies of a sample
+    go to different processes.
     https://arxiv.org/abs/1901.09335, as in DeiT (https://arxiv.org/abs/2012.12877).
     """
 
@@ -177,8 +177,8 @@ class RASampler(Sampler):
         length = len(labels)
         if length < self.selected_round:
             raise ConfigError(
-                f"sampler.selected_round is {self.selected_round}, and there are only {length} "
-                "samples, which leaves none: set selected_round: 0"
+                f"sampler.selected_round is {self.selected_round}, but there are only {length} "
+                "samples, so no sample is left: set selected_round: 0"
             )
         total = length - length % (self.selected_round or 1)
         return np.repeat(_all_of(labels, rng, self.shuffle), self.num_repeats)[:total]
@@ -192,11 +192,11 @@ def _classes(sampler: Sampler, labels: Sequence[Any]) -> np.ndarray:
 
 @SAMPLERS.register
 class WeightedRandomSampler(Sampler):
-    """Samples drawn with replacement, `num_samples` of them an epoch (as many as there are).
+    """Draws samples with replacement, `num_samples` an epoch (by default the data set's size).
 
     `class_weights`: `balanced` draws all classes equally often, `sqrt` in proportion to the square
-    roots of their sizes (https://arxiv.org/abs/1910.09217); a list has the weight of a sample of
-    each class.
+    roots of their sizes (https://arxiv.org/abs/1910.09217); a list gives, for each class, the
+    weight of one sample.
     """
 
     name: Literal["WeightedRandomSampler"]
@@ -209,7 +209,7 @@ class WeightedRandomSampler(Sampler):
         """Return the indices of an epoch, int64 (N,).
 
         Raises:
-            ConfigError: samples have several classes, or the weights are not those of the classes.
+            ConfigError: samples have several classes, or the weights do not fit the classes.
         """
         classes, given = _classes(self, labels), self.class_weights
         if isinstance(given, list):
@@ -217,7 +217,7 @@ class WeightedRandomSampler(Sampler):
             if len(given) < count or not np.array(given)[classes].any():
                 raise ConfigError(
                     f"sampler.class_weights has {len(given)} entries: it needs one for each of the "
-                    f"{count} classes, and one of a class that has samples above 0"
+                    f"{count} classes, and a weight above 0 for at least one class with samples"
                 )
             weights = np.array(given)[classes]
         else:
@@ -229,12 +229,12 @@ class WeightedRandomSampler(Sampler):
 
 @SAMPLERS.register
 class PKSampler(Sampler):
-    """`sample_per_id` samples of each of `batch_size / sample_per_id` classes that are drawn.
+    """Draws `batch_size / sample_per_id` classes a batch, and `sample_per_id` samples of each.
 
-    Classes are drawn in proportion to their sizes (`sample_avg_prob`) or evenly (`id_avg_prob`);
-    `id_list`, pairs of a first and a last label one after the other, and `ratio`, one factor a
-    pair, make some more probable; of pairs that overlap the first counts. All is drawn anew each
-    epoch, which has as many batches as if it took each sample once.
+    Classes are drawn in proportion to their sizes (`sample_avg_prob`) or evenly (`id_avg_prob`).
+    `id_list` (label ranges as a flat list: first, last, first, last, …) and `ratio` (one factor a
+    range) make some classes more probable; where ranges overlap, the first one counts. Each epoch
+    draws anew, with as many batches as if it took each sample once.
     https://arxiv.org/abs/1703.07737
     """
 
@@ -265,8 +265,8 @@ class PKSampler(Sampler):
         """Return the indices of an epoch, int64 (N,).
 
         Raises:
-            ConfigError: samples have several classes, or a joint batch needs more classes than can
-                be drawn.
+            ConfigError: samples have several classes, or a joint batch needs more classes than the
+                data set has.
         """
         classes, inverse, counts = np.unique(
             _classes(self, labels), return_inverse=True, return_counts=True
@@ -284,7 +284,7 @@ class PKSampler(Sampler):
         needed = joint // count
         if np.count_nonzero(chances) < needed:
             raise ConfigError(
-                f"PKSampler needs {needed} different classes for each batch of {joint}, and the "
+                f"PKSampler needs {needed} different classes for each batch of {joint}, but the "
                 f"data set has {np.count_nonzero(chances)} to draw from; lower sampler.batch_size "
                 "or raise sample_per_id"
             )
@@ -300,9 +300,9 @@ class PKSampler(Sampler):
 class DistributedEvalSampler(Sampler):
     """Every sample exactly once, in list order, over any number of processes.
 
-    Nothing is repeated and nothing left out, so that the processes may take different numbers of
-    steps, and where there are fewer samples than processes some take none. It is what
-    `DistributedBatchSampler` means for evaluation.
+    It repeats and leaves out nothing, so processes may take different numbers of steps, and some
+    take none if there are fewer samples than processes. In evaluation, `DistributedBatchSampler`
+    is this sampler.
     """
 
     name: Literal["DistributedBatchSampler", "DistributedEvalSampler"] = "DistributedEvalSampler"
@@ -315,7 +315,7 @@ class DistributedEvalSampler(Sampler):
         return np.arange(len(labels))
 
     def places(self, total: int, rank: int, world_size: int) -> Iterator[np.ndarray]:
-        """Yield for each batch of a process where its samples, int64 (N,), are in the order."""
+        """Yield for each batch of a process its samples' positions in the order, int64 (N,)."""
         first, end = (total * r // world_size for r in (rank, rank + 1))
         for start in range(first, end, self.batch_size):
             yield np.arange(start, min(end, start + self.batch_size))

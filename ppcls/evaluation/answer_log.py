@@ -1,6 +1,6 @@
-"""Collecting every answer of an evaluation, on the device, until they are asked for.
+"""Collects the predictions of an evaluation on the device until they are read.
 
-It is exact for any batch sizes, and nothing here waits for the device before it is asked.
+The results are exact for any batch sizes. Only reading them waits for the device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _loss_sums(losses: Sequence[tuple[Tensor, int]]) -> list[float]:
 
 
 def joined(parts: Sequence[Answers | LabelSets]) -> Answers | LabelSets:
-    """Put answers to different images together, in the order of the data set."""
+    """Merge the predictions of several parts of a data set, in the order of the data set."""
     order = np.argsort(np.concatenate([part.index for part in parts]), kind="stable")
     arrays = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])[order]
@@ -35,7 +35,7 @@ def joined(parts: Sequence[Answers | LabelSets]) -> Answers | LabelSets:
 
 
 class AnswerLog:
-    """Collects losses and answers batch by batch, on the device: images of one class each."""
+    """Collects losses and predictions batch by batch on the device, for single-label images."""
 
     def __init__(self) -> None:
         self._losses: list[tuple[Tensor, int]] = []
@@ -49,7 +49,7 @@ class AnswerLog:
             loss: the batch's mean loss, a scalar.
             logits: float32 (N, C).
             labels: int64 (N,).
-            indices: int64 (N,), the images' places in the data set.
+            indices: int64 (N,), the indices of the images in the data set.
         """
         classes = labels.unsqueeze(1)
         log_p = F.log_softmax(logits.astype("float32"), axis=1)
@@ -67,7 +67,7 @@ class AnswerLog:
         self._losses.append((loss.astype("float64"), len(indices)))
 
     def add_unread(self, labels: np.ndarray, indices: np.ndarray) -> None:
-        """Add images that could not be read: wrong for every k, and in no loss.
+        """Add unreadable images: wrong for every k, and not part of the loss.
 
         Args:
             labels: int64 (N,).
@@ -79,7 +79,7 @@ class AnswerLog:
         self._floats.append(paddle.to_tensor(np.stack(floats)))
 
     def collected(self) -> tuple[list[float], Answers] | None:
-        """Return the loss summed over each batch, and the answers; None where nothing was added.
+        """Return the loss summed over each batch, and the predictions; None without any batch.
 
         Waits for the device.
         """
@@ -92,7 +92,7 @@ class AnswerLog:
 
 
 class LabelSetLog:
-    """Collects losses and scores batch by batch: images with any number of labels."""
+    """Collects losses and scores batch by batch, for multi-label images."""
 
     def __init__(self) -> None:
         self._losses: list[tuple[Tensor, int]] = []
@@ -108,14 +108,14 @@ class LabelSetLog:
             loss: the batch's mean loss, a scalar.
             logits: float32 (N, C).
             labels: float32 (N, C), 0 or 1.
-            indices: int64 (N,), the images' places in the data set.
+            indices: int64 (N,), the indices of the images in the data set.
         """
         self._scores.append(F.sigmoid(logits.astype("float32")))
         self._keep(labels.numpy(), indices, read=True)
         self._losses.append((loss.astype("float64"), len(indices)))
 
     def add_unread(self, labels: np.ndarray, indices: np.ndarray) -> None:
-        """Add images that could not be read, float32 (N, C) and int64 (N,): no label is found."""
+        """Add unreadable images, float32 (N, C) and int64 (N,), without any predicted label."""
         self._scores.append(paddle.zeros(labels.shape))
         self._keep(labels, indices, read=False)
 
@@ -125,7 +125,7 @@ class LabelSetLog:
         self._read += [read] * len(indices)
 
     def collected(self) -> tuple[list[float], LabelSets] | None:
-        """Return the loss summed over each batch, and the scores; None where nothing was added.
+        """Return the loss summed over each batch, and the scores; None without any batch.
 
         Waits for the device.
         """

@@ -1,4 +1,4 @@
-"""Evaluation of an exported model, through any backend."""
+"""Evaluation of an exported model with any backend."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["BundleEvaluation", "evaluate_predictor", "held_out_images", "refuse_
 
 @dataclass(frozen=True)
 class BundleEvaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
         count: number of images.
-        hits: how many have their class among the k best, by k.
-        seconds: how long it took.
+        hits: by k, the number of images with the true class among the k best.
+        seconds: the duration.
     """
 
     count: int
@@ -40,7 +40,7 @@ class BundleEvaluation:
 
     @property
     def means(self) -> dict[str, float]:
-        """The share of top-k hits: `top1`, `top5` …"""
+        """The top-k accuracies: `top1`, `top5` …"""
         return {f"top{k}": hits / self.count for k, hits in self.hits.items()}
 
     def summary(self) -> str:
@@ -49,10 +49,10 @@ class BundleEvaluation:
 
 
 def held_out_images(data: str | Path, class_num: int) -> list[Sample]:
-    """Return the images of a folder's `val_list.txt`, or of a list beside its images.
+    """Return the validation images: of a folder's `val_list.txt`, or of a list.
 
     Raises:
-        DataError: no such list, or a line of it is wrong.
+        DataError: no such list, or one of its lines is wrong.
     """
     path = Path(data).expanduser()
     path = path / VAL_LIST if path.is_dir() else path
@@ -60,7 +60,7 @@ def held_out_images(data: str | Path, class_num: int) -> list[Sample]:
 
 
 def refuse_other_names(data: str | Path, names: Sequence[str]) -> None:
-    """Stop where the labels of a data set mean other classes than those of a model.
+    """Stop if a data set and a model have different class names.
 
     Raises:
         DataError: `data` is a folder whose `label_list.txt` has other names.
@@ -70,20 +70,20 @@ def refuse_other_names(data: str | Path, names: Sequence[str]) -> None:
     difference = labels.is_file() and different_names(read_label_names(labels), names)
     if difference:
         raise DataError(
-            f"{labels}: {difference} in the exported model; if the classes are the same by other "
-            f"names, --data {folder / VAL_LIST} says so"
+            f"{labels}: {difference} in the exported model; if only the names differ, not the "
+            f"classes, use --data {folder / VAL_LIST}"
         )
 
 
 def evaluate_predictor(
     predictor: Predictor, samples: Sequence[Sample], topk: Sequence[int] = (1, 5)
 ) -> BundleEvaluation:
-    """Count for how many images the class is among the k best answers, on every image.
+    """Count the images with the true class among the k best predictions.
 
     Args:
-        predictor: of the model, with `topk` of at least the largest k.
+        predictor: the model's predictor, with `topk` of at least the largest k.
         samples: images and their classes.
-        topk: the ks; none above the number of classes is counted.
+        topk: the ks; those above the number of classes are ignored.
 
     Raises:
         DataError: there are no images, or one cannot be read.
@@ -101,7 +101,7 @@ def evaluate_predictor(
         if result.error is not None:
             raise DataError(result.error)
         if not isinstance(sample.label, int):
-            raise DataError(f"{sample.path}: several classes; top-k is of images with one class")
+            raise DataError(f"{sample.path}: several classes; top-k needs images with one class")
         if sample.label in result.class_ids[: max(ks)]:
             ranks[result.class_ids.index(sample.label)] += 1
     hits = {k: int(ranks[:k].sum()) for k in ks}

@@ -1,4 +1,4 @@
-"""Evaluation: exact, over every sample of a list, in one pass."""
+"""Evaluation of a model on every sample of a list, exact, in one pass."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
 
 
 def topk_note(config: Config) -> list[str]:
-    """Say which ks of the metrics are above the number of classes, if there are any."""
+    """Report metrics whose k is above the number of classes, if any."""
     metrics = (*config.Metric.Train, *config.Metric.Eval)
     classes = config.Arch.class_num
     asked = {k for metric in metrics for k in getattr(metric, "topk", [])}
@@ -52,10 +52,10 @@ def topk_note(config: Config) -> list[str]:
 
 
 def deciding_metric(config: Config) -> str:
-    """Return the name of the metric that says which weights are the best.
+    """Return the name of the metric that decides which weights are best.
 
-    It is the top-1 accuracy, or with several labels the first of `Metric.Eval` of which more is
-    better.
+    It is the top-1 accuracy, or for multi-label data the first metric of `Metric.Eval` that is
+    better when higher.
     """
     return next(metric.key for metric in _eval_metrics(config) if metric.higher_is_better)
 
@@ -65,7 +65,7 @@ def _has_several_labels(config: Config) -> bool:
 
 
 def _eval_metrics(config: Config) -> list[Metric]:
-    """Return the single numbers to measure, at least one of them that chooses the best weights."""
+    """Return the single-valued metrics, at least one of which can choose the best weights."""
     metrics = list(config.Metric.Eval)
     if not _has_several_labels(config):
         metrics.insert(0, TopkAcc(topk=[1]))
@@ -78,23 +78,24 @@ def _eval_metrics(config: Config) -> list[Metric]:
 def evaluate_model(
     model: nn.Layer, loader: Loader, config: Config, names: Sequence[str]
 ) -> Evaluation:
-    """Evaluate a model on every sample of a loader; the model comes back in the mode it was in.
+    """Evaluate a model on every sample of a loader; keep the model's training or evaluation mode.
 
-    Loss and metrics are those of `Loss.Eval` and `Metric.Eval`. Of images with one class there is
-    always the top-1 accuracy, of images with several labels at least the mean average precision.
+    Loss and metrics are those of `Loss.Eval` and `Metric.Eval`. Single-label results always include
+    top-1 accuracy. Multi-label results include mean average precision if no configured metric can
+    choose the best weights.
 
-    With several processes each has a loader of its share, and all get the same result: answers
-    image by image are put together, and losses are summed in float64.
+    With several processes each has a loader of its share, and all get the same result:
+    predictions are merged image by image, and losses are summed in float64.
 
     Args:
         model: maps images to logits.
-        loader: over the data set, or this process's share of it.
+        loader: the loader of the data set, or of this process's share.
         config: the losses, the metrics, and the number of classes.
-        names: of the classes.
+        names: the class names.
 
     Raises:
         ImageError: a sample cannot be decoded, and the data set does not count it as wrong.
-        DataError: none can be decoded.
+        DataError: no sample can be decoded.
         RunError: the loss is not finite.
     """
     was_training, start = model.training, time.perf_counter()
@@ -124,8 +125,8 @@ def evaluate_model(
     means |= {metric.key: metric.value(answers) for metric in _eval_metrics(config)}
     if not math.isfinite(means["loss"]):
         raise RunError(
-            f"the loss of the evaluation is {means['loss']}: the weights are not finite numbers, "
-            "or give answers that are not"
+            f"the loss of the evaluation is {means['loss']}: the weights or the logits are not "
+            "finite"
         )
     threshold = decision_threshold(config.Metric.Eval)
     metric = deciding_metric(config)
@@ -133,7 +134,7 @@ def evaluate_model(
 
 
 class EvaluationParts(NamedTuple):
-    """What `evaluate_model` takes: of a distillation, the model that is deployed."""
+    """The arguments of `evaluate_model`; the model is the deployed one of a distillation."""
 
     model: ImageClassifier
     loader: Loader
@@ -143,7 +144,7 @@ class EvaluationParts(NamedTuple):
 
 @contextmanager
 def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationParts]:
-    """Open what a configuration says is to be evaluated; the context closes the loader.
+    """Open the model and the validation set of a configuration; the context closes the loader.
 
     Raises:
         PpclsError: as `evaluate`.
@@ -168,20 +169,21 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the weights of `Global.pretrained_model` on `DataLoader.Eval`.
 
-    Started by `paddle.distributed.launch`, several processes share the images; the first writes.
+    Started by `paddle.distributed.launch`, several processes share the images; the first writes
+    the report.
 
     Args:
-        config: what to evaluate on what.
-        allow_random: evaluate untrained weights where none are named.
-        report: a folder to write tables and pictures to (see `write_report`).
+        config: the configuration.
+        allow_random: evaluate an untrained model if no weights are named.
+        report: the folder for tables and plots (see `write_report`).
 
     Raises:
-        ConfigError: a section or the weights' path is missing (`allow_random` does without), or the
-            report would lie among the images.
+        ConfigError: a section or the path of the weights is missing (see `allow_random`), or the
+            report would be among the images.
         DataError: the list, a label, or an image is wrong.
         WeightsError: the weights cannot be read, or are made for another model or number of
             classes.
-        RunError: the loss is not finite, the report cannot be written, or another process is gone.
+        RunError: the loss is not finite, the report cannot be written, or another process is lost.
     """
     with open_evaluation(config, allow_random) as parts:
         if report is not None:

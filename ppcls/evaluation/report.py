@@ -1,4 +1,4 @@
-"""The report of an evaluation: tables and pictures, made from what one pass has found."""
+"""The report of an evaluation: tables and plots of its results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ppcls.pictures.tiles import Tile, tile_grid
 
 __all__ = ["class_table", "report_data", "rows_of", "write_class_rows", "write_report"]
 
-_LARGEST_MATRIX = 2000  # classes; a matrix of more is neither read nor opened by anything
+_LARGEST_MATRIX = 2000  # classes; no program opens, and nobody reads, a larger matrix
 _MISTAKES = 48
 _ROWS = 20
 _PICTURES = {
@@ -54,7 +54,7 @@ Rows = Sequence[ClassRow] | Sequence[LabelRow]
 
 
 def rows_of(found: Evaluation) -> Rows:
-    """Return one row for each class: precision, recall, F1, and with several labels more."""
+    """Return one row for each class: precision, recall, F1, and more for multi-label images."""
     if isinstance(found.answers, LabelSets):
         return label_rows(found.answers, found.names, found.threshold)
     return class_rows(found.answers, found.names)
@@ -85,7 +85,7 @@ def _calibration(found: Evaluation) -> Calibration:
 
 
 def report_data(found: Evaluation) -> dict[str, Any]:
-    """Return the means, the macro means, the calibration error and the classes, as JSON can say."""
+    """Return means, macro means, calibration error and class rows as JSON data."""
     rows = rows_of(found)
     data = {
         "images": found.count,
@@ -110,7 +110,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def write_class_rows(path: Path, rows: Rows) -> None:
-    """Write the rows as a CSV file; what is undefined is left empty."""
+    """Write the rows as a CSV file; undefined values are empty."""
     _write_csv(path, rows[0]._fields, rows)
 
 
@@ -130,7 +130,7 @@ def _markdown(found: Evaluation, pictures: Sequence[tuple[str, str]]) -> list[st
     data, rows, names = report_data(found), rows_of(found), found.names
     numbers: list[tuple[str, object]] = [("images", found.count)]
     if found.unreadable:
-        numbers.append(("of them unreadable, counted as wrong", found.unreadable))
+        numbers.append(("unreadable images, counted as wrong", found.unreadable))
     numbers += [(name, f"{mean:.5f}") for name, mean in found.means.items()]
     for kind in ("macro", "micro"):
         numbers += [(f"{kind} {k}", f"{v:.5f}") for k, v in data.get(kind, {}).items()]
@@ -139,25 +139,25 @@ def _markdown(found: Evaluation, pictures: Sequence[tuple[str, str]]) -> list[st
 
     weakest = sorted((row for row in rows if row.f1 is not None), key=lambda row: row.f1 or 0.0)
     few = len(rows) <= _ROWS
-    lines += ["", "## Classes, the weakest first" if few else f"## The {_ROWS} weakest classes", ""]
+    lines += ["", "## Classes, weakest first" if few else f"## The {_ROWS} weakest classes", ""]
     columns = ["name", "precision", "recall", "f1", "support"]
     if isinstance(found.answers, LabelSets):
         columns += ["average_precision", "best_threshold", "best_f1"]
     chosen = [[getattr(row, column) for column in columns] for row in weakest[:_ROWS]]
     lines += _table([column.replace("_", " ") for column in columns], chosen)
-    lines += ["", "All of them: [classes.csv](classes.csv)."]
+    lines += ["", "All classes: [classes.csv](classes.csv)."]
 
     if isinstance(found.answers, Answers):
         pairs = confused_pairs(found.answers)[:_ROWS]
         if pairs:
-            lines += ["", "## What was taken for what", ""]
+            lines += ["", "## Confused classes", ""]
             lines += _table(
-                ("is", "taken for", "images", "share of its class"),
+                ("true class", "predicted as", "images", "share of the class"),
                 [(names[p.label], names[p.predicted], p.count, p.share) for p in pairs],
             )
     for title, file in pictures:
         lines += ["", f"## {title}", "", f"![{title}]({file})"]
-    return [*lines, "", "Every image with its answer, the worst first: [answers.csv](answers.csv)."]
+    return [*lines, "", "Every image with its prediction, worst first: [answers.csv](answers.csv)."]
 
 
 def _write_single(
@@ -166,7 +166,7 @@ def _write_single(
     names: Sequence[str],
     path_of: Callable[[int], str],
 ) -> list[tuple[int, str]]:
-    """Write what is only made of images with one class; return the mistakes and their captions."""
+    """Write the files for single-label images; return the mistakes and their captions."""
     pairs = confused_pairs(answers)
     _write_csv(
         folder / "confused.csv",
@@ -218,7 +218,7 @@ def _write_multi(
     threshold: float,
     path_of: Callable[[int], str],
 ) -> list[tuple[int, str]]:
-    """Write what is only made of images with several labels; return mistakes and captions."""
+    """Write the files for multi-label images; return the mistakes and their captions."""
     curves = [
         (name, precision_recall_curve(labels, scores))
         for name, labels, scores in zip(names, found.labels.T, found.scores.T, strict=True)
@@ -256,18 +256,18 @@ def write_report(
     path_of: Callable[[int], str],
     image_of: Callable[[int], np.ndarray],
 ) -> None:
-    """Write the files of a report; those of an earlier one are replaced.
+    """Write the files of a report; replace those of an earlier one.
 
-    `report.md` for reading, `report.json` for machines, `classes.csv`, `answers.csv` (every image,
-    the worst mistake first), `reliability.png` and `mistakes.png`; for images with one class
-    `confusion.csv` (a row a true class, up to 2000 classes), `confusion.png` and `confused.csv`,
-    for images with several labels `precision_recall.png`.
+    All reports have `report.md` for reading, `report.json` for programs, `classes.csv`,
+    `answers.csv` (every image, worst mistake first), `reliability.png` and `mistakes.png`.
+    Single-label images add `confusion.csv` (a row for each true class, up to 2000 classes),
+    `confusion.png` and `confused.csv`; multi-label images add `precision_recall.png`.
 
     Args:
-        folder: where to; it is made if it is missing.
+        folder: the folder of the report; created if missing.
         found: the evaluation.
-        path_of: gives the path of the image at an index of the data set.
-        image_of: gives that image as the model saw it, uint8 (H, W, 3).
+        path_of: returns the path of the image at an index of the data set.
+        image_of: returns that image as the model sees it, uint8 (H, W, 3).
 
     Raises:
         RunError: the folder cannot be written.

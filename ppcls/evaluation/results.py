@@ -1,4 +1,4 @@
-"""What an evaluation found."""
+"""The result of an evaluation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Evaluation"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
         means: `loss` and the metrics by name (`top1`, `top5` …), each the mean over images.
-        metric: the name of the metric that says which weights are the best; higher is better.
-        answers: what the model said of each image: of one class, or with several labels.
-        names: of the classes.
-        seconds: how long it took.
-        threshold: from which score on an image is given one of several labels.
+        metric: the name of the metric that decides which weights are best; higher is better.
+        answers: the predictions for all images, single-label or multi-label.
+        names: the class names.
+        seconds: the duration.
+        threshold: the lowest score at which a multi-label image is given a label.
     """
 
     means: dict[str, float]
@@ -32,22 +32,22 @@ class Evaluation:
 
     @property
     def count(self) -> int:
-        """How many images there were."""
+        """The number of images."""
         return len(self.answers.index)
 
     @property
     def unreadable(self) -> int:
-        """How many of them could not be read: they count as wrong, and in no loss."""
+        """The number of unreadable images, which count as wrong and not in the loss."""
         return int((~self.answers.read).sum())
 
     @property
     def score(self) -> float:
-        """The value of that metric, 0 to 1."""
+        """The value of `metric`, 0 to 1."""
         return self.means[self.metric]
 
     def summary(self) -> str:
         """Return the means as one line of text."""
         text = ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
         if self.unreadable:
-            text += f"; {self.unreadable} that cannot be read are counted as wrong"
+            text += f"; {self.unreadable} unreadable images are counted as wrong"
         return text

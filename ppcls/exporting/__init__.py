@@ -1,1 +1,1 @@
-"""Export: from a trained model to a folder that predicts."""
+"""Export of a trained model to a folder for predictions."""

@@ -1,4 +1,4 @@
-"""Architectures by name: exported once, into the cache, and predicted with."""
+"""Predictions by architecture name: the architecture is exported once, into the cache."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ __all__ = ["Predictor", "export_untrained", "exported"]
 
 
 class Predictor(predictor.Predictor):
-    """A predictor (`ppcls.inference.predictor.Predictor`) that knows architectures by name, too.
+    """A predictor (`ppcls.inference.predictor.Predictor`) that also takes architecture names.
 
     Args:
-        model: the exported folder; or the name of an architecture, as `ppcls list` prints it, which
-            is exported into the cache when it is first used.
-        pretrained: the weights of a name: True for the published ones, or a path or URL.
-        options: those of `PredictorOptions` and of the chosen backend, by their names.
+        model: the exported folder, or the name of an architecture from `ppcls list`, which is
+            exported into the cache at first use.
+        pretrained: weights for a named architecture: True for the published ones, or a path or URL.
+        options: those of `PredictorOptions` and of the chosen backend.
 
     Raises:
-        ConfigError: no such architecture, or one without weights.
-        PpclsError: as the predictor of a folder.
+        ConfigError: no such architecture, or no weights for it.
+        PpclsError: as in the predictor of a folder.
     """
 
     def __init__(self, model: str | Path, *, pretrained: bool | str | Path = False, **options: Any):
@@ -45,32 +45,32 @@ class Predictor(predictor.Predictor):
             folder = exported(str(model), pretrained)
         elif pretrained is not False:
             raise ConfigError(
-                f"{folder} is an exported model, which has its weights: no pretrained"
+                f"{folder} is an exported model with its own weights: leave out pretrained"
             )
         super().__init__(folder, **options)
         self._again = partial(type(self), model, pretrained=pretrained, **options)
 
 
 def exported(name: str, pretrained: bool | str | Path = False) -> Path:
-    """Return the bundle of an architecture in the cache, exporting it first where it is not there.
+    """Return the cached bundle of an architecture, and export it first if it is missing.
 
-    The ONNX file is written, too, where the package that does so is installed.
+    The bundle includes the ONNX file if the package that writes it is installed.
 
     Args:
-        name: as `ppcls list` prints it.
+        name: an architecture from `ppcls list`.
         pretrained: True for the published weights, or a path or URL.
 
     Raises:
         ConfigError: no such architecture, or no weights are named.
-        WeightsError: the weights cannot be read, fetched, or do not fit.
+        WeightsError: the weights cannot be read or fetched, or do not fit.
     """
     _require_architecture(name)
     if not pretrained:
         raise ConfigError(
-            f"{name}: say which weights: pretrained=True (--pretrained) for the published ones, "
-            "or pretrained=PATH (--weights PATH)"
+            f"{name}: no weights are named: pretrained=True (--pretrained) takes the published "
+            "ones, pretrained=PATH (--weights PATH) your own"
         )
-    # Here: to predict with a bundle needs neither Paddle nor the code of training.
+    # Imported here, because predictions from a bundle need neither Paddle nor training code.
     from ppcls.config import load_config
     from ppcls.exporting.export import export
     from ppcls.models.weights import locate_weights
@@ -89,7 +89,7 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
                 read_bundle(folder)
                 return folder
             except BundleError:
-                pass  # of an older version, or damaged: what is in the cache can be made again
+                pass  # from an older version, or damaged: make it again
         overrides = [
             f"Global.pretrained_model={weights}",
             f"Global.save_inference_dir={folder}",
@@ -100,19 +100,19 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
         except WeightsError as error:
             raise WeightsError(
                 f"{error}; `ppcls export {name} DIR --weights {weights} -o Arch.class_num=N "
-                "Infer.PostProcess.class_id_map_file=FILE` takes such settings, with the list of "
-                "your class names (or null)"
+                "Infer.PostProcess.class_id_map_file=FILE` sets them, with a list of your class "
+                "names (or null)"
             ) from None
     return folder
 
 
 def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
-    """Export an architecture with untrained weights, to measure how long it takes.
+    """Export an untrained architecture, to measure its speed.
 
     Args:
-        name: as `ppcls list` prints it.
-        folder: where to.
-        onnx: whether to write the ONNX file too, where the package that does so is installed.
+        name: an architecture from `ppcls list`.
+        folder: the folder to write.
+        onnx: whether to write the ONNX file too, if the package for it is installed.
 
     Raises:
         ConfigError: no such architecture.
@@ -134,7 +134,7 @@ def _require_architecture(name: str) -> None:
 
 
 def _without_data(config: Any) -> Any:
-    """Return a recipe without its data sets: an export by name is the same wherever it is made."""
+    """Return a recipe without data sets, so that an export by name is the same everywhere."""
     from ppcls.config.schema import DataLoaders
 
     infer = config.Infer.model_copy(update={"transforms": config.transforms("Infer")})

@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: graphs, weights, transforms, class names, parity check."""
+"""Export of a trained model to a bundle: graphs, weights, transforms, class names, parity check."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _STOPPED = "stopped; nothing is exported"
 
 @dataclass(frozen=True)
 class ExportResult:
-    """Where the exported model is, and what its `inference.yml` says."""
+    """The folder of the exported model, and the contents of its `inference.yml`."""
 
     folder: Path
     spec: BundleSpec
@@ -77,33 +77,33 @@ def export(
 ) -> ExportResult:
     """Export the weights that a configuration names to `Global.save_inference_dir`.
 
-    The graph takes any batch size, of images with `Global.image_shape`. The bundle is written only
-    after every graph in it has given the model's own logits: on images of `DataLoader.Eval` where
-    there are some, and on random ones. An earlier export there is replaced.
+    The graph takes images of `Global.image_shape` in any batch size. A parity check compares every
+    graph with the model before the bundle is written, on images of `DataLoader.Eval` if there are
+    any, and on random ones. An earlier export in the folder is replaced.
 
     Args:
         config: names the model, its weights, transforms and class names.
-        allow_random: go on with untrained weights where none are named.
-        file_format: of Paddle's graph; `pdmodel` is the older one, which Paddle Lite and older
-            versions read.
-        input_size: side, or (height, width), of the images to take instead; the transforms are
-            scaled with it.
-        softmax: answer with probabilities instead of logits.
-        features: give the pooled last feature map, (N, C), as a second output.
+        allow_random: export an untrained model if no weights are named.
+        file_format: format of Paddle's graph; `pdmodel` is the older one, for Paddle Lite and older
+            versions.
+        input_size: another side, or (height, width), of the input; the transforms are scaled with
+            it.
+        softmax: output probabilities instead of logits.
+        features: add the pooled last feature map, (N, C), as a second output.
         uint8_input: take pixels, uint8 (N, H, W, 3), and normalise them in the graph.
         onnx: write `inference.onnx` too.
-        check: False to leave out the comparison, and mark the bundle as unverified.
+        check: False skips the parity check and marks the bundle as unverified.
 
     Raises:
-        ConfigError: no weights are named (`allow_random` does without), no `Infer` section, its
-            transforms are not those of the evaluation, `Global.image_shape` is not what they give,
-            the model cannot take images of that size, or the folder is one of images.
-        WeightsError: the weights cannot be read or are made for another model.
+        ConfigError: no weights are named and `allow_random` is false, there is no `Infer` section,
+            its transforms differ from those of the evaluation or do not give `Global.image_shape`,
+            the model cannot take that image size, or the output folder holds images.
+        WeightsError: the weights cannot be read, or belong to another model.
         DataError: the class names do not fit the model, or an image cannot be read.
-        MissingDependencyError: the extra `onnx` is not installed, and asked for.
-        RunError: a graph disagrees with the model, cannot be made, or the folder cannot be
-            written. What was there before stays as it was.
-        Stopped: SIGINT or SIGTERM asked for it, and nothing is exported.
+        MissingDependencyError: `onnx` is true, and the extra `onnx` is not installed.
+        RunError: a graph cannot be made or fails the parity check, or the folder cannot be
+            written. An earlier export stays unchanged.
+        Stopped: SIGINT or SIGTERM stopped the export, and nothing is exported.
     """
     if file_format not in get_args(GraphFormat):
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
@@ -117,8 +117,8 @@ def export(
     pipeline = config.pipeline("Infer")
     if config.DataLoader.Eval and not pipeline.gives_same(config.pipeline("Eval")):
         raise ConfigError(
-            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: what is exported "
-            "must be what was evaluated; make them the same"
+            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: an export must "
+            "preprocess as the evaluation did; make them equal"
         )
     shape = config.input_shape()
     if input_size is not None:
@@ -140,7 +140,8 @@ def export(
     parity = ParityCheck(config, model, pipeline, options) if check else None
 
     with _asked_to_stop() as stop, _work_folder(folder) as work:
-        # A signal must not raise within Paddle, which calls Python back: it ends a step instead.
+        # A signal must not raise inside Paddle, which calls Python back, so it takes effect between
+        # steps.
         with stop.at_once() if file_format != "json" else nullcontext():
             write_graph(model, options, work, file_format)
         stop.check(_STOPPED)
@@ -217,20 +218,20 @@ def _input_spec(shape: list[int], pipeline: Pipeline, uint8_input: bool) -> dict
 
 @contextmanager
 def _work_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder inside the bundle to write to; what a killed export left there goes.
+    """Yield a work folder inside the bundle; remove those of killed exports.
 
     Raises:
-        RunError: the file system refuses, or the folder holds a graph that is not ours.
+        RunError: the file system refuses, or the folder holds a graph from elsewhere.
     """
     foreign = [name for name in sorted(_FILES) if (folder / name).exists()]
     if foreign and not (folder / SPEC_FILE).exists():
-        raise RunError(f"{folder / foreign[0]}: there already, and no export of ppcls")
+        raise RunError(f"{folder / foreign[0]}: already exists, and is not an export of ppcls")
     work, existed = None, folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{_WORK}*"):
             _remove_if_left(left)
-        # Beside the final place, so that renaming moves nothing across file systems.
+        # In the same folder, so that renaming does not cross file systems.
         work = Path(tempfile.mkdtemp(prefix=_WORK, dir=folder))
         with FileLock(work / _LOCK):
             yield work
@@ -240,12 +241,12 @@ def _work_folder(folder: Path) -> Iterator[Path]:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
         if not existed:
-            with suppress(OSError):  # what was exported is in it, or it was never made
+            with suppress(OSError):  # not empty after an export, or never created
                 folder.rmdir()
 
 
 def _remove_if_left(work: Path) -> None:
-    """Remove the folder of an export that no longer runs: nobody holds its lock."""
+    """Remove the work folder of an export that no longer runs, as nobody holds its lock."""
     try:
         with FileLock(work / _LOCK, timeout=0):
             shutil.rmtree(work, ignore_errors=True)
@@ -254,10 +255,10 @@ def _remove_if_left(work: Path) -> None:
 
 
 def _put_in_place(work: Path, folder: Path, files: list[str]) -> None:
-    """Move a finished bundle to its place, and remove what the earlier one had and this has not.
+    """Move a finished bundle to its place, and remove files that only the earlier one had.
 
-    `inference.yml` goes last: until then the bundle there is an old one that is whole or, for an
-    instant, one whose checksums say that it is not.
+    `inference.yml` moves last. Until then, the folder holds the complete earlier bundle or, for an
+    instant, one whose checksums reveal that it is incomplete.
     """
     for name in (*files, SPEC_FILE):
         (work / name).replace(folder / name)

@@ -1,4 +1,4 @@
-"""From a model to a graph that Paddle Inference runs, in either of Paddle's two formats."""
+"""Export of a model to a graph for Paddle Inference, in either of Paddle's two formats."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _PIR_FLAG = "FLAGS_enable_pir_api"
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """What a graph takes and gives.
+    """The input and outputs of a graph.
 
     Attributes:
-        shape: of one image, (channels, height, width).
-        softmax: give probabilities instead of logits.
-        features: give the pooled last feature map too.
+        shape: shape of one image, (channels, height, width).
+        softmax: output probabilities instead of logits.
+        features: also output the pooled last feature map.
         affine: scale and bias of each channel; the graph then takes pixels, uint8 NHWC, and
             normalises them itself. None for normalised float32 NCHW.
     """
@@ -49,7 +49,7 @@ class GraphOptions:
 
 
 class _Graph(nn.Layer):
-    """A model with what is folded into its graph."""
+    """A model with the operations that the graph adds."""
 
     def __init__(self, model: ImageClassifier, options: GraphOptions):
         super().__init__()
@@ -64,8 +64,8 @@ class _Graph(nn.Layer):
         if self.normalize is not None:
             x = self.normalize(x)
         last = self.model.forward_features(x)[-1]
-        # Before the head: Paddle Inference scales the map for dropout in place, even where it is
-        # read again later.
+        # Before the head, because Paddle Inference scales the map for dropout in place, even if it
+        # is used again later.
         pooled = F.adaptive_avg_pool2d(last, 1).flatten(1) if self.features else None
         answer = self.model.forward_head(last)
         if self.softmax:
@@ -90,8 +90,8 @@ def write_graph(
 ) -> None:
     """Write `inference.json` or `inference.pdmodel`, and `inference.pdiparams`.
 
-    A process makes one format, as Paddle decides when it is imported: the other one is made by a
-    child, from the weights of the model.
+    Paddle fixes the format when it is imported, so a child process writes the other format from the
+    weights of the model.
 
     Raises:
         RunError: the child failed.
@@ -120,10 +120,10 @@ def write_graph(
 def run_child(
     module: str, arguments: list[str], *, what: str, env: dict[str, str] | None = None
 ) -> None:
-    """Run a module of ppcls in a process of its own, and keep what it prints off the terminal.
+    """Run a module of ppcls in a separate process, with its output off the terminal.
 
     Raises:
-        RunError: it failed; the message begins with `what` and ends with its last words.
+        RunError: it failed; the message begins with `what` and ends with its last output line.
     """
     home = str(Path(ppcls.__file__).parents[1])
     path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)

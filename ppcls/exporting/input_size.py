@@ -1,4 +1,4 @@
-"""Transforms that give images of another size, in the same proportions."""
+"""Scaling of transforms to another image size, in the same proportions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ppcls.errors import ConfigError
 
 __all__ = ["at_size", "resized"]
 
-# What the networks bring down to one pixel. Of less, some answer with no number, or never.
+# The networks reduce this side to one pixel. With less, some return NaN or never return.
 _LEAST_SIDE = 32
 
 

@@ -1,4 +1,4 @@
-"""From Paddle's graph to an ONNX file, by paddle2onnx. Needs the extra `onnx`."""
+"""Conversion of Paddle's graph to ONNX with paddle2onnx. Needs the extra `onnx`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ OPSET = 17
 
 
 def require_onnx() -> None:
-    """Raise `MissingDependencyError` where what writes, or what checks, ONNX files is absent."""
+    """Raise `MissingDependencyError` if the packages that write and check ONNX are missing."""
     missing = [name for name in ("paddle2onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise MissingDependencyError(
-            f"--onnx needs {' and '.join(missing)}: pip install 'ppcls[onnx]'"
-        )
+        remedy = "pip install 'ppcls[onnx]'"
+        if "paddle2onnx" in missing and sys.version_info >= (3, 13):
+            remedy += " under Python 3.12 or older, because paddle2onnx has no release for yours"
+        raise MissingDependencyError(f"--onnx needs {' and '.join(missing)}: {remedy}")
 
 
 def write_onnx(source: Path, target: Path) -> None:
-    """Convert the `inference.json` and its weights of a folder to an ONNX file of opset 17.
+    """Convert a folder's `inference.json` and its weights to an ONNX file of opset 17.
 
-    The conversion runs in a process of its own: paddle2onnx prints, and where it fails it ends
-    the process.
+    The conversion runs in a separate process, because paddle2onnx prints, and ends its process when
+    it fails.
 
     Raises:
         RunError: paddle2onnx cannot convert the graph.
@@ -42,7 +43,7 @@ def write_onnx(source: Path, target: Path) -> None:
 
 
 def _drop_unread(graph: Any) -> None:
-    """Remove constants and weights that nothing reads: ONNX Runtime warns about each."""
+    """Remove unused constants and weights, because ONNX Runtime warns about each."""
     read = {name for node in graph.node for name in node.input}
     read.update(output.name for output in graph.output)
     nodes = [n for n in graph.node if n.op_type != "Constant" or not read.isdisjoint(n.output)]
@@ -63,8 +64,8 @@ def _main() -> None:
         save_file=target,
         opset_version=OPSET,
         auto_upgrade_opset=False,
-        # Its own choice, polygraphy, installs packages from the network while it runs; what it
-        # would fold, every runtime folds when it loads the file.
+        # Its default optimizer, polygraphy, installs packages from the network while it runs. Every
+        # runtime does the same constant folding when it loads the file.
         optimize_tool="none",
     )
     model = onnx.load(target)

@@ -1,4 +1,4 @@
-"""The parity check: the same answers from the model and from what was exported of it."""
+"""The parity check: a model and its export must give the same outputs."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ TOLERANCE = 1e-4
 """Largest difference allowed between two logits, in standard deviations of the logits."""
 
 FEATURE_TOLERANCE = 1e-3
-"""The same for features: single ones keep the rounding that a logit averages over all of them.
+"""The same for features, whose rounding errors do not average out as those of logits do.
 
-In an untrained SE_HRNet_W18_C, eager float32 and the graph are as far from float64 as they are
-from each other; over 8 images of noise that was up to 8e-4.
+In an untrained SE_HRNet_W18_C, eager float32 and the graph differ from float64 as much as from each
+other: by up to 8e-4 over 8 images of noise.
 """
 
 _REAL, _RANDOM = 64, 8
-# Below this a float32 probability says nothing about its logit.
+# Below this, a float32 probability is too inaccurate to recover its logit.
 _LEAST_PROBABILITY = 1e-30
 
 Outputs = list[np.ndarray]
 
 
 class Runner(Protocol):
-    """What runs a graph."""
+    """Runs a graph."""
 
     def run_all(self, batch: np.ndarray) -> Outputs:
         """Map images as the graph takes them, (N, ...), to all of its outputs, (N, C) each."""
@@ -55,53 +55,54 @@ def require_same(
     what: Literal["logits", "features"] = "logits",
     std: float | None = None,
 ) -> float:
-    """Return the largest difference between two sets of answers, in standard deviations.
+    """Return the largest difference between two sets of outputs, in standard deviations.
 
     Args:
-        expected: what the model answers, float (N, C).
-        found: what its export answers to the same images, float (N, C).
-        names: what to call each image in an error.
-        graph: what to call the export in an error.
-        what: they are; of logits the best class must be the same, too.
+        expected: the model's outputs, float (N, C).
+        found: the export's outputs for the same images, float (N, C).
+        names: the name of each image in errors.
+        graph: the name of the export in errors.
+        what: the kind of outputs; for logits, the best classes must also be the same.
         std: the unit of the difference; None is the standard deviation of `expected`.
 
     Raises:
-        RunError: it exceeds the tolerance, or a best class differs; the worst image is named.
+        RunError: the difference exceeds the tolerance, or a best class differs; the message names
+            the worst image.
     """
-    # In float32 the square of a large number is infinite, by which any difference would be nothing.
+    # In float32 the square of a large number is infinite, which would hide any difference.
     expected = expected.astype(np.float64)
-    # A model that answers the same to everything has no spread to measure by.
+    # If all outputs are equal, there is no standard deviation to divide by.
     difference = np.abs(found - expected).max(axis=1) / (std or expected.std() or 1.0)
-    # The position of a difference that is no number, where there is one.
+    # The position of a NaN difference, if there is one.
     worst = int(difference.argmax())
     tolerance, changed, best = FEATURE_TOLERANCE, 0, ""
     if what == "logits":
         changed = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
         tolerance, best = TOLERANCE, f"; another best class for {changed} of {len(names)} images"
-    # Not `>=`: a difference that is no number must not pass.
+    # Not `>=`, because a NaN difference must not pass.
     if not difference[worst] < tolerance or changed:
         raise RunError(
-            f"{graph} gives other {what} than the model, so nothing is exported: largest "
+            f"{graph} gives different {what} from the model, so nothing is exported: largest "
             f"difference {difference[worst]:.2e} of their standard deviation (allowed "
-            f"{tolerance:.0e}) on {names[worst]}{best}. The graph is wrong, unless the weights "
-            "amplify rounding beyond float32, as those of an untrained or a diverged network may; "
-            "--no-check exports it all the same"
+            f"{tolerance:.0e}) on {names[worst]}{best}. The graph is wrong, or the weights amplify "
+            "rounding beyond float32, as in some untrained or diverged networks; --no-check "
+            "exports it anyway"
         )
     return float(difference[worst])
 
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Return the logarithm of probabilities, float (N, C), as far as float32 tells them."""
+    """Return the logarithm of probabilities, float (N, C), with tiny ones raised to a floor."""
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST_PROBABILITY))
 
 
 def _real_images(
     config: Config, pipeline: Pipeline, shape: Sequence[int]
 ) -> tuple[np.ndarray, list[str]] | None:
-    """Return up to 64 images from all over the evaluation set, uint8 (N, H, W, 3), and their names.
+    """Return up to 64 images spread over the validation set, uint8 (N, H, W, 3), and their names.
 
-    None where there is no such list or folder here, or nothing in it. Images that cannot be read
-    are left out where the evaluation goes on without them (`on_error`).
+    Return None if its list or folder is missing or empty. Unreadable images are left out if
+    `on_error` allows it.
     """
     dataset = config.DataLoader.Eval and config.DataLoader.Eval.dataset
     if not dataset:
@@ -116,14 +117,14 @@ def _real_images(
             if dataset.on_error == "error":
                 raise
     if not images:
-        print(f"no images of {dataset.source} here: checking on random ones alone", file=sys.stderr)
+        print(f"no images of {dataset.source} here: checking on random ones only", file=sys.stderr)
         return None
     for name, image in images.items():
         found = [image.shape[2], *image.shape[:2]]
         if found != list(shape):
             raise ConfigError(
-                f"the transforms of evaluation make {name} {found}, others {list(shape)}: "
-                "a CropImage or a ResizeImage.size gives all of them one size"
+                f"the evaluation transforms give {name} the shape {found}, expected {list(shape)}: "
+                "a CropImage or a ResizeImage.size gives all images one size"
             )
     return np.stack(list(images.values())), list(images)
 
@@ -139,7 +140,7 @@ def _compute(
 
 @dataclass(frozen=True)
 class _Answered:
-    """Transformed images, uint8 (N, H, W, 3), and what the model itself answers to them."""
+    """Transformed images, uint8 (N, H, W, 3), and the model's outputs for them."""
 
     pixels: np.ndarray
     names: list[str]
@@ -148,20 +149,20 @@ class _Answered:
 
 
 class ParityCheck:
-    """What the model itself answers, to hold each graph against.
+    """The model's own outputs, to compare with those of each graph.
 
-    It is asked before it is traced: what is checked is that tracing changed nothing.
+    They are computed before tracing, so that the check also covers the tracing.
 
     Args:
-        config: has the evaluation set, if any.
-        model: with its weights.
+        config: names the validation set, if any.
+        model: the model with its weights.
         pipeline: the evaluation transforms.
-        options: what the graphs take and give.
+        options: the input and outputs of the graphs.
 
     Raises:
-        ConfigError: the model cannot take images of this size, or the transforms give another.
-        DataError: the evaluation set or an image is wrong.
-        RunError: the model answers with numbers that are not finite.
+        ConfigError: the model cannot take images of this size, or the transforms give another size.
+        DataError: the validation set or an image is invalid.
+        RunError: the model's outputs are not finite.
     """
 
     def __init__(
@@ -172,7 +173,7 @@ class ParityCheck:
         shape = (_RANDOM, height, width, channels)
         noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         try:
-            # One at a time, so that the graphs run with two batch sizes.
+            # A batch size of one here, so that the graphs run with two batch sizes.
             self._noise = self._ask(noise, [f"random image {i}" for i in range(_RANDOM)], 1)
         except (ValueError, RuntimeError, OSError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
@@ -196,7 +197,7 @@ class ParityCheck:
 
         expected = _compute(run, pixels, batch_size, "model")
         if not all(np.isfinite(output).all() for output in expected):
-            raise RunError("the model itself answers with numbers that are not finite")
+            raise RunError("the model's own outputs are not finite")
         return _Answered(pixels, names, batch_size, expected)
 
     def _compare(self, runner: Runner, asked: _Answered, graph: str, file: str) -> float:
@@ -209,7 +210,7 @@ class ParityCheck:
         answers, expected = found[0], asked.expected[0]
         std = float(expected.std(dtype=np.float64))
         if self._options.softmax:
-            # Equal up to one number for each image, which softmax takes away.
+            # Equal up to a constant for each image, which softmax removes.
             answers, expected = (
                 log_probabilities(answers),
                 log_probabilities(softmax(expected.astype(np.float64))),
@@ -223,7 +224,7 @@ class ParityCheck:
         """Compare a graph with the model, and return the fields of `bundle.Check`.
 
         Raises:
-            RunError: it answers differently.
+            RunError: its outputs differ.
         """
         graph = f"{file}, run by {engine},"
         record: dict[str, Any] = {"file": file, "engine": engine}

@@ -1,6 +1,6 @@
-"""Which backend was the fastest for a bundle on this machine, as `ppcls benchmark --tune` found.
+"""The fastest backend for a bundle on this machine, as measured by `ppcls benchmark --tune`.
 
-It is kept in the user's cache, under the bundle's fingerprint: a bundle itself is never changed.
+The user's cache stores it under the bundle's fingerprint; the bundle itself never changes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["recall", "remember"]
 
 
 def _read(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Return a bundle's file in the cache, and what it says; a damaged one says nothing."""
+    """Return a bundle's cache file and its contents, which are empty if it is damaged."""
     path = cache_home() / "tuned" / f"{fingerprint(folder)[:16]}.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -27,19 +27,19 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _key(device: str, precision: str) -> str:
-    # A home folder may be shared by machines.
+    # Several machines may share a home folder.
     return f"{cpu_name()}, {device} {precision}"
 
 
 def recall(folder: Path, device: str, precision: str) -> str | None:
-    """Return the backend that was the fastest here; None where that is not known."""
+    """Return the fastest backend on this machine; None if it is unknown."""
     if not (folder / SPEC_FILE).is_file():
         return None
     return _read(folder)[1].get(_key(device, precision))
 
 
 def remember(folder: Path, device: str, precision: str, backend: str) -> Path:
-    """Note the fastest backend, and return the file that says so.
+    """Store the fastest backend, and return its file.
 
     Raises:
         RunError: the cache cannot be written to.

@@ -1,4 +1,4 @@
-"""From what a user names to the images meant: files, folders, patterns, lists, and data itself."""
+"""Inputs of a predictor: resolve files, folders, patterns, lists and in-memory images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Input", "find_inputs", "is_url", "sources_of"]
 
 
 class Input(NamedTuple):
-    """An image, by file or URL, and its class where a list says so."""
+    """An image file or URL, and its class if a list states one."""
 
     path: Path | str
     label: int | None = None
 
 
 def is_url(name: Any) -> bool:
-    """Whether a name is one that is fetched."""
+    """Whether a name is a URL to fetch."""
     return isinstance(name, str) and name.lower().startswith(("http://", "https://"))
 
 
@@ -44,7 +44,7 @@ def _from_list(path: Path) -> list[Input]:
 
 
 def _expand(name: str | PathLike[str]) -> list[Input] | None:
-    """Return the images that a name stands for; None where there is no such thing."""
+    """Return the images that a name stands for; None if there is no such file."""
     if isinstance(name, str) and is_url(name):
         return [Input(name)]
     path = Path(name).expanduser()
@@ -59,7 +59,7 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
             return _from_list(path)
         if path.exists():
             return [Input(path)]
-    except (OSError, ValueError):  # too long a name, or one with a zero byte: no file has it
+    except (OSError, ValueError):  # no file has a name so long, or one with a zero byte
         return None
     matches = sorted(glob.glob(str(path), recursive=True))
     return find_inputs(matches) if matches else None
@@ -68,11 +68,11 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
 def find_inputs(names: Iterable[str | Path]) -> list[Input]:
     """Return the images that the names stand for, in the order given.
 
-    A name is a file, a URL, a folder (searched through, by suffix), a glob pattern, or a `.txt`
+    A name is a file, a URL, a folder (searched recursively by suffix), a glob pattern, or a `.txt`
     list of `path` or `path label` lines relative to the list.
 
     Raises:
-        DataError: a name stands for nothing: no such file, a folder or list without images.
+        DataError: a name stands for no image: no such file, or a folder or list without images.
     """
     found: list[Input] = []
     for name in names:
@@ -84,7 +84,7 @@ def find_inputs(names: Iterable[str | Path]) -> list[Input]:
 
 
 def _is_one(inputs: Any) -> bool:
-    """Whether this is one image, or the name of something, and not several of them."""
+    """Whether this is a single image or name, rather than several."""
     if isinstance(inputs, np.ndarray):
         return inputs.ndim != 4
     one = (str, PathLike, bytes, bytearray, memoryview, Image.Image)
@@ -94,7 +94,7 @@ def _is_one(inputs: Any) -> bool:
 def _each(inputs: Iterable[Any]) -> Iterator[Any]:
     for one in inputs:
         if isinstance(one, (str, PathLike)):
-            # What is not there is an answer with an error, in its place among the others.
+            # A missing image gives a result with an error, at its place among the others.
             found = _expand(one)
             yield from [i.path for i in found] if found is not None else [one]
         else:
@@ -102,12 +102,12 @@ def _each(inputs: Iterable[Any]) -> Iterator[Any]:
 
 
 def sources_of(inputs: Any) -> Sequence[Any] | Iterator[Any]:
-    """Return the single images of what `Predictor.predict` takes.
+    """Return the single images of an argument of `Predictor.predict`.
 
-    A sequence is what is all there already; an iterator is asked for one after the other.
+    A sequence means that all images are available; an iterator provides them one by one.
 
     Raises:
-        DataError: a folder or a list without images, or one that cannot be read.
+        DataError: a folder or list has no images, or cannot be read.
     """
     if _is_one(inputs):
         return list(_each([inputs]))

@@ -1,4 +1,4 @@
-"""What is known of an exported model: from its bundle, or from the user."""
+"""Facts of an exported model, from its bundle or from the user."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _TRANSFORMS = TypeAdapter(list[TransformOp])
 
 
 class ModelFacts(NamedTuple):
-    """What is needed to use a model.
+    """Facts that predictions with a model need.
 
     Attributes:
         pipeline: evaluation transforms.
-        to_input: makes transformed images, uint8 (N, H, W, 3), what the network takes.
+        to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input.
         labels: class names, one for each output.
-        topk: number of classes in an answer.
+        topk: number of classes in a result.
         gives_scores: whether the network ends with a softmax.
-        has_features: whether it has a second output, of features.
+        has_features: whether it has a second output with features.
     """
 
     pipeline: Pipeline
@@ -55,18 +55,18 @@ def read_facts(
     transforms: str | Sequence[Any] | None = None,
     softmax: bool | None = None,
 ) -> ModelFacts:
-    """Return what is known of an exported model.
+    """Return the facts of an exported model.
 
     Args:
-        folder: where it is.
-        labels: class names or the file of them; None for those of the bundle.
-        transforms, softmax: as in `Predictor`, for a model of another tool.
+        folder: the folder of the model.
+        labels: class names or a file of them; None takes those of the bundle.
+        transforms, softmax: as in `Predictor`, for a model from another tool.
 
     Raises:
-        BundleError: there is no such folder; the bundle is incomplete or changed; or the model is
-            of another tool, and it is not said how to use it.
-        ConfigError: transforms or softmax are given for a bundle, which says its own.
-        DataError: the labels cannot be read, or are not as many as the classes.
+        BundleError: there is no such folder, the bundle is incomplete or changed, or the model is
+            from another tool and its labels or transforms are not given.
+        ConfigError: transforms or softmax are given for a bundle, which has its own.
+        DataError: the labels cannot be read, or their number is not the number of classes.
     """
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; `ppcls export` makes one")
@@ -80,10 +80,10 @@ def read_facts(
         what = "transforms (--transforms) is for models without one"
         if transforms is None:
             what = (
-                "softmax (--logits) is for models without one; predict_logits in Python answers "
-                "with logits"
+                "softmax (--logits) is for models without one; for logits, use predict_logits in "
+                "Python"
             )
-        raise ConfigError(f"{folder}: its {SPEC_FILE} says how the model was evaluated; {what}")
+        raise ConfigError(f"{folder}: its {SPEC_FILE} has the evaluation settings; {what}")
     if names is not None and len(names) != spec.Output.classes:
         raise DataError(f"{len(names)} class names for a model with {spec.Output.classes} classes")
     top = spec.PostProcess.Topk
@@ -105,12 +105,12 @@ def _foreign(
 ) -> ModelFacts:
     if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
         raise BundleError(
-            f"{folder}: not an exported model: no {SPEC_FILE} there; `ppcls export` makes one"
+            f"{folder}: not an exported model: it has no {SPEC_FILE}; `ppcls export` makes one"
         )
     if labels is None or transforms is None:
         raise BundleError(
-            f"{folder}: an exported model without {SPEC_FILE}, so of another tool: say its class "
-            "names and transforms, labels=FILE (--labels) and transforms='imagenet' (--transforms "
+            f"{folder}: an exported model without {SPEC_FILE}, so from another tool: set its class "
+            "names and transforms: labels=FILE (--labels) and transforms='imagenet' (--transforms "
             "imagenet: short side to 256, centre crop of 224, ImageNet's mean and deviation) or a "
             "list of transforms (--transforms FILE.yaml)"
         )
@@ -126,7 +126,7 @@ def _foreign(
         if not ops or not isinstance(ops[0], DecodeImage):
             ops = [DecodeImage(), *ops]
     if any(op.random for op in ops):
-        raise ConfigError("transforms: random ones are for training; an answer must not be")
+        raise ConfigError("transforms: random transforms are for training, not for predictions")
     pipeline = Pipeline(ops)
     gives_scores = softmax is None or softmax
     return ModelFacts(pipeline, pipeline.normalize, labels, 5, gives_scores, has_features=False)

@@ -1,4 +1,4 @@
-"""What a predictor can be told."""
+"""The options of a predictor."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["PredictorOptions"]
 
 
 class PredictorOptions(Options):
-    """What a `Predictor` can be told.
+    """The options of a `Predictor`.
 
     Attributes:
-        backend: what runs the network, by its name in `ppcls backends`; `auto` takes what
-            `ppcls benchmark --tune` found the fastest, or else the first of those that were faster
-            on our models, are installed and can run this one.
-        device: where; `auto` takes a GPU where the backend can use one.
-        precision: what to compute in; answers in `fp16` and `bf16` differ a little.
+        backend: a backend's name in `ppcls backends`. `auto` takes the fastest one from
+            `ppcls benchmark --tune`, and otherwise the first usable one in the order of speed on
+            our models.
+        device: `auto` takes a GPU if the backend can use one.
+        precision: precision to compute in; predictions in `fp16` and `bf16` differ slightly.
         threads: CPU threads of one inference; None is all cores.
-        topk: number of classes in an answer; None is the model's own number.
-        threshold: leave classes with a lower score out of an answer.
-        batch_size: images that are computed at once.
-        workers: threads that decode and transform; None is one a core.
+        topk: number of classes in a result; None is the model's own number.
+        threshold: leave classes with a lower score out of a result.
+        batch_size: number of images per inference.
+        workers: threads that decode and transform; None is one per core.
         allow_url: whether a string that is a URL may be fetched.
-        labels: class names, or the file of them, for a model of another tool than ppcls, or in the
-            place of the exported ones.
-        transforms: the evaluation transforms of a model of another tool, which does not say them:
-            as in a configuration, or `imagenet` for those of most ImageNet models.
-        softmax: whether a model of another tool ends with one, as PaddleClas's exports do.
+        labels: class names or a file of them, for a model from another tool, or to replace the
+            exported ones.
+        transforms: the evaluation transforms of a model from another tool, as in a configuration,
+            or `imagenet` for those of most ImageNet models.
+        softmax: whether a model from another tool ends with a softmax, as PaddleClas's exports do.
     """
 
     backend: str = "auto"

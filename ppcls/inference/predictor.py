@@ -1,4 +1,4 @@
-"""The predictor: images in, named classes out, the same way wherever the network runs."""
+"""The predictor: images in, named classes out, the same for every backend."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 __all__ = ["Classifier", "Predictor"]
 
 _ROUNDING = 0.05
-"""How far the sum of probabilities may be from one, after a softmax in half precision."""
+"""Tolerance of the sum of probabilities, after a softmax in half precision."""
 
 _Asked = Literal["classes", "logits", "features"]
 
 
 class Classifier:
-    """A backend with the transforms before it and the class names after it.
+    """A backend with its evaluation transforms and class names.
 
-    Any number of threads may use one. A `with` block, or `close`, lets the network go.
+    Any number of threads may share one. A `with` block, or `close`, releases the network.
 
     Args:
         backend: runs the network.
         pipeline: evaluation transforms.
         labels: class names, one for each output of the network.
-        topk: number of classes in an answer.
-        threshold: leave classes with a lower score out of an answer.
-        batch_size: images that are computed at once.
-        workers: threads that decode and transform; None is one a core.
+        topk: number of classes in a result.
+        threshold: leave classes with a lower score out of a result.
+        batch_size: number of images per inference.
+        workers: threads that decode and transform; None is one per core.
         allow_url: whether a string that is a URL may be fetched.
-        to_input: makes transformed images, uint8 (N, H, W, 3), what the network takes; None is the
-            transforms' own normalisation.
+        to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input; None is the
+            normalisation of the transforms.
         gives_scores: whether the network ends with a softmax.
     """
 
@@ -80,44 +80,44 @@ class Classifier:
         self._allow_url = allow_url
         self._to_input = to_input or pipeline.normalize
         self._gives_scores = gives_scores
-        # Evaluation transforms draw no random numbers; they are called as those of training are.
+        # Evaluation transforms draw no random numbers, but have the same signature as all others.
         self._rng = np.random.default_rng(0)
 
     def predict(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
-        """Yield one result for each image, in their order.
+        """Yield one result for each image, in order.
 
-        Images are read and transformed by several threads while others are computed. Those of a
-        list are computed `batch_size` at a time; of an iterator, as many as are ready.
+        Several threads read and transform images while the network computes others. A list is
+        computed in batches of `batch_size`; an iterator in batches of the images that are ready.
 
         Args:
-            inputs: an image or several: a path, a folder (searched through), a glob pattern, a
-                `.txt` list of paths, a URL (if allowed); encoded bytes, a binary file object, a
+            inputs: one or several images: a path, a folder (searched recursively), a glob pattern,
+                a `.txt` list of paths, a URL (if allowed); encoded bytes, a binary file object, a
                 Pillow image, a uint8 RGB array (H, W, 3); a sequence or an iterator of these, or an
-                array of several images (N, H, W, 3). What cannot be read gives a result with
-                `error` set, and the others go on.
+                array of several images (N, H, W, 3). An unreadable image gives a result with
+                `error` set and does not affect the others.
             timing: whether to fill `Result.timing`.
 
         Raises:
-            DataError: a folder or a list without images, or the transforms do not give one size.
+            DataError: a folder or list has no images, or the transforms give different sizes.
             RunError: the predictor is closed.
         """
         return self._predict(inputs, "classes", timing)
 
     def predict_logits(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
-        """Yield results as `predict` does, with `logits` in the place of classes and scores.
+        """Yield results as `predict` does, with `logits` instead of classes and scores.
 
         Raises:
-            ConfigError: the model was exported with a softmax, and gives no logits.
+            ConfigError: the model was exported with a softmax, so it gives no logits.
             DataError, RunError: as `predict`.
         """
         if self._gives_scores:
             raise ConfigError(
-                "the model was exported with a softmax, so there are no logits; export it without"
+                "the model was exported with a softmax, so it gives no logits; export it without"
             )
         return self._predict(inputs, "logits", timing)
 
     def close(self) -> None:
-        """Let the network go; nothing can be predicted after it."""
+        """Release the network; the predictor cannot be used afterwards."""
         self._backend = None
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ class Classifier:
         self.close()
 
     def _predict(self, inputs: Any, asked: _Asked, timing: bool) -> Iterator[Result]:
-        # Here rather than in the generator: a mistake is raised where it was made.
+        # Not in the generator, so that an error is raised by the call itself.
         sources = sources_of(inputs)
         return (
             one for batch in self._batches(sources) for one in self._answer(batch, asked, timing)
@@ -136,13 +136,13 @@ class Classifier:
     def _batches(self, sources: Sequence[Any] | Iterator[Any]) -> Iterator[list[LoadedImage]]:
         is_list = isinstance(sources, Sequence)
         if isinstance(sources, Sequence) and len(sources) == 1:
-            # Threads have nothing to overlap here, and to start them takes longer than a transform.
+            # One image overlaps with nothing, and starting a thread takes longer than a transform.
             yield [load_image(self._load, sources[0])]
         else:
             yield from prefetch(self._load, sources, self._workers, self.batch_size, fill=is_list)
 
     def _load(self, source: Any) -> np.ndarray:
-        """Return an image as the network takes it."""
+        """Return an image as the network's input."""
         if is_url(source):
             source = image_reader.read(source, allow_url=self._allow_url)
         try:
@@ -160,12 +160,12 @@ class Classifier:
                 "(CropImage, or ResizeImage with size)"
             )
         start = perf_counter()
-        # Of one image there is nothing to copy.
+        # A single image needs no copy.
         joined = images[0][None] if len(images) == 1 else np.stack(images) if images else None
         found = np.empty((0, 0)) if joined is None else self._run(joined, asked)
         milliseconds = (perf_counter() - start) * 1e3
         outputs = iter(found)
-        # A sum is not finite if one of its terms is not: one look for all, in the usual case.
+        # One check for all in the usual case: a sum is not finite if one of its terms is not.
         is_sound = math.isfinite(found.sum(dtype=np.float64))
         for source, image, loading in batch:
             name = _name(source)
@@ -175,7 +175,7 @@ class Classifier:
                 continue
             output = next(outputs)
             if not (is_sound or np.isfinite(output).all()):
-                yield Result(name, error="the network's answer is not finite numbers", timing=took)
+                yield Result(name, error="the network's output is not finite", timing=took)
             elif asked == "logits":
                 yield Result(name, timing=took, logits=output)
             elif asked == "features":
@@ -192,13 +192,13 @@ class Classifier:
         outputs = backend.run(images)
         if outputs.shape[1] != len(self.labels):
             raise DataError(
-                f"{len(self.labels)} class names, and the network answers with "
+                f"{len(self.labels)} class names, but the network's output has "
                 f"{outputs.shape[1]} classes"
             )
         if self._gives_scores and np.abs(outputs.sum(axis=1) - 1).max() > _ROUNDING:
             raise RunError(
-                "the network's answers are no probabilities: it does not end with a softmax; "
-                "say so with softmax=False (`ppcls predict --logits`)"
+                "the network's outputs are not probabilities: it does not end with a softmax; "
+                "set softmax=False (`ppcls predict --logits`)"
             )
         return outputs
 
@@ -221,25 +221,24 @@ def _name(source: Any) -> str:
 class Predictor(Classifier):
     """Predicts with an exported model.
 
-    The transforms and class names are those that were exported with it. A predictor that is
-    pickled, for another process, is made anew there from the same arguments.
+    The transforms and class names come from the export. In another process, a pickled predictor is
+    created anew from the same arguments.
 
     Args:
         folder: the exported model.
-        options: those of `PredictorOptions`, and what only the chosen backend takes, as
-            `ppcls backends` lists it: `gpu_memory_mb` and `onednn` of `paddle`, `tensorrt` (its
-            `TensorRTOptions`) of `tensorrt`.
+        options: those of `PredictorOptions`, and those of the chosen backend, which
+            `ppcls backends` lists: `gpu_memory_mb` and `onednn` for `paddle`, and `tensorrt` (a
+            `TensorRTOptions`) for `tensorrt`.
 
     Attributes:
-        options: what was chosen, or the defaults.
-        facts: what is known of the model.
-        backend: the name of the backend that was taken.
-        description: the backend, its version, device, precision and threads, in a few words.
+        options: the options, with defaults filled in.
+        facts: the facts of the model.
+        backend: the name of the chosen backend.
+        description: the backend, its version, device, precision and threads in a few words.
 
     Raises:
-        BundleError: the folder is incomplete or changed, or lacks what the backend runs.
-        ConfigError: no such backend or option, an impossible value, or a backend that cannot
-            compute so.
+        BundleError: the folder is incomplete or changed, or lacks the file that the backend runs.
+        ConfigError: no such backend or option, an invalid value, or an unsupported precision.
         DataError: the labels cannot be read, or do not fit.
         RunError: no such device.
         MissingDependencyError: the backend is not installed.
@@ -280,7 +279,7 @@ class Predictor(Classifier):
         )
 
     def features(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
-        """Yield results as `predict` does, with `features` in the place of classes and scores.
+        """Yield results as `predict` does, with `features` instead of classes and scores.
 
         Raises:
             ConfigError: the model was exported without features.
@@ -288,8 +287,8 @@ class Predictor(Classifier):
         """
         if not self.facts.has_features:
             raise ConfigError(
-                f"{self.folder}: exported without features; `ppcls export --features` gives a "
-                "model that answers with them, too"
+                f"{self.folder}: exported without features; `ppcls export --features` exports a "
+                "model with them"
             )
         return self._predict(inputs, "features", timing)
 

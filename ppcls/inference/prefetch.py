@@ -1,4 +1,4 @@
-"""Images prepared by several threads ahead of the network, in order and in bounded number."""
+"""Prefetching: several threads prepare a bounded number of images ahead of the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Load = Callable[[Any], np.ndarray]
 
 
 class LoadedImage(NamedTuple):
-    """An image as the network takes it, or why there is none; and the milliseconds it took."""
+    """An image as the network's input, or an error; and the milliseconds that it took."""
 
     source: Any
     image: np.ndarray | ImageError
@@ -28,7 +28,7 @@ class LoadedImage(NamedTuple):
 
 
 def load_image(load: Load, source: Any) -> LoadedImage:
-    """Load one image, in the shape and dtype that `load` gives; a failure is an answer, too."""
+    """Load one image, with the shape and dtype that `load` gives, or return its error."""
     start = perf_counter()
     image: np.ndarray | ImageError
     try:
@@ -41,19 +41,19 @@ def load_image(load: Load, source: Any) -> LoadedImage:
 def prefetch(
     load: Load, sources: Iterable[Any], workers: int, batch_size: int, *, fill: bool
 ) -> Iterator[list[LoadedImage]]:
-    """Yield batches of loaded images; at most two wait to be asked for.
+    """Yield batches of loaded images; at most two batches wait.
 
-    The sources are asked for in a thread of their own: a camera's next frame holds up no answer.
+    A separate thread reads the sources, so waiting for a camera's next frame delays no result.
 
     Args:
         load: turns a source into an array, or raises `ImageError`.
-        sources: what to load.
-        workers: how many threads load what is a path or encoded.
-        batch_size: how many images are in a batch at most.
-        fill: wait until there are so many, instead of taking what is there.
+        sources: the sources to load.
+        workers: number of threads that load paths and encoded images.
+        batch_size: maximum number of images in a batch.
+        fill: wait for full batches, instead of taking the images that are ready.
 
     Raises:
-        BaseException: what the iterable of sources raised, after what came before it.
+        BaseException: an error of the iterable of sources, after the images before it.
     """
     waiting: Queue[Future[LoadedImage] | None] = Queue(2 * batch_size)
     is_closed = threading.Event()
@@ -66,25 +66,25 @@ def prefetch(
                 if isinstance(source, (str, PathLike, bytes)):
                     job = pool.submit(load_image, load, source)
                 else:
-                    # It may be changed or closed once the next one has been asked for.
+                    # The caller may change or close it after the next one is requested.
                     job = Future()
                     job.set_result(load_image(load, source))
                 waiting.put(job)
                 if is_closed.is_set():
                     return
-        except BaseException as error:  # raised where the answers are read
+        except BaseException as error:  # raised again where the results are read
             failures.append(error)
         finally:
             waiting.put(None)
 
-    # A source that never gives its next image, such as a camera, must not keep the program.
+    # A source that blocks forever, such as a camera, must not keep the program running.
     threading.Thread(target=feed, name="ppcls-prefetch", daemon=True).start()
     try:
         job = waiting.get()
         while job:
             jobs = [job]
             ready = batch_size if fill else min(batch_size, 1 + waiting.qsize())
-            # Engines keep memory for every batch size that they have seen: let there be few.
+            # Engines keep memory for every batch size that they have seen, so use few sizes.
             count = ready if fill else 1 << (ready.bit_length() - 1)
             while len(jobs) < count and (job := waiting.get()):
                 jobs.append(job)

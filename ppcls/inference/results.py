@@ -1,4 +1,4 @@
-"""What a prediction answers."""
+"""The results of predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Result", "Timing", "best_classes", "softmax"]
 
 
 class Timing(NamedTuple):
-    """How long an answer took, in milliseconds, and how many images were computed with it.
+    """Times of a prediction in milliseconds, and the size of its batch.
 
     Attributes:
         preprocess_ms: reading, decoding and transforming this image.
@@ -26,17 +26,17 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """The answer for one input.
+    """The prediction for one input.
 
     Attributes:
-        source: the input's path, or what stands for it.
+        source: the input's path, or a description of it.
         class_ids: the best classes, best first.
         scores: their softmax probabilities.
         label_names: their names.
-        error: why there is no answer; None where there is one.
-        timing: how long it took, where that was asked for.
-        logits: what the network gave, float32 (classes,), where that was asked for.
-        features: the pooled last feature map, float32 (C,), where that was asked for.
+        error: why there is no prediction; None if there is one.
+        timing: times of the prediction, if requested.
+        logits: the network's output, float32 (classes,), if requested.
+        features: the pooled last feature map, float32 (C,), if requested.
     """
 
     source: str
@@ -49,7 +49,7 @@ class Result:
     features: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record that is written out; its keys are PaddleClas's, and `error`."""
+        """Return the record for output files; its keys are PaddleClas's, and `error`."""
         record: dict[str, Any] = {
             "filename": self.source,
             "class_ids": self.class_ids,
@@ -67,7 +67,7 @@ class Result:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities, float64, of float logits (..., C), over their last axis."""
+    """Return probabilities, float64, from float logits (..., C) over the last axis."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
     shifted /= shifted.sum(axis=-1, keepdims=True)
     return shifted

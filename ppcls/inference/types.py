@@ -1,4 +1,4 @@
-"""Where and in what precision inference may run. Imports nothing, for the sake of `--help`."""
+"""The devices and precisions of inference. It imports nothing, so `--help` stays fast."""
 
 from typing import Literal
 

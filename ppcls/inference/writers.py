@@ -1,7 +1,7 @@
-"""Answers written to files as they come.
+"""Writers of results to files, one record at a time.
 
-Every record goes out at once, and one that the disk has no room for is taken back: JSON lines and
-CSV are whole whatever happens next. A JSON list ends when it is closed.
+Each record is written at once, and removed again if the disk has no room for it. So JSON lines and
+CSV files are always valid; a JSON list is valid when it is closed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["WRITERS", "CsvWriter", "JsonLinesWriter", "JsonWriter", "Writer"]
 
 
 class Writer(ABC):
-    """Writes answers to a file, one after the other.
+    """Writes results to a file, one after the other.
 
     Attributes:
-        path: the file; one that is there is replaced.
-        count: records written.
+        path: the file; an existing one is replaced.
+        count: number of records written.
     """
 
     def __init__(self, path: str | Path):
@@ -38,10 +38,10 @@ class Writer(ABC):
 
     @abstractmethod
     def _text(self, result: Result) -> str:
-        """Return what an answer adds to the file."""
+        """Return the text of a result."""
 
     def write(self, result: Result) -> None:
-        """Add an answer; `RunError` if the file system refuses, and then the file is as before."""
+        """Add a result; if the file system refuses, raise `RunError` and restore the file."""
         self._append(self._text(result))
         self.count += 1
 
@@ -56,12 +56,12 @@ class Writer(ABC):
             while left:
                 left = left[self._file.write(left) :]
         except BaseException as error:
-            with suppress(OSError):  # a device keeps nothing that could be taken back
+            with suppress(OSError):  # a device cannot be truncated
                 self._file.truncate(self._end)
                 self._file.seek(self._end)
             if not isinstance(error, OSError):
                 raise
-            kept = f"; the {self.count} answers before it are in the file" if self.count else ""
+            kept = f"; the file has the {self.count} results before it" if self.count else ""
             raise RunError(f"{self.path}: cannot write: {error.strerror}{kept}") from None
         self._end += len(data)
 
@@ -81,7 +81,7 @@ class JsonWriter(Writer):
         return f"{comma}\n{json.dumps(result.to_dict(), ensure_ascii=False)}"
 
     def close(self) -> None:
-        """End the list and close the file; `RunError` if the file system refuses."""
+        """End the list and close the file; raise `RunError` if the file system refuses."""
         try:
             self._append("\n]\n" if self.count else "[]\n")
         finally:
@@ -89,7 +89,7 @@ class JsonWriter(Writer):
 
 
 class CsvWriter(Writer):
-    """A table with a line of headings; the lists in a field are JSON, so that they read back."""
+    """A table with a header line; lists in a field are JSON, so that they can be read back."""
 
     def _text(self, result: Result) -> str:
         record = result.to_dict()

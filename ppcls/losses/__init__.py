@@ -1,4 +1,4 @@
-"""Losses: each class is its own option list and its own implementation.
+"""Losses: each class declares its options and implements them.
 
 Importing this package registers all losses of ppcls.
 """

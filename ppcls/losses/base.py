@@ -1,4 +1,4 @@
-"""What losses have in common: their base class, their registry, and how they are summed."""
+"""The base class of losses, their registry, and their weighted sum."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["LOSSES", "Loss", "LossFunction", "LossTerm", "register_loss", "weighted_sum"]
 
 LossFunction = Callable[[Any, "Tensor"], "Tensor"]
-"""Maps what a `Loss` takes to a scalar."""
+"""Maps the inputs of a `Loss` to a scalar."""
 
 
 class Loss(OneKey):
     """A term of the loss.
 
     Attributes:
-        weight: what it is multiplied by in the sum of the terms.
-        labels: of which images: those with one class each, with several labels each, or all,
-            because it looks at no labels.
-        per_class: names of options that, where they are lists, have one entry for each class.
+        weight: factor in the sum of the terms.
+        labels: the labels that it needs: one class an image, several labels an image, or any,
+            because it ignores labels.
+        per_class: names of options whose lists have one entry for each class.
     """
 
     labels: ClassVar[Literal["one", "several", "none"]] = "one"
@@ -36,31 +36,31 @@ class Loss(OneKey):
     weight: Annotated[float, Field(gt=0)] = 1.0
 
     def __call__(self, logits: Any, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch, a float32 scalar, before it is weighted.
+        """Return the mean loss of a batch, a float32 scalar, before weighting.
 
-        What an image adds must not depend on the others of its batch.
+        The contribution of an image must not depend on the rest of its batch.
 
         Args:
-            logits: float32 (N, C); a `DistillationLoss` takes `Outputs`, of several models.
-            labels: classes, int64 (N,); or soft targets, or the 0 and 1 of several labels, float32
-                (N, C).
+            logits: float32 (N, C); a `DistillationLoss` takes the `Outputs` of several models.
+            labels: classes, int64 (N,); soft targets, float32 (N, C); or 0 and 1 for each of
+                several labels, float32 (N, C).
         """
         raise NotImplementedError
 
     def fitted(self, samples: Sequence[Sample]) -> LossFunction:
-        """Return the loss with what it takes from the training samples: by default nothing."""
+        """Return the loss, fitted to the training samples if it depends on them."""
         return self
 
     def check_eval(self) -> None:
-        """Raise a ValueError if its options are for training alone."""
+        """Raise a ValueError if its options are for training only."""
 
     @property
     def models(self) -> list[str]:
-        """The models of `Arch.models` that it compares; only a `DistillationLoss` has some."""
+        """The models of `Arch.models` that it compares; empty except in a `DistillationLoss`."""
         return []
 
     def deployed(self) -> Loss:
-        """Return what is left of it where the deployed model of a distillation is alone."""
+        """Return the loss of the deployed model alone, without the others of a distillation."""
         return self
 
 
@@ -71,11 +71,11 @@ LossTerm = Annotated[Any, LOSSES]
 
 
 def weighted_sum(terms: Sequence[Loss], samples: Sequence[Sample] = ()) -> LossFunction:
-    """Return the sum of losses, each times its weight.
+    """Return the weighted sum of losses.
 
     Args:
-        terms: what to add up.
-        samples: the training samples; none where the loss is not trained with.
+        terms: the losses.
+        samples: the training samples; none in evaluation.
     """
     import paddle
 

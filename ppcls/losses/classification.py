@@ -1,4 +1,4 @@
-"""Losses of images with one class each, hard or soft."""
+"""Single-label losses, with hard or soft labels."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _soft(labels: Tensor, class_num: int) -> Tensor:
 
 @LOSSES.register
 class CELoss(Loss):
-    """Cross entropy; `epsilon` smooths the targets, hard or soft.
+    """Cross-entropy with hard or soft targets; `epsilon` smooths them.
 
-    `class_weights`, one for each class, weigh what each class adds.
+    `class_weights` has one factor for the loss of each class.
     """
 
     per_class: ClassVar[tuple[str, ...]] = ("class_weights",)
@@ -51,8 +51,8 @@ class CELoss(Loss):
 class FocalLoss(Loss):
     """Focal loss over the softmax (https://arxiv.org/abs/1708.02002).
 
-    `gamma` takes weight from what is classified well already; `alpha` is one factor for all classes
-    or a list of one for each.
+    `gamma` reduces the weight of well-classified images; `alpha` is one factor for all classes, or
+    a list with one for each.
     """
 
     per_class: ClassVar[tuple[str, ...]] = ("alpha",)
@@ -67,6 +67,6 @@ class FocalLoss(Loss):
 
         alpha = paddle.to_tensor(self.alpha) if isinstance(self.alpha, list) else self.alpha
         log_p = F.log_softmax(logits, axis=1)
-        # A power below one has an infinite slope at zero, where a certain answer is.
+        # A power below one has an infinite slope at zero, which a certain prediction reaches.
         doubt = paddle.clip(-paddle.expm1(log_p), min=1e-12) ** self.gamma
         return -(_soft(labels, logits.shape[1]) * alpha * doubt * log_p).sum(1).mean()

@@ -1,4 +1,4 @@
-"""Losses between the models of a distillation."""
+"""Distillation losses: they compare the outputs of several models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Outputs = Mapping[str, Mapping[str | None, "Tensor"]]
-"""By model and layer: the outputs for a batch. The layer None stands for the logits (N, C)."""
+"""The outputs for a batch by model and layer; the layer None holds the logits (N, C)."""
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
@@ -35,8 +35,8 @@ Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 class DistillationLoss(Loss):
     """A loss between the models of `Arch.models`.
 
-    `key` says of what: null (or `logits`, `output`) of the logits, or else of the output of a layer
-    that `return_patterns` of these models name.
+    `key` selects the outputs: null (or `logits`, `output`) for the logits, or a layer that
+    `return_patterns` of these models names.
     """
 
     key: str | None = None
@@ -49,7 +49,7 @@ class DistillationLoss(Loss):
 
 @LOSSES.register
 class DistillationGTCELoss(DistillationLoss):
-    """Cross entropy of each of the models with the labels of the images (GT: ground truth)."""
+    """Cross-entropy of each model with the labels of the images (GT: ground truth)."""
 
     model_names: Annotated[list[str], Field(min_length=1)]
     epsilon: Share = 0.0
@@ -60,7 +60,7 @@ class DistillationGTCELoss(DistillationLoss):
         return self.model_names
 
     def deployed(self) -> Loss:
-        """Return the cross entropy of one model alone."""
+        """Return the cross-entropy of one model alone."""
         return CELoss(weight=self.weight, epsilon=self.epsilon)
 
     def __call__(self, outputs: Outputs, labels: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class DistillationGTCELoss(DistillationLoss):
 
 
 class PairLoss(DistillationLoss):
-    """A loss between the two models of each pair; it looks at no labels."""
+    """A loss between the two models of each pair; it ignores labels."""
 
     labels: ClassVar[Literal["none"]] = "none"
 
@@ -84,20 +84,20 @@ class PairLoss(DistillationLoss):
         return [name for pair in self.model_name_pairs for name in pair]
 
     def __call__(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """Return the sum over the pairs, a float32 scalar; labels, of any shape, do not matter."""
+        """Return the sum over the pairs, a float32 scalar; labels of any shape are ignored."""
         import paddle
 
         pairs = [(outputs[a][self.layer], outputs[b][self.layer]) for a, b in self.model_name_pairs]
         return paddle.add_n([self.compare(first, second) for first, second in pairs])
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the loss of one pair, a scalar, from two outputs: float32 (N, C) if logits."""
+        """Return the loss of one pair of outputs, a scalar; logits are float32 (N, C)."""
         raise NotImplementedError
 
 
 @LOSSES.register
 class DistillationCELoss(PairLoss):
-    """Cross entropy of the first model of each pair with the probabilities of the second."""
+    """Cross-entropy of the first model of each pair with the probabilities of the second."""
 
     epsilon: Share = 0.0
 
@@ -129,11 +129,11 @@ class DistillationKLDivLoss(PairLoss):
 
 @LOSSES.register
 class DistillationDMLLoss(PairLoss):
-    """The mean of the KL divergences of each pair in both directions, as SSLD and DML use.
+    """Mean of the KL divergences of each pair in both directions, as in SSLD and DML.
 
-    SSLD (https://arxiv.org/abs/2103.05959) calls it the JS divergence, with a frozen teacher; in
-    deep mutual learning (https://arxiv.org/abs/1706.00384) both models learn from it. `act` makes
-    probabilities of the logits; null where they are some already.
+    SSLD (https://arxiv.org/abs/2103.05959) calls it the JS divergence and freezes the teacher; in
+    deep mutual learning (https://arxiv.org/abs/1706.00384) both models learn from it. `act` turns
+    logits into probabilities; set null if the outputs are probabilities already.
     """
 
     act: Literal["softmax", "sigmoid"] | None = "softmax"
@@ -153,7 +153,7 @@ class DistillationDMLLoss(PairLoss):
 
 @LOSSES.register
 class DistillationDistanceLoss(PairLoss):
-    """The mean distance of the outputs of each pair, which must have one shape."""
+    """Mean distance between the outputs of each pair, which must have the same shape."""
 
     mode: Literal["l1", "l2", "smooth_l1"] = "l2"
 
@@ -161,14 +161,14 @@ class DistillationDistanceLoss(PairLoss):
         """Return the distance of two float32 outputs of one shape, a scalar; both have gradients.
 
         Raises:
-            ConfigError: they have different shapes.
+            ConfigError: the shapes differ.
         """
         import paddle.nn.functional as F
 
         if first.shape != second.shape:
             raise ConfigError(
                 f"Loss.Train: DistillationDistanceLoss of {self.key or 'logits'}: the outputs have "
-                f"the shapes {first.shape} and {second.shape}; they must have one"
+                f"different shapes, {first.shape} and {second.shape}; they must be equal"
             )
         if self.mode == "l1":
             return F.l1_loss(first, second)
@@ -176,5 +176,5 @@ class DistillationDistanceLoss(PairLoss):
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Return the mean over images of KL(q || p), of log-probabilities (N, C)."""
+    """Return the mean over images of KL(q || p) from log-probabilities (N, C)."""
     return (log_q.exp() * (log_q - log_p)).sum(-1).mean()

@@ -1,4 +1,4 @@
-"""The loss of images with any number of labels each."""
+"""The multi-label loss."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["MultiLabelLoss"]
 
 @LOSSES.register
 class MultiLabelLoss(Loss):
-    """Binary cross entropy of each class, for images with any number of labels.
+    """Binary cross-entropy of each class, for images with any number of labels.
 
-    It is the mean over images and classes, or with `size_sum` the sum over classes. `epsilon`
-    smooths the targets. `weight_ratio` weighs every class by the share r of training images that
-    have it: positives by exp(1 - r), negatives by exp(r).
+    It is the mean over images and classes; `size_sum` sums over classes instead. `epsilon` smooths
+    the targets. `weight_ratio` weights each class by its share r of the training images: positives
+    by exp(1 - r), negatives by exp(r).
     """
 
     labels: ClassVar[Literal["several"]] = "several"
@@ -34,12 +34,12 @@ class MultiLabelLoss(Loss):
     weight_ratio: bool = False
 
     def check_eval(self) -> None:
-        """Raise a ValueError where the training images are to weigh it."""
+        """Raise a ValueError if `weight_ratio` needs the training images."""
         if self.weight_ratio:
-            raise ValueError("weight_ratio weighs by the training images: it is for Loss.Train")
+            raise ValueError("weight_ratio needs the training images, so it is for Loss.Train only")
 
     def fitted(self, samples: Sequence[Sample]) -> LossFunction:
-        """Return the loss with the shares of the samples that have each label."""
+        """Return the loss, with each label's share of the samples for `weight_ratio`."""
         import paddle
 
         if not self.weight_ratio:
@@ -50,7 +50,7 @@ class MultiLabelLoss(Loss):
     def __call__(self, logits: Tensor, labels: Tensor, ratio: Tensor | None = None) -> Tensor:
         """Return the mean loss, a scalar, of float32 (N, C) and the 0 and 1 of float32 (N, C).
 
-        `ratio` is the share of training images that have each label, float32 (C,).
+        `ratio` is each label's share of the training images, float32 (C,).
         """
         import paddle
         import paddle.nn.functional as F

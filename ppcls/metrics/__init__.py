@@ -1,4 +1,4 @@
-"""Metrics: each class is its own option list and its own computation.
+"""Metrics: each class declares its options and computes its value.
 
 Importing this package registers all metrics of ppcls.
 """

@@ -1,4 +1,4 @@
-"""What a model answered to the images of an evaluation: what metrics and reports are made from."""
+"""The predictions of an evaluation, from which metrics and reports are computed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ __all__ = ["Answers", "LabelSets"]
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model answered to N images of one class each; all arrays are (N,).
+    """The predictions for N single-label images; all arrays are (N,).
 
-    Five numbers an image, whatever the number of classes: every table and picture of an evaluation
-    is made from them, and the answers of several processes are put together exactly.
+    An evaluation keeps a few numbers per image, whatever the number of classes. All its tables and
+    plots are made from them, and the predictions of several processes are merged exactly.
 
     Attributes:
-        index: int64, the image's place in the data set.
+        index: int64, the image's index in the data set.
         label: int64, its class.
-        predicted: int64, the most probable class; -1 where the image could not be read.
-        confidence: float32, the softmax probability of that.
-        rank: int64, how many classes are more probable than `label`; of equal ones the lower first.
-        surprise: float32, -log of the softmax probability of `label`, in nats.
+        predicted: int64, the most probable class; -1 if the image could not be read.
+        confidence: float32, the softmax probability of the predicted class.
+        rank: int64, how many classes are more probable than `label`; of equally probable classes,
+            the lower one ranks first.
+        surprise: float32, the negative log-likelihood of `label` after softmax, in nats.
     """
 
     index: np.ndarray
@@ -38,25 +39,25 @@ class Answers:
 
     @property
     def wrong(self) -> np.ndarray:
-        """Which images got another class than theirs, or none; bool (N,)."""
+        """Whether each image got a wrong prediction or none; bool (N,)."""
         return self.predicted != self.label
 
     @property
     def read(self) -> np.ndarray:
-        """Which images could be read; bool (N,)."""
+        """Whether each image could be read; bool (N,)."""
         return self.predicted >= 0
 
 
 @dataclass(frozen=True)
 class LabelSets:
-    """What a model answered to N images with any number of the C labels each.
+    """The predictions for N multi-label images with C labels.
 
     Attributes:
-        index: int64 (N,), the image's place in the data set.
-        labels: bool (N, C), which labels it has.
-        scores: float32 (N, C), the sigmoid of the logits; 0 where the image could not be read.
-            Average precision needs them all: 4 bytes for each image and class.
-        read: bool (N,), which images could be read.
+        index: int64 (N,), the image's index in the data set.
+        labels: bool (N, C), whether it has each label.
+        scores: float32 (N, C), the sigmoid of the logits; 0 if the image could not be read.
+            Average precision needs all of them: 4 bytes for each image and class.
+        read: bool (N,), whether the image could be read.
     """
 
     index: np.ndarray

@@ -1,4 +1,4 @@
-"""What metrics have in common: their base class and their registry."""
+"""The base class of metrics, and their registry."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["METRICS", "Metric", "MetricTerm", "parts_of", "register_metric"]
 
 
 class Metric(OneKey):
-    """A number that says how good a model's answers are.
+    """A number that measures the quality of predictions.
 
     Attributes:
-        labels: of which images: those with one class each, or with several labels each.
-        higher_is_better: whether more of it is better, so that it can choose the best weights.
-        by_batch: whether it is a mean over images, which `per_image` counts while training.
+        labels: the labels that it needs: one class an image, or several labels an image.
+        higher_is_better: whether higher values are better, so that it can choose the best model.
+        by_batch: whether it is a mean over images, which `per_image` computes during training.
     """
 
     labels: ClassVar[Literal["one", "several"]] = "one"
@@ -29,18 +29,18 @@ class Metric(OneKey):
 
     @property
     def key(self) -> str:
-        """What logs and records call it."""
+        """Its name in logs and records."""
         return type(self).__name__
 
     def value(self, answers: Any) -> float:
-        """Return it for all answers of an evaluation: `Answers`, or `LabelSets` of several labels.
+        """Return the metric of all predictions of an evaluation, `Answers` or `LabelSets`.
 
-        Images that could not be read are among them, and count as wrong.
+        They include unreadable images, which count as wrong.
         """
         raise NotImplementedError
 
     def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return what each image adds to the mean, float64 (N,).
+        """Return the contribution of each image to the mean, float64 (N,).
 
         Args:
             logits: float32 (N, C).
@@ -49,12 +49,12 @@ class Metric(OneKey):
         raise NotImplementedError
 
     def parts(self, class_num: int) -> Sequence[Metric]:
-        """Return the single numbers that it stands for, among so many classes: itself."""
+        """Return the single-valued metrics that it consists of; by default itself."""
         return [self]
 
     @property
     def models(self) -> list[str]:
-        """The models of a distillation that it names, if any."""
+        """The distillation models that it names, if any."""
         return []
 
 
@@ -65,6 +65,6 @@ MetricTerm = Annotated[Any, METRICS]
 
 
 def parts_of(metrics: Sequence[Metric], class_num: int) -> list[Metric]:
-    """Return the single numbers that metrics stand for, each key once."""
+    """Return the single-valued metrics that these consist of, each key once."""
     parts = {part.key: part for metric in metrics for part in metric.parts(class_num)}
     return list(parts.values())

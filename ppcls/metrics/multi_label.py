@@ -1,4 +1,4 @@
-"""Metrics of images with several labels: decisions and ranking; and the table of the labels."""
+"""Multi-label metrics (decisions and ranking), and the table of labels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def precision_recall_curve(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return precision, recall and threshold (all (K,)) for each of the K different scores.
 
-    They are in the order of falling thresholds: what scores at least the threshold has the label.
+    Thresholds fall; an image gets the label if its score is at least the threshold.
 
     Args:
         labels: bool (N,), at least one of them true.
@@ -47,7 +47,7 @@ def precision_recall_curve(
     """
     order = np.argsort(-scores, kind="stable")
     ranked, thresholds = labels[order], scores[order]
-    # Equal scores are decided together.
+    # Equal scores cross the threshold together.
     last = np.append(np.flatnonzero(np.diff(thresholds)), len(thresholds) - 1)
     true_positives = np.cumsum(ranked)[last]
     return true_positives / (last + 1), true_positives / ranked.sum(), thresholds[last]
@@ -56,10 +56,10 @@ def precision_recall_curve(
 def average_precision(
     labels: np.ndarray, scores: np.ndarray, map_type: str = "integral"
 ) -> float | None:
-    """Return the average precision of one label; None where no image has it.
+    """Return the average precision of one label; None if no image has it.
 
     Args:
-        labels: bool (N,), which images have it.
+        labels: bool (N,), whether each image has it.
         scores: float32 (N,).
         map_type: `integral` (steps of the precision-recall curve) or `11point` (PASCAL VOC 2007).
     """
@@ -79,7 +79,7 @@ class _Decisions(Metric):
     threshold: Factor = 0.5
 
     def value(self, answers: LabelSets) -> float:
-        # No decision about an image that could not be read is right.
+        # All decisions about an unreadable image are wrong.
         right = ((answers.scores > self.threshold) == answers.labels) & answers.read[:, None]
         return float(self._of_images(right.astype(np.float64)).mean())
 
@@ -88,23 +88,23 @@ class _Decisions(Metric):
         return self._of_images(right.astype("float64"))
 
     def _of_images(self, right: Any) -> Any:
-        """Return what images count, float64 (N,), of which decisions are right, float64 (N, C)."""
+        """Return a score for each image, float64 (N,), from its right decisions, float64 (N, C)."""
         raise NotImplementedError
 
 
 @METRICS.register
 class AccuracyScore(_Decisions):
-    """What is decided rightly at `threshold`.
+    """The share of right decisions at `threshold`.
 
-    `base: label` is the share of (image, class) decisions, `base: sample` that of images with all
-    their labels right and no other.
+    `base: label` counts (image, class) decisions; `base: sample` counts images whose labels are all
+    right, with no others predicted.
     """
 
     base: Literal["sample", "label"] = "label"
 
     @property
     def key(self) -> str:
-        """What logs and records call it."""
+        """Its name in logs and records."""
         return "AccuracyScore_sample" if self.base == "sample" else "AccuracyScore"
 
     def _of_images(self, right: Any) -> Any:
@@ -123,10 +123,10 @@ class HammingDistance(_Decisions):
 
 @METRICS.register
 class MultiLabelMAP(Metric):
-    """The mean over classes of the average precision; classes without a positive are left out.
+    """The average precision, averaged over all classes with at least one positive image.
 
-    `integral` is the area under the precision-recall curve as a sum of steps (what scikit-learn
-    computes), `11point` the interpolated mean of PASCAL VOC 2007.
+    `integral` is the area under the precision-recall curve as a sum of steps (as in scikit-learn),
+    `11point` the interpolated mean of PASCAL VOC 2007.
     """
 
     labels: ClassVar[Literal["several"]] = "several"
@@ -134,7 +134,7 @@ class MultiLabelMAP(Metric):
     map_type: Literal["integral", "11point"] = "integral"
 
     def value(self, answers: LabelSets) -> float:
-        """Return the mean; NaN where no image has a label."""
+        """Return the mean; NaN if no image has a label."""
         columns = zip(answers.labels.T, answers.scores.T, strict=True)
         values = [average_precision(*column, self.map_type) for column in columns]
         present = [value for value in values if value is not None]
@@ -142,9 +142,9 @@ class MultiLabelMAP(Metric):
 
 
 class LabelRow(NamedTuple):
-    """One label: how many images have it and how many were given it, and how well.
+    """One label: how many images have it, how many were predicted to have it, and its metrics.
 
-    What is undefined is None, as in `ClassRow`. `best_threshold` gives the highest F1, `best_f1`.
+    Undefined values are None, as in `ClassRow`. `best_threshold` gives the highest F1, `best_f1`.
     """
 
     label: int

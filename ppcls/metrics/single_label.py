@@ -1,4 +1,4 @@
-"""Metrics of images with one class each, and the tables: each class, confusion, calibration."""
+"""Single-label metrics, and tables of the classes, confusions and calibration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TopkShare(Metric):
 
     @property
     def key(self) -> str:
-        """What logs and records call it."""
+        """Its name in logs and records."""
         return f"top{self.k}"
 
     def value(self, answers: Answers) -> float:
@@ -52,7 +52,7 @@ class TopkShare(Metric):
         return answers.topk(self.k)
 
     def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return which images of float32 (N, C) and int64 (N,) are hit, float64 (N,)."""
+        """Return 1 for each hit and 0 for others, float64 (N,), of float32 (N, C), int64 (N,)."""
         best = logits.topk(self.k, axis=1)[1]
         return (best == labels.unsqueeze(1)).any(1).astype("float64")
 
@@ -66,28 +66,28 @@ class TopkAcc(Metric):
     topk: Annotated[list[Count], Field(min_length=1)] = [1, 5]
 
     def parts(self, class_num: int) -> list[TopkShare]:
-        """Return one share for each k, no k above the number of classes."""
+        """Return one share for each k, except a k above the number of classes."""
         return [TopkShare(k=k) for k in sorted({min(k, class_num) for k in self.topk})]
 
 
 @METRICS.register
 class DistillationTopkAcc(TopkAcc):
-    """`TopkAcc` of the model of `Arch.models` that is called `model_key`."""
+    """`TopkAcc` of the model `model_key` of `Arch.models`."""
 
     model_key: str
     feature_key: Literal["logits", "output"] | None = None
 
     @property
     def models(self) -> list[str]:
-        """The model of a distillation that it is of."""
+        """The distillation model that it measures."""
         return [self.model_key]
 
 
 class ClassRow(NamedTuple):
-    """One class: how many images are of it and how many were taken for it, and how well.
+    """One class: how many images belong to it, how many were predicted as it, and its metrics.
 
-    `precision` is None where nothing was taken for the class, `recall` where no image is of it, and
-    `f1` where both hold.
+    `precision` is None if no image was predicted as the class, `recall` if no image belongs to it,
+    and `f1` if both hold.
     """
 
     label: int
@@ -101,7 +101,7 @@ class ClassRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of `label` that were taken for `predicted`, and their share of those of `label`."""
+    """Images of `label` that were predicted as `predicted`, and their share of `label`'s images."""
 
     label: int
     predicted: int
@@ -111,15 +111,15 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far confidence is from accuracy, in bins of equal width (arrays of one entry a bin).
+    """Confidence against accuracy in bins of equal width (arrays with one entry a bin).
 
     Attributes:
-        edges: float64 (bins + 1,); a bin has its upper edge and not its lower one.
-        count: int64, images in a bin.
+        edges: float64 (bins + 1,); a bin includes its upper edge but not its lower one.
+        count: int64, number of images in a bin.
         confidence: float64, their mean confidence; NaN in an empty bin.
-        accuracy: float64, the share of them that is right; NaN in an empty bin.
-        error: the expected calibration error, the mean over images of |accuracy - confidence| of
-            their bin (https://arxiv.org/abs/1706.04599).
+        accuracy: float64, their accuracy; NaN in an empty bin.
+        error: the expected calibration error: |accuracy - confidence| of a bin, averaged over all
+            images (https://arxiv.org/abs/1706.04599).
     """
 
     edges: np.ndarray
@@ -130,7 +130,7 @@ class Calibration:
 
 
 def ratio(part: int, whole: int) -> float | None:
-    """Return a quotient; None where it is undefined."""
+    """Return a quotient; None if it is undefined."""
     return part / whole if whole else None
 
 
@@ -157,7 +157,7 @@ def class_rows(answers: Answers, names: Sequence[str]) -> list[ClassRow]:
 def macro_means(rows: Sequence[ClassRow | LabelRow]) -> dict[str, float]:
     """Return the means of `precision`, `recall` and `f1` over the classes that have images.
 
-    A class that nothing was taken for counts with precision 0.
+    A class without predictions counts with precision 0.
     """
     present = [row for row in rows if row.support]
     return {
@@ -167,13 +167,13 @@ def macro_means(rows: Sequence[ClassRow | LabelRow]) -> dict[str, float]:
 
 
 def confusion_matrix(answers: Answers, class_num: int) -> np.ndarray:
-    """Return the counts int64 (class_num, class_num): a row a true class, a column an answer."""
+    """Return counts, int64 (class_num, class_num): a row a true class, a column a prediction."""
     cells = (answers.label * class_num + answers.predicted)[answers.read]
     return np.bincount(cells, minlength=class_num**2).reshape(class_num, class_num)
 
 
 def confused_pairs(answers: Answers) -> list[Confusion]:
-    """Return what was taken for what, the most frequent first."""
+    """Return the confusions, the most frequent first."""
     support = np.bincount(answers.label)
     wrong = np.stack([answers.label, answers.predicted], 1)[answers.wrong & answers.read]
     pairs, counts = np.unique(wrong, axis=0, return_counts=True)
@@ -185,7 +185,7 @@ def confused_pairs(answers: Answers) -> list[Confusion]:
 
 
 def calibrate(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Calibration:
-    """Compare the confidence of answers, float32 (N,), with whether they are right, bool (N,)."""
+    """Compare the confidence of predictions, float32 (N,), with their correctness, bool (N,)."""
     edges = np.linspace(0, 1, bins + 1)
     at = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     count = np.bincount(at, minlength=bins)

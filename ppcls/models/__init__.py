@@ -1,5 +1,5 @@
-"""Architectures: a folder a family, found by themselves; and what all of them share.
+"""Architectures: one folder per family, found automatically, and the code that all share.
 
-`ppcls/models/<family>/cards.py` states the facts of a family, without Paddle, and
+`ppcls/models/<family>/cards.py` holds the model cards of a family, without Paddle, and
 `ppcls/models/<family>/network.py` builds its networks.
 """

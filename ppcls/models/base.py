@@ -1,4 +1,4 @@
-"""The frame of every classifier: feature maps by stage, and a head."""
+"""The base class of every classifier: feature maps by stage, and a head."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class ImageClassifier(nn.Layer):
     A family implements `forward_features` and `forward_head`, and sets:
 
     Attributes:
-        name: the architecture, as `create_model` was asked for it.
+        name: the architecture's name in `create_model`.
         feature_info: one entry for each map that `forward_features` returns.
-        head: name of the layer, as in state_dict keys, whose outputs are the classes.
+        head: name of the classification layer, as in state_dict keys.
         first_conv: name of the convolution that reads the image.
-        checkpointed: the class of the blocks whose maps are worth computing again rather than
-            keeping (`Arch.grad_checkpointing`); None for none.
-        features_only: whether calling the model gives the feature maps instead of logits. The
-            layers after them stay, unused, so that the same weights load either way.
+        checkpointed: the class of the blocks to recompute in the backward pass
+            (`Arch.grad_checkpointing`); None for none.
+        features_only: whether the model returns the feature maps instead of logits. The layers
+            after them stay, unused, so that the same weights load either way.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ImageClassifier(nn.Layer):
     features_only: bool = False
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
-        """Map float32 images (N, C, H, W) to the maps described by `feature_info`, in order."""
+        """Map float32 images (N, C, H, W) to the feature maps of `feature_info`, in order."""
         raise NotImplementedError
 
     def forward_head(self, x: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class ImageClassifier(nn.Layer):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Map images (N, C, H, W), float32, to logits (N, class_num), float32.
 
-        With `features_only`: to the list of feature maps described by `feature_info`.
+        With `features_only`, return the list of feature maps that `feature_info` describes.
         """
         features = self.forward_features(x)
         return features if self.features_only else self.forward_head(features[-1])

@@ -1,4 +1,4 @@
-"""The model card's fields, and what follows from them."""
+"""The model card: its fields, and values derived from them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _WEIGHTS_URL = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What the published page of the weights states; None where it has no figure.
+    """Figures from the published page of the weights; None if it has no figure.
 
     Attributes:
-        top1, top5: accuracy on the validation images of ImageNet-1k, 0 to 1.
-        reference_top1, reference_top5: the same as the paper gives them.
-        flops_g: billions of operations for one image, counted in one of two ways: a
-            multiply-accumulate is one operation or two. `ModelCard.disagreements` says which.
+        top1, top5: accuracy on the validation set of ImageNet-1k, 0 to 1.
+        reference_top1, reference_top5: the same from the paper.
+        flops_g: billions of operations for one image; a multiply-accumulate counts as one or two
+            operations, and `ModelCard.disagreements` states which.
         params_m: millions of parameters.
         v100_fp32, t4_fp16, t4_fp32: latency with TensorRT on an NVIDIA V100 or T4.
     """
@@ -59,10 +59,10 @@ class PublishedWeights:
     """A published file of weights.
 
     Attributes:
-        variant: how the weights were made: "ssld" for distilled ones, "" for the plain ones.
-        url: where the `.pdparams` file is.
+        variant: "ssld" for distilled weights, "" for the plain ones.
+        url: address of the `.pdparams` file.
         published: the figures published with these weights.
-        licence: SPDX identifier of the licence of the weights.
+        licence: SPDX identifier of their licence.
     """
 
     variant: str
@@ -72,7 +72,7 @@ class PublishedWeights:
 
     @property
     def label(self) -> str:
-        """What tables call it: its variant, or "published" for the plain weights."""
+        """The name in tables: the variant, or "published" for the plain weights."""
         return self.variant or "published"
 
     @property
@@ -101,18 +101,18 @@ class ModelCard:
     Attributes:
         name: the name that `create_model` takes.
         family: the group it belongs to.
-        paper: title of the paper; empty where there is none, or it is not known.
+        paper: title of the paper; empty if there is none or it is unknown.
         arxiv: arXiv id of the paper; empty likewise.
-        params: trainable parameters, measured (1000 classes); None where nobody has counted.
+        params: number of trainable parameters, measured (1000 classes); None if not measured.
         macs: multiply-accumulates of the convolutions and linear layers for one image of
-            `input_size`, measured; None where nobody has counted.
-        checkpoints: the published weights, the plain ones first; empty where there are none.
-        input_size: side in pixels of the square image of evaluation.
-        resize_short: the short side is resized to this many pixels before the centre crop.
-        interpolation: how it is resized.
+            `input_size`, measured; None if not measured.
+        checkpoints: the published weights, the plain ones first; may be empty.
+        input_size: side in pixels of the square evaluation image.
+        resize_short: length in pixels of the short side before the centre crop.
+        interpolation: interpolation of that resize.
         mean, std: per-channel (RGB) normalisation of an image scaled to [0, 1].
-        dropout: default drop probability of the head; None where the architecture has none.
-        notes: whatever else a user should know, in sentences.
+        dropout: default drop probability of the head; None if the architecture has no dropout.
+        notes: further remarks for users, in sentences.
     """
 
     name: str
@@ -132,14 +132,14 @@ class ModelCard:
 
     @property
     def published(self) -> Published | None:
-        """The figures of the plain published weights; None where there are no such weights."""
+        """The figures of the plain published weights; None if there are no such weights."""
         return next((c.published for c in self.checkpoints if not c.variant), None)
 
     def checkpoint(self, variant: str = "") -> PublishedWeights:
         """Return the published weights of a variant; "" is the plain one.
 
         Raises:
-            WeightsError: there are no such weights; the message says which there are.
+            WeightsError: there are no such weights; the message lists the existing ones.
         """
         for checkpoint in self.checkpoints:
             if checkpoint.variant == variant:
@@ -154,19 +154,18 @@ class ModelCard:
         raise WeightsError(f"there are no {wanted} weights for {self.name}; it has: {have}")
 
     def disagreements(self) -> list[str]:
-        """Return a sentence for each published count that is not the measured one.
+        """Return a sentence for each published count that differs from the measured one.
 
-        Published FLOPs that count a multiply-accumulate as two operations are among them.
-        Otherwise, figures agree where they differ by no more than 1% or one unit of the last
-        published digit.
+        This includes published FLOPs that count a multiply-accumulate as two operations. Other
+        figures agree if they differ by at most 1% or one unit of the last published digit.
         """
         if self.macs is None or self.params is None:
             return []
-        # Variants are the same network: what their pages have in common is said once.
+        # Variants share the network, so a statement that their pages have in common appears once.
         pages = {(c.published.flops_g, c.published.params_m): None for c in self.checkpoints}
         found = []
         for flops_g, params_m in pages:
-            # Which convention a page follows shows in what it states: the nearer one by ratio.
+            # A page's convention follows from its figure: take the nearer one by ratio.
             operations = 2 if flops_g > math.sqrt(2) * self.macs / 1e9 else 1
             off = _off(flops_g, operations * self.macs / 1e9)
             if operations == 2 or off:
@@ -183,7 +182,7 @@ class ModelCard:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of the card, and its disagreements, as plain data for JSON."""
+        """Return the whole card and its disagreements as plain data for JSON."""
         return asdict(self) | {"disagreements": self.disagreements()}
 
 

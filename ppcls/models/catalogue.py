@@ -22,7 +22,7 @@ _ADDED: dict[str, ModelCard] = {}
 
 @cache
 def _found() -> dict[str, tuple[ModelCard, str]]:
-    """Return the cards of the families beside this file, each with the package that it is in."""
+    """Return the cards of the families beside this file, each with its package."""
     families = [info.name for info in iter_modules(ppcls.models.__path__) if info.ispkg]
     packages = [f"{ppcls.models.__name__}.{family}" for family in families]
     return {
@@ -33,12 +33,12 @@ def _found() -> dict[str, tuple[ModelCard, str]]:
 
 
 def add_card(card: ModelCard) -> None:
-    """Let `model_card` and `list_models` know the card of an architecture from elsewhere."""
+    """Add the card of a user's architecture for `model_card` and `list_models`."""
     _ADDED[card.name] = card
 
 
 def family_module(name: str) -> str | None:
-    """Return the module that builds one of our architectures; None for one from elsewhere."""
+    """Return the module that builds one of our architectures; None for a user's architecture."""
     return f"{_found()[name][1]}.network" if name in _found() else None
 
 
@@ -55,7 +55,7 @@ def model_card(name: str) -> ModelCard:
     """Return the card of an architecture.
 
     Raises:
-        ConfigError: there is no architecture of that name; the message has the closest one.
+        ConfigError: there is no architecture of that name; the message suggests the closest one.
     """
     if isinstance(name, str):
         if name in _ADDED:

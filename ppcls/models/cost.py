@@ -1,4 +1,4 @@
-"""What a model costs: parameters and multiply-accumulates, measured."""
+"""The measured cost of a model: parameters and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COUNTED = (
 
 
 class Cost(NamedTuple):
-    """Trainable parameters, and multiply-accumulates for one image."""
+    """Number of trainable parameters, and multiply-accumulates for one image."""
 
     params: int
     macs: int
@@ -36,15 +36,15 @@ class Cost(NamedTuple):
 def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
     """Count a model's trainable parameters and the multiply-accumulates of one forward pass.
 
-    Convolutions (also transposed ones) and linear layers are counted, biases and everything else
-    are not, as papers do. The model is run once on zeros, in evaluation mode.
+    As in papers, only convolutions (also transposed ones) and linear layers count, without biases.
+    The model runs once on zeros, in evaluation mode.
 
     Args:
-        model: any Paddle layer that maps one image tensor to something.
+        model: any Paddle layer that takes one image tensor.
         input_size: side in pixels of a square RGB image, or (C, H, W).
 
     Raises:
-        ConfigError: no model, or no such size.
+        ConfigError: not a model, or not a valid size.
     """
     if not isinstance(model, nn.Layer):
         how = ""
@@ -61,8 +61,8 @@ def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
         if isinstance(layer, nn.Linear):
             macs += math.prod(inputs[0].shape) * layer.weight.shape[1]
             return
-        # Every output pixel (of a transposed convolution: every input pixel) meets each weight of
-        # its kernel: [out, in / groups, kh, kw], transposed [in, out / groups, kh, kw].
+        # Each output pixel (in a transposed convolution, each input pixel) meets each weight of its
+        # kernel: [out, in / groups, kh, kw], transposed [in, out / groups, kh, kw].
         transposed = "Transpose" in type(layer).__name__
         pixels = (inputs[0] if transposed else output).shape[2:]
         macs += math.prod(pixels) * math.prod(layer.weight.shape)

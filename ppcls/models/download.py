@@ -1,4 +1,4 @@
-"""Published weights, fetched once into a cache that all processes of a machine share."""
+"""Download of published weights into a cache that all processes of a machine share."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ __all__ = ["cache_folder", "cache_path", "fetch"]
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0
 _PAUSES = (1.0, 2.0, 4.0)
-"""Seconds to wait before each further try."""
+"""Seconds to wait before each retry."""
 
 
 def cache_folder() -> Path:
-    """Return where weights are kept: `$PPCLS_HOME/weights`, else `~/.cache/ppcls/weights`."""
+    """Return the folder of weights: `$PPCLS_HOME/weights`, else `~/.cache/ppcls/weights`."""
     return cache_home() / "weights"
 
 
 def cache_path(url: str) -> Path:
-    """Return where the file of a URL is kept, whether it is there yet or not."""
-    # Two sites may both have a `model.pdparams`: the whole URL is part of the name.
+    """Return the cache path of a URL's file, which may not exist yet."""
+    # Two sites may both have a `model.pdparams`, so the name depends on the whole URL.
     name = Path(urlsplit(url).path)
     key = hashlib.sha256(url.encode()).hexdigest()[:8]
     return cache_folder() / f"{name.stem}-{key}{name.suffix}"
 
 
 def _validator(headers: Message) -> str:
-    """Return what tells one version of a file from another: a strong ETag, or its date."""
+    """Return an identifier of the file's version: a strong ETag, or its date."""
     tag = headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
 
 
 def _download(url: str, part: Path) -> None:
-    """Fetch `url` into `part`, going on after the bytes that an interrupted try left there."""
+    """Fetch `url` into `part`, resuming after the bytes of an interrupted attempt."""
     tag_file = part.with_name(part.name + ".etag")
     done = part.stat().st_size if part.is_file() else 0
     tag = tag_file.read_text() if done and tag_file.is_file() else ""
     headers = {}
     if tag:
-        # The server sends the rest if the file is still the same, and otherwise all of it.
+        # The server sends the rest if the file is unchanged, and otherwise the whole file.
         headers = {"Range": f"bytes={done}-", "If-Range": tag}
     request = urllib.request.Request(quote(url, safe=":/?&=%+@,;~"), headers=headers)
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send, or the file has changed: start again
+        if error.code == 416:  # nothing left to send, or the file has changed: start again
             part.unlink()
         raise
     with response:
@@ -84,19 +84,19 @@ def _download(url: str, part: Path) -> None:
 
 
 def fetch(url: str, pauses: tuple[float, ...] = _PAUSES) -> Path:
-    """Return the cached file of a URL, downloading it first where it is not there.
+    """Return the cached file of a URL, and download it first if it is missing.
 
-    Several processes fetch a file once; an interrupted download is continued; the file appears
-    under its name when it is complete. Its checksum is kept beside it from the first download on
-    (`.sha256`), and a file that no longer has it is refused.
+    Several processes share one download, an interrupted download resumes, and the file gets its
+    name only when it is complete. The first download stores the checksum beside the file
+    (`.sha256`); a file with another checksum is refused.
 
     Args:
         url: an http or https URL.
-        pauses: seconds to wait before each further try after a failure.
+        pauses: seconds to wait before each retry.
 
     Raises:
-        WeightsError: the download failed for good, or the cached file has changed. The message has
-            the URL and the place to put the file by hand.
+        WeightsError: the download failed for good, or the cached file has changed. The message
+            names the URL and the path for a manual download.
     """
     path = cache_path(url)
     checksum = path.with_name(path.name + ".sha256")
@@ -117,7 +117,7 @@ def fetch(url: str, pauses: tuple[float, ...] = _PAUSES) -> Path:
 def _verified(path: Path, checksum: Path) -> Path:
     found = sha256(path)
     if not checksum.is_file():
-        # Put there by hand, as the error of a failed download says: from now on it is known.
+        # The user put it here, as the error of a failed download advises: store its checksum.
         checksum.write_text(found + "\n")
     elif checksum.read_text().strip() != found:
         raise WeightsError(
@@ -128,7 +128,7 @@ def _verified(path: Path, checksum: Path) -> Path:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether to ask again would bring the same answer."""
+    """Whether a retry would fail the same way."""
     code = error.code if isinstance(error, urllib.error.HTTPError) else None
     return code is not None and 400 <= code < 500 and code not in (408, 416, 429)
 

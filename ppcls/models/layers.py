@@ -14,16 +14,16 @@ __all__ = [
     "uniform_linear",
 ]
 
-# No public spelling can be traced into the older export format (.pdmodel): Paddle 3.3 binds
-# F.sigmoid, nn.Sigmoid, paddle.exp and paddle.tanh to the newer one alone. This is the operator of
-# F.sigmoid.
+# The operator behind F.sigmoid. No public name can be traced into the older export format
+# (.pdmodel): Paddle 3.3 binds F.sigmoid, nn.Sigmoid, paddle.exp and paddle.tanh to the newer format
+# only.
 _sigmoid = generate_activation_fn("sigmoid")
 
 
 def conv2d(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1
 ) -> nn.Conv2D:
-    """Return a convolution without bias, padded so that stride 1 keeps the size of the map."""
+    """Return a convolution without bias; at stride 1, its padding keeps the map's size."""
     return nn.Conv2D(
         in_channels,
         out_channels,
@@ -59,7 +59,7 @@ class ConvBN(nn.Layer):
 
 
 class BNReLUConv(nn.Layer):
-    """The same three the other way round: what pre-activation networks are made of."""
+    """The same three layers in reverse order, for pre-activation networks."""
 
     def __init__(
         self,
@@ -79,13 +79,13 @@ class BNReLUConv(nn.Layer):
 
 
 def uniform_linear(in_features: int, out_features: int) -> nn.Linear:
-    """Return a linear layer that starts uniform within 1 / sqrt(in_features), its bias at zero."""
+    """Return a linear layer with uniform weights within 1 / sqrt(in_features) and zero bias."""
     bound = in_features**-0.5
     return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound))
 
 
 def squeeze_excite(x: Tensor, squeeze: nn.Linear, excitation: nn.Linear) -> Tensor:
-    """Scale every channel of a float map (N, C, H, W) by a gate, computed from all their means."""
+    """Scale each channel of a float map (N, C, H, W) by a gate, computed from all channel means."""
     gates = F.adaptive_avg_pool2d(x, 1).flatten(1)
     gates = _sigmoid(excitation(F.relu(squeeze(gates))))
     return x * gates.unsqueeze([2, 3])

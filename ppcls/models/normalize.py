@@ -1,4 +1,4 @@
-"""Normalisation as a layer: what is left to do with a batch of transformed images."""
+"""Normalisation as a layer, applied to a batch of transformed images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Normalize"]
 
 
 class Normalize(nn.Layer):
-    """Images (N, H, W, 3) to the model's input, float32 (N, 3, H, W), on the device."""
+    """Maps images (N, H, W, 3) to the model's input, float32 (N, 3, H, W), on the device."""
 
     def __init__(self, affine: Affine):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The table of builders: filled by `register_architecture`, read by `create_model`."""
+"""The registry of architectures: `register_architecture` fills it, `create_model` reads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ppcls.models.weights import load_weights, locate_weights
 __all__ = ["create_model", "register_architecture"]
 
 Builder = Callable[..., ImageClassifier]
-"""What builds a network from `class_num`, `in_channels` and perhaps `dropout`."""
+"""Builds a network from `class_num`, `in_channels` and optionally `dropout`."""
 
 _BUILDERS: dict[str, Builder] = {}
 _OPTIONS = ("pretrained", "class_num", "in_channels", "dropout", "features_only")
@@ -35,31 +35,31 @@ def register_architecture(
 def register_architecture(
     build: Builder | None = None, *, name: str | None = None, card: ModelCard | None = None
 ) -> Builder | Callable[[Builder], Builder]:
-    """Make `create_model`, and with it every configuration, know an architecture.
+    """Register an architecture for `create_model` and for every configuration.
 
-    Use it as a decorator, `@register_architecture` or `@register_architecture(card=…)`, on what
-    builds the network: a function or class that takes `class_num` and `in_channels` (and
+    Use it as a decorator, `@register_architecture` or `@register_architecture(card=…)`, on the
+    builder of the network: a function or class that takes `class_num` and `in_channels` (and
     `dropout`, if the card has one) and returns an `ImageClassifier`.
 
     Args:
-        build: what builds it.
-        name: what it is called; the card's name, or that of the function, if None.
-        card: its facts. The families of ppcls have theirs in `cards.py`; an architecture from
-            elsewhere gets a card with its name alone if None.
+        build: the builder.
+        name: the architecture's name; None takes the card's name, or else the builder's.
+        card: the model card. ppcls's own families keep theirs in `cards.py`; for other
+            architectures, None makes a card with the name alone.
 
     Raises:
-        ConfigError: another architecture has that name, or the card has another one.
+        ConfigError: another architecture has that name, or the card has a different name.
     """
     if build is None:
         return partial(register_architecture, name=name, card=card)
     name = name or (card.name if card else build.__name__)
     if card and card.name != name:
-        raise ConfigError(f"register_architecture: the card of {name!r} is that of {card.name!r}")
+        raise ConfigError(f"register_architecture: the card of {name!r} names {card.name!r}")
     earlier = _BUILDERS.get(name)
     if earlier is None and family_module(name) not in (None, _place(build)[0]):
-        raise ConfigError(f"register_architecture: ppcls has an architecture {name!r} already")
+        raise ConfigError(f"register_architecture: ppcls already has an architecture {name!r}")
     if earlier and _place(earlier) != _place(build):
-        raise ConfigError(f"register_architecture: {name!r} is {'.'.join(_place(earlier))} already")
+        raise ConfigError(f"register_architecture: {name!r} is already {'.'.join(_place(earlier))}")
     _BUILDERS[name] = build
     if family_module(name) is None:
         add_card(card or ModelCard(name=name, family=name))
@@ -85,29 +85,28 @@ def create_model(
 
     Args:
         name: a name that `list_models` returns.
-        pretrained: False for the fresh initialisation, True for the published weights, the name
-            of a variant of them (`ssld`), a path, or a URL. With another `class_num` or
-            `in_channels` than the weights have, the head starts afresh and the stem is adapted,
-            each with a warning.
+        pretrained: False for an untrained model, True for the published weights, the name of a
+            variant of them (`ssld`), a path, or a URL. If the weights have another `class_num` or
+            `in_channels`, the head is reinitialised or the stem adapted, with a warning.
         class_num: number of classes, the second dimension of the logits.
         in_channels: channels of the input image.
-        dropout: drop probability of the head, for the architectures that have one; None is the
-            paper's.
-        features_only: the model is a backbone: it answers with its feature maps by stage instead
-            of logits. What comes after them stays in the model, unused and without gradients, so
-            that state_dict keys are the published ones and checkpoints load as they are.
-        unknown: there are no other options; one is named in an error.
+        dropout: drop probability of the head, for architectures with dropout; None is the
+            paper's value.
+        features_only: make a backbone that returns feature maps by stage instead of logits. The
+            layers after them stay in the model, unused and without gradients, so that published
+            checkpoints load unchanged.
+        unknown: any other option is an error that names it.
 
     Returns:
         A `paddle.nn.Layer` that maps float32 images (N, in_channels, H, W) to float32 logits
-        (N, class_num); with `features_only` to a list of float32 maps, whose channels and strides
-        `model.feature_info` states.
+        (N, class_num); with `features_only`, to a list of float32 maps. `model.feature_info` states
+        their channels and strides.
 
     Raises:
-        ConfigError: no such architecture or option, an impossible value, or dropout where there is
-            none.
-        WeightsError: there are no such weights, they cannot be fetched or read, or are made for
-            another model.
+        ConfigError: no such architecture or option, an invalid value, or dropout for an
+            architecture without it.
+        WeightsError: the weights do not exist, cannot be fetched or read, or belong to another
+            model.
     """
     card = model_card(name)
     refuse_unknown("create_model", unknown, _OPTIONS)
@@ -117,7 +116,7 @@ def create_model(
     options: dict[str, object] = {"class_num": class_num, "in_channels": in_channels}
     if dropout is not None:
         if card.dropout is None:
-            raise ConfigError(f"{name} has no dropout to set (dropout={dropout!r})")
+            raise ConfigError(f"{name} has no dropout, but dropout={dropout!r} is set")
         if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
             raise ConfigError(f"{name}: dropout must be a number in [0, 1), not {dropout!r}")
         options["dropout"] = dropout

@@ -1,4 +1,4 @@
-"""Weights as data: reading them without running anything, and loading them without guessing."""
+"""Weights as data: read files without running code, and load them only if they fit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "write_weights",
 ]
 
-# Paddle writes a map from structured to generated parameter names beside the arrays.
+# Paddle stores a map from structured to generated parameter names with the arrays.
 _PADDLE_NAME_TABLE = "StructuredToParameterName@@"
 FORMATS = (".pdparams", ".safetensors", ".npz")
 
@@ -49,30 +49,30 @@ _ADMITTED = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits arrays and plain values, and refuses by name everything else a pickle could call."""
+    """Admits arrays and plain values; refuses, by name, everything else that a pickle may call."""
 
     def __init__(self, file: IO[bytes], path: Path):
-        # latin1 is how NumPy's arrays of Python 2 pickles, the oldest checkpoints, are read.
+        # NumPy arrays in Python 2 pickles, the oldest checkpoints, need latin1.
         super().__init__(file, encoding="latin1")
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise WeightsError(
-                f"{self._path}: refused: the file asks to run {module}.{name}, and weights are "
-                "arrays alone. Do not load it with other tools before you know where it is from"
+                f"{self._path}: refused: the file asks to run {module}.{name}, but weights are "
+                "arrays only. Do not load it with other tools unless you trust its source"
             )
         return super().find_class(module, name)
 
 
 def read_pickle(path: str | Path) -> Any:
-    """Read a file that Paddle pickled (`.pdparams`, `.pdopt`, `.pdstates`), without running it.
+    """Read a file that Paddle pickled (`.pdparams`, `.pdopt`, `.pdstates`), without running code.
 
     Returns:
-        What the file holds: arrays, numbers, strings, and lists, tuples and maps of them.
+        The file's contents: arrays, numbers, strings, and lists, tuples and maps of them.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged, or would run code; it does not.
+        WeightsError: the file cannot be read, is damaged, or asks to run code, which is refused.
     """
     path = Path(path)
     try:
@@ -89,7 +89,7 @@ def read_pickle(path: str | Path) -> Any:
 def _damaged(path: Path) -> WeightsError:
     size = f"{path.stat().st_size:,} bytes"
     return WeightsError(
-        f"{path}: not a file of weights, or damaged ({size}); copy or download it again"
+        f"{path}: not a weights file, or damaged ({size}); copy or download it again"
     )
 
 
@@ -102,18 +102,18 @@ def _existing(path: str | Path) -> Path:
         return with_suffix
     if path.is_dir():
         inside = ", ".join(sorted(p.stem for p in path.glob("*.pdparams"))) or "no .pdparams"
-        raise WeightsError(f"{path} is a folder, not a file of weights; it holds: {inside}")
+        raise WeightsError(f"{path} is a folder, not a weights file; it holds: {inside}")
     raise WeightsError(f"no such weights: {path} (nor {with_suffix.name})")
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a state dict: names to arrays, in the shapes and dtypes that the file has.
+    """Read a state dict: names to arrays, with the shapes and dtypes of the file.
 
     Args:
         path: a `.pdparams` (with or without the suffix), `.safetensors` or `.npz` file.
 
     Raises:
-        WeightsError: no such file, not a state dict, or a pickle that would run code.
+        WeightsError: no such file, not a state dict, or a pickle that asks to run code.
     """
     path = _existing(path)
     try:
@@ -139,9 +139,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
 def write_weights(state: Mapping[str, np.ndarray], path: str | Path) -> None:
     """Write a state dict in the format of the path's suffix, as `read_weights` reads it.
 
-    Arrays keep their shapes and dtypes.
-
-    The file appears whole or not at all. Paddle reads the `.pdparams` as its own.
+    Arrays keep their shapes and dtypes. A failed write leaves no partial file. Paddle reads the
+    `.pdparams` as its own.
 
     Raises:
         WeightsError: the suffix is none of `.pdparams`, `.safetensors` and `.npz`.
@@ -149,8 +148,8 @@ def write_weights(state: Mapping[str, np.ndarray], path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix not in FORMATS:
-        raise WeightsError(f"{path}: weights are written as one of {', '.join(FORMATS)}")
-    # Contiguous, because safetensors writes an array's memory whatever its strides say.
+        raise WeightsError(f"{path}: the suffix of a weights file must be {' or '.join(FORMATS)}")
+    # Contiguous, because safetensors writes an array's memory and ignores its strides.
     arrays: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in state.items()}
     with replacing(path) as temporary, temporary.open("wb") as file:
         if path.suffix == ".pdparams":
@@ -167,15 +166,15 @@ def save_weights(model: nn.Layer, path: str | Path) -> None:
 
 
 def locate_weights(card: ModelCard, pretrained: bool | str | Path) -> Path:
-    """Return the file of weights that a user means, fetching published ones into the cache.
+    """Return the weights file that a user names; published weights are fetched into the cache.
 
     Args:
-        card: of the architecture.
+        card: card of the architecture.
         pretrained: True for the published weights, the name of a variant of them (`ssld`), a URL,
             or a path.
 
     Raises:
-        WeightsError: nothing is published under that name, no such file, or no way to fetch it.
+        WeightsError: no such published weights, no such file, or the download failed.
     """
     if pretrained is True:
         return fetch(card.checkpoint("").url)
@@ -194,8 +193,8 @@ def _names(keys: Sequence[str]) -> str:
 def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
     """Return a stem kernel (out, 3, kh, kw) for another number of input channels.
 
-    One channel gets the sum of the three; more get them in turn, scaled to the same total, so that
-    a gray or a repeated image gives what the original gives.
+    One channel gets the sum of the three. More channels get them in turn, scaled to the same total,
+    so that a gray or repeated image gives the same result as before.
     """
     if in_channels == 1:
         return weight.sum(axis=1, keepdims=True)
@@ -205,15 +204,15 @@ def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
 
 
 def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, path: Path) -> None:
-    """Point to the model that a distillation keeps, where a file holds all models of one."""
+    """Raise for a file with all models of a distillation, and name the file of the kept model."""
     names = sorted({key.partition(".")[0] for key in state})
     own = model.state_dict()
     if len(names) < 2 or not any(all(f"{name}.{key}" in state for key in own) for name in names):
         return
     alone = path.with_name("best_model_student.pdparams")
-    beside = f"; {alone} is the one that was kept" if alone.is_file() else ""
+    beside = f"; {alone} holds the model that was kept" if alone.is_file() else ""
     raise WeightsError(
-        f"{path}: holds the models of a distillation, {' and '.join(names)}, and not one "
+        f"{path}: holds the models of a distillation, {' and '.join(names)}, not a single "
         f"{model.name}{beside}"
     )
 
@@ -221,22 +220,22 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
 def load_weights(
     model: ImageClassifier, path: str | Path, *, adapt: bool = False, strict: bool = True
 ) -> list[str]:
-    """Load a file of weights into a model; every key must be there with the same shape.
+    """Load a weights file into a model; every key must exist with the same shape.
 
     Args:
         model: the model to fill.
-        path: what `read_weights` reads.
-        adapt: fit the weights to a new task, as one wants to start training from: the
-            classification layer starts afresh where the file's has another number of classes, and
-            the stem is adapted where the file's reads another number of input channels.
-        strict: False to load what fits and leave the rest of the model as it is.
+        path: a file that `read_weights` reads.
+        adapt: fit pretrained weights to a new task. If the number of classes differs, the
+            classification layer is reinitialised; if the number of input channels differs, the stem
+            is adapted.
+        strict: False to load the weights that fit and leave the rest of the model unchanged.
 
     Returns:
-        What was not loaded as it is, a line each to show the user.
+        One line for the user about each weight that was adapted or not loaded.
 
     Raises:
-        WeightsError: the file holds another number of classes or input channels (and `adapt` is
-            false), or weights of another model (and `strict` is true); the message has the keys.
+        WeightsError: the file has another number of classes or input channels (and `adapt` is
+            false), or belongs to another model (and `strict` is true); the message names the keys.
     """
     state = read_weights(path)
     if state and all(key.startswith("_layers.") for key in state):
@@ -246,7 +245,7 @@ def load_weights(
     other = [k for k, v in state.items() if v.dtype.kind != "f"]
     if other:
         raise WeightsError(
-            f"{path}: {other[0]} is {state[other[0]].dtype}; weights are floating-point arrays"
+            f"{path}: {other[0]} is {state[other[0]].dtype}; expected a floating-point array"
         )
     own: dict[str, Tensor] = model.state_dict()
     notes = []
@@ -261,13 +260,15 @@ def load_weights(
         theirs, ours = state[head].size, own[head].shape[0]
         if not adapt:
             raise WeightsError(
-                f"{path}: these weights know {theirs} classes, the model {ours}; "
+                f"{path}: these weights have {theirs} classes, but the model has {ours}; "
                 f"set Arch.class_num={theirs} (-o Arch.class_num={theirs})"
             )
         for key in own:
             if key.startswith(f"{model.head}."):
                 state[key] = own[key].numpy()
-        notes.append(f"{path}: {theirs} classes there, {ours} here: {model.head} starts afresh")
+        notes.append(
+            f"{path}: {theirs} classes in the file, {ours} in the model: {model.head} is untrained"
+        )
 
     shapes = {key: tuple(value.shape) for key, value in own.items()}
     unfit = {
@@ -283,7 +284,7 @@ def load_weights(
             )
         notes.append(f"{path}: not loaded: of {len(own)} keys, {found}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == shapes[k]}
-    # All or nothing: what is not in the file is set to what it is.
+    # All or nothing: a parameter that the file lacks is set to its own value.
     whole = {k: fitting[k] if k in fitting else v.numpy() for k, v in own.items()}
     model.set_state_dict({k: paddle.to_tensor(v.astype(np.float32)) for k, v in whole.items()})
     return notes

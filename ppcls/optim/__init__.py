@@ -1,4 +1,4 @@
-"""Optimizers and learning rate schedules: each class is its own options and implementation.
+"""Optimizers and learning rate schedules: each class declares its options and implements them.
 
 Importing this package registers those of ppcls.
 """

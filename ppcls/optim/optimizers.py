@@ -38,13 +38,13 @@ class Regularizer(Options):
 
 
 class Optimizer(Options):
-    """What all optimizers have.
+    """Options of every optimizer.
 
-    `regularizer` adds the gradient of a penalty to that of the loss; `weight_decay` is short for L2
-    with that coefficient, but for AdamW, which takes it off the weights directly. `clip_norm`
-    limits the norm of all gradients together, before a penalty is added.
-    `one_dim_param_no_weight_decay` and `no_weight_decay_name` (parts of names in the state_dict,
-    separated by spaces) except parameters from either decay.
+    `regularizer` adds the gradient of a penalty to that of the loss. `weight_decay` is short for L2
+    with that coefficient, except in AdamW, which subtracts it directly from the weights.
+    `clip_norm` limits the global gradient norm, before the penalty.
+    `one_dim_param_no_weight_decay` and `no_weight_decay_name` (parts of state_dict names, separated
+    by spaces) exclude parameters from either decay.
     """
 
     name: str
@@ -63,14 +63,14 @@ class Optimizer(Options):
             for key in ("one_dim_param_no_weight_decay", "no_weight_decay_name"):
                 if getattr(self, key):
                     raise ValueError(
-                        f"{key} has nothing to except from: set regularizer or weight_decay"
+                        f"{key} has no effect without decay: set regularizer or weight_decay"
                     )
         return self
 
     def build(self, model: nn.Layer) -> paddle.optimizer.Optimizer:
-        """Return the optimizer over a model's parameters; the training loop sets its learning rate.
+        """Return the optimizer for a model; the training loop sets its learning rate.
 
-        It is Paddle's of the class's name, which takes the class's own options.
+        It is Paddle's optimizer of the same name as this class, with this class's own options.
 
         Raises:
             ConfigError: `no_weight_decay_name` names no parameter.
@@ -82,9 +82,7 @@ class Optimizer(Options):
         return getattr(paddle.optimizer, type(self).__name__)(**options, **self.common(model))
 
     def decaying(self, model: nn.Layer) -> dict[str, paddle.Tensor]:
-        """Return the parameters of a model that decay, by their names in its state_dict.
-
-        They are float32, of any shape.
+        """Return the decaying parameters of a model by state_dict name, float32 of any shape.
 
         Raises:
             ConfigError: a part of `no_weight_decay_name` is in no parameter's name.
@@ -106,7 +104,7 @@ class Optimizer(Options):
         }
 
     def penalty(self) -> WeightDecayRegularizer | None:
-        """Return what is added to the gradients of the parameters that decay."""
+        """Return the penalty on the decaying parameters, which adds to their gradients."""
         from paddle.regularizer import L1Decay, L2Decay
 
         if self.regularizer:
@@ -114,10 +112,10 @@ class Optimizer(Options):
         return None if self.weight_decay is None else L2Decay(self.weight_decay)
 
     def common(self, model: nn.Layer) -> dict[str, Any]:
-        """Return the arguments that all of Paddle's optimizers take, and set penalties.
+        """Return the common arguments of Paddle's optimizers, and set the penalties.
 
-        A penalty is set on the model's parameters themselves (`regularizer`), one for each:
-        parameter groups would clip the norm of each group alone.
+        Each parameter gets its own penalty (`regularizer`), because with parameter groups Paddle
+        would clip the norm of each group separately.
         """
         from paddle import nn
 
@@ -146,7 +144,7 @@ class SGD(Optimizer):
 
 @OPTIMIZERS.register
 class Momentum(Optimizer):
-    """Gradient descent with momentum, as Nesterov's with `use_nesterov`."""
+    """Gradient descent with momentum; `use_nesterov` selects Nesterov's."""
 
     name: Literal["Momentum"]
     momentum: Share = 0.9
@@ -167,7 +165,7 @@ class Adam(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (https://arxiv.org/abs/1711.05101).
 
-    `weight_decay` is 0.01 where neither it nor a regularizer is set.
+    The default `weight_decay` is 0.01 if no regularizer is set.
     """
 
     name: Literal["AdamW"]
@@ -181,15 +179,15 @@ class AdamW(Optimizer):
         if not isinstance(options, dict) or options.get("regularizer") is not None:
             return options
         if options.get("weight_decay", 0) is None:
-            raise ValueError("weight_decay: null is not a number; 0 is no weight decay")
+            raise ValueError("weight_decay: null is not a number; 0 turns weight decay off")
         return {"weight_decay": 0.01} | options
 
     def penalty(self) -> WeightDecayRegularizer | None:
-        """Return the regularizer alone: weight decay is no penalty here."""
+        """Return the regularizer alone, because weight decay is not a penalty here."""
         return super().penalty() if self.regularizer else None
 
     def common(self, model: nn.Layer) -> dict[str, Any]:
-        """Return the arguments that all of Paddle's optimizers take, and what is to decay."""
+        """Return the common arguments of Paddle's optimizers, and those of the weight decay."""
         decaying = {parameter.name for parameter in self.decaying(model).values()}
         return super().common(model) | {
             "weight_decay": self.weight_decay or 0.0,
@@ -199,7 +197,7 @@ class AdamW(Optimizer):
 
 @OPTIMIZERS.register
 class RMSProp(Optimizer):
-    """Gradients divided by the root of their running mean square, with momentum.
+    """Divides gradients by the root of their running mean square, with momentum.
 
     `rho` is the decay rate of that mean
     (https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf).

@@ -34,7 +34,7 @@ __all__ = [
 _RATE = "learning rate"
 Rate = Annotated[float, Field(gt=0), _RATE]
 RateOrZero = Annotated[float, Field(ge=0), _RATE]
-"""Options of these types, and lists of them, are what `Schedule.scaled` multiplies."""
+"""`Schedule.scaled` multiplies options of these types, and lists of them."""
 
 
 def _holds_rates(annotation: Any) -> bool:
@@ -60,14 +60,14 @@ def _ordered(schedule: ScheduleT, low: str, high: str) -> ScheduleT:
 
 
 class Schedule(Options):
-    """What all schedules have: a linear warm-up, and whether they move within an epoch.
+    """Options of every schedule: a linear warm-up, and updates by epoch or by step.
 
-    For `warmup_epoch` epochs the rate rises from `warmup_start_lr` to the schedule's first rate;
-    then the schedule begins, and epochs that it names count from there. With `by_epoch` both move
-    once an epoch, else at every step.
+    For `warmup_epoch` epochs the rate rises from `warmup_start_lr` to the schedule's first rate.
+    Then the schedule begins, and counts its epochs from there. With `by_epoch` the rate changes
+    once an epoch, otherwise at every step.
 
-    The rates are meant for `reference_batch` images a step, over all devices. A run whose steps are
-    of another size says so, and with `auto_scale` multiplies all rates by the quotient
+    `reference_batch` states the batch size over all devices that the rates are made for. A run with
+    another batch size prints a warning, or with `auto_scale` multiplies all rates by the quotient
     (https://arxiv.org/abs/1706.02677).
     """
 
@@ -84,22 +84,22 @@ class Schedule(Options):
     @model_validator(mode="after")
     def _scale_from_what(self) -> Schedule:
         if self.auto_scale and self.reference_batch is None:
-            raise ValueError("auto_scale needs reference_batch, the images a step of these rates")
+            raise ValueError("auto_scale needs reference_batch, the batch size of these rates")
         return self
 
     @property
     def first(self) -> float:
-        """The rate at time 0, to which the warm-up rises."""
+        """The rate at time 0, where the warm-up ends."""
         return self.rate(0, 10**9, 1, ())
 
     def rate(self, t: int, total: int, per_epoch: int, watched: Sequence[float]) -> float:
-        """Return the rate at a time, counted in steps, or in epochs with `by_epoch`.
+        """Return the rate at a time, in steps or with `by_epoch` in epochs.
 
         Args:
-            t: the time, from 0 where the warm-up ends.
-            total: how many times there are after the warm-up.
-            per_epoch: how many times an epoch has.
-            watched: what `watches` names, of each evaluation after the warm-up so far.
+            t: the time; 0 is the end of the warm-up.
+            total: number of steps (or epochs) after the warm-up.
+            per_epoch: number of steps (or epochs) in an epoch.
+            watched: the metric that `watches` names, for each evaluation so far after the warm-up.
 
         Raises:
             ConfigError: the run is too short for the schedule.
@@ -108,11 +108,11 @@ class Schedule(Options):
 
     @property
     def watches(self) -> Literal["loss", "score"] | None:
-        """Which number of an evaluation the rate depends on; the score is what chooses the best."""
+        """The evaluation metric that the rate depends on; the score also chooses the best model."""
         return None
 
     def check_length(self, epochs: int) -> None:
-        """Raise a ValueError if it does not fit into a run of so many epochs."""
+        """Raise a ValueError if the schedule does not fit a run of this many epochs."""
         if self.warmup_epoch >= epochs:
             raise Mismatch(
                 f"{self.warmup_epoch} epochs leave nothing of Global.epochs ({epochs}); "
@@ -135,13 +135,13 @@ class Schedule(Options):
     ) -> Callable[[int], float]:
         """Return the learning rate as a function of the step, counted from 0 over the whole run.
 
-        The schedule begins after the warm-up, as in the published code: a cosine fills the epochs
-        that are left, and `decay_epochs` count from there.
+        The schedule begins after the warm-up, as in the published code: a cosine fills the
+        remaining epochs, and `decay_epochs` count from there.
 
         Args:
-            epochs: of the whole run.
-            steps_per_epoch: steps in each.
-            watched: what `watches` names, of each evaluation after the warm-up so far.
+            epochs: number of epochs of the whole run.
+            steps_per_epoch: number of steps in each epoch.
+            watched: the metric that `watches` names, for each evaluation so far after the warm-up.
 
         Raises:
             ConfigError: the run is too short for the schedule.
@@ -160,7 +160,7 @@ class Schedule(Options):
         return rate
 
     def scaled(self: ScheduleT, factor: float) -> ScheduleT:
-        """Return the schedule with all its rates times a factor."""
+        """Return the schedule with all rates multiplied by a factor."""
         update: dict[str, Any] = {}
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
@@ -170,19 +170,19 @@ class Schedule(Options):
         return self.model_copy(update=update)
 
     def fitted(self: ScheduleT, batch: int) -> tuple[ScheduleT, str | None]:
-        """Return the schedule for steps of `batch` images over all devices, and a note on it.
+        """Return the schedule for a batch size over all devices, and a note for the user.
 
-        It changes with `auto_scale` alone; without, a batch other than its `reference_batch` is a
-        warning.
+        `auto_scale` changes the schedule; without it, a batch size other than `reference_batch`
+        makes the note a warning.
         """
         if self.reference_batch in (None, batch):
             return self, None
         factor = batch / self.reference_batch  # type: ignore[operator]
-        steps = f"steps of {batch} images, and reference_batch is {self.reference_batch}"
+        steps = f"the batch size is {batch}, and reference_batch is {self.reference_batch}"
         if self.auto_scale:
             return self.scaled(factor), f"learning rates times {factor:g}: {steps}"
         return self, (
-            f"warning: the learning rates are not made for this batch: {steps}; "
+            f"warning: the learning rates are not made for this batch size: {steps}; "
             f"-o Optimizer.lr.auto_scale=true multiplies them by {factor:g}"
         )
 
@@ -220,7 +220,7 @@ class Constant(Schedule):
 
 @SCHEDULERS.register
 class Linear(Schedule):
-    """From `learning_rate` to `end_lr` at the end of the run, along a polynomial of `power`."""
+    """Decay from `learning_rate` to `end_lr` over the run, as a polynomial of degree `power`."""
 
     name: Literal["Linear"]
     learning_rate: Rate
@@ -238,7 +238,7 @@ class Linear(Schedule):
 
 @SCHEDULERS.register
 class Cosine(Schedule):
-    """From `learning_rate` to `eta_min` along half a cosine (https://arxiv.org/abs/1608.03983)."""
+    """Half a cosine from `learning_rate` to `eta_min` (https://arxiv.org/abs/1608.03983)."""
 
     name: Literal["Cosine"]
     learning_rate: Rate
@@ -256,7 +256,7 @@ class Cosine(Schedule):
 
 @SCHEDULERS.register
 class Step(Schedule):
-    """`learning_rate`, times `gamma` every `step_size` epochs."""
+    """Start at `learning_rate` and multiply by `gamma` every `step_size` epochs."""
 
     name: Literal["Step"]
     learning_rate: Rate
@@ -270,10 +270,10 @@ class Step(Schedule):
 
 @SCHEDULERS.register
 class Piecewise(Schedule):
-    """`values[i]` from `decay_epochs[i - 1]` to `decay_epochs[i]`.
+    """Use `values[i]` from `decay_epochs[i - 1]` to `decay_epochs[i]`.
 
-    Without `values`, `learning_rate` divided by ten at each of the `decay_epochs`; beside them,
-    `learning_rate` may only repeat the first.
+    Without `values`, divide `learning_rate` by ten at each of the `decay_epochs`. With `values`,
+    `learning_rate` may only repeat the first one.
     """
 
     named_epochs: ClassVar[str] = "decay_epochs"
@@ -289,7 +289,7 @@ class Piecewise(Schedule):
             if self.learning_rate is None:
                 raise ValueError("set values, or a learning_rate to divide by ten")
         elif len(self.values) != len(self.decay_epochs) + 1:
-            raise ValueError("values must be one more than decay_epochs")
+            raise ValueError("values must have one entry more than decay_epochs")
         elif self.learning_rate not in (None, self.values[0]):
             raise ValueError(
                 f"learning_rate ({self.learning_rate:g}) contradicts values[0] "
@@ -308,7 +308,7 @@ class Piecewise(Schedule):
 
 @SCHEDULERS.register
 class MultiStepDecay(Schedule):
-    """`learning_rate`, times `gamma` at each of the `milestones` (epochs)."""
+    """Start at `learning_rate` and multiply by `gamma` at each of the `milestones` (epochs)."""
 
     named_epochs: ClassVar[str] = "milestones"
 
@@ -324,10 +324,10 @@ class MultiStepDecay(Schedule):
 
 @SCHEDULERS.register
 class Cyclic(Schedule):
-    """Up and down between two rates (https://arxiv.org/abs/1506.01186).
+    """Cycle between two rates (https://arxiv.org/abs/1506.01186).
 
     `step_size_up` and `step_size_down` (by default equal) count steps, or epochs with `by_epoch`.
-    The mode `triangular2` halves the height with each cycle, `exp_range` multiplies it by
+    The mode `triangular2` halves the amplitude with each cycle; `exp_range` multiplies it by
     `exp_gamma` at each step.
     """
 
@@ -343,7 +343,7 @@ class Cyclic(Schedule):
     def _of_one_mode(self) -> Cyclic:
         _ordered(self, "base_learning_rate", "max_learning_rate")
         if self.exp_gamma != 1 and self.mode != "exp_range":
-            raise ValueError(f"exp_gamma goes with mode: exp_range, not {self.mode}")
+            raise ValueError(f"exp_gamma needs mode: exp_range, not {self.mode}")
         return self
 
     def rate(self, t: int, total: int, per_epoch: int, watched: Sequence[float]) -> float:
@@ -364,8 +364,9 @@ class Cyclic(Schedule):
 class OneCycle(Schedule):
     """One rise and fall over the whole run (https://arxiv.org/abs/1708.07120).
 
-    From `max_learning_rate / divide_factor` up during the share `phase_pct` of the run, then down
-    to `end_learning_rate`; with `three_phase` first down as long as up, then to the end.
+    The rate rises from `max_learning_rate / divide_factor` during the share `phase_pct` of the run,
+    then falls to `end_learning_rate`. With `three_phase` it first falls back for as long as it
+    rose, and then to `end_learning_rate`.
     """
 
     name: Literal["OneCycle", "OneCycleLR"]
@@ -388,7 +389,7 @@ class OneCycle(Schedule):
         """Return the rate at time t of `total`.
 
         Raises:
-            ConfigError: the run has no step to rise in.
+            ConfigError: `phase_pct` of the run is less than one step.
         """
         rise = self.phase_pct * total - 1
         if rise <= 0:
@@ -411,12 +412,12 @@ class OneCycle(Schedule):
 
 @SCHEDULERS.register
 class ReduceOnPlateau(Schedule):
-    """`learning_rate`, times `factor` when evaluations stop getting better.
+    """Multiply the rate by `factor` when evaluations stop improving.
 
-    With mode `min` their loss is watched, with `max` their top-1 accuracy. An evaluation is better
-    if it beats the best by `threshold`, a share of it (`rel`) or as it is (`abs`). More than
-    `patience` that are not, one after the other, reduce the rate, not below `min_lr`; then
-    `cooldown` evaluations are not looked at, as those during the warm-up are not.
+    The mode `min` watches the loss of evaluations, `max` their top-1 accuracy. An evaluation is an
+    improvement if it beats the best by `threshold`, relative to the best (`rel`) or absolute
+    (`abs`). More than `patience` evaluations in a row without improvement reduce the rate, down to
+    `min_lr` at most; then the next `cooldown` evaluations are ignored, like those of the warm-up.
     """
 
     name: Literal["ReduceOnPlateau"]
@@ -435,7 +436,7 @@ class ReduceOnPlateau(Schedule):
 
     @property
     def watches(self) -> Literal["loss", "score"]:
-        """Which number of an evaluation the rate depends on."""
+        """The evaluation metric that the rate depends on."""
         return "loss" if self.mode == "min" else "score"
 
     def rate(self, t: int, total: int, per_epoch: int, watched: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Images with their answers under them."""
+"""Annotated images, with their predictions below."""
 
 from __future__ import annotations
 
@@ -65,14 +65,15 @@ def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 def save_annotated(
     answered: Sequence[tuple[Any, Result]], folder: Path, root: Path | None = None
 ) -> None:
-    """Write annotated images as PNG files, each under the name of its own file.
+    """Write annotated images as PNG files, each with the name of its source.
 
-    Of several with one name the second is called `name-2.png`, and so on.
+    If a name repeats, the second file is called `name-2.png`, and so on.
 
     Args:
-        answered: images with what was answered.
-        folder: where to.
-        root: of all images; the folders between it and an image are made in `folder`, too.
+        answered: images with their predictions.
+        folder: the folder to write.
+        root: common folder of all images; folders between it and an image are recreated in
+            `folder`.
 
     Raises:
         RunError: the folder cannot be written to.

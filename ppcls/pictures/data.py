@@ -1,4 +1,4 @@
-"""Pictures of a data set: its classes, and what training sees of it."""
+"""Plots of a data set: its classes, and its images as training sees them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def class_counts_picture(
     examples: Sequence[tuple[str, Label]],
     picture: str | Path,
 ) -> None:
-    """Draw how many images each class has in each part of a data set, and some of the images.
+    """Plot the number of images of each class in each part of a data set, and some images.
 
     Args:
-        parts: the images of each class, by the name of the part.
-        names: of the classes.
+        parts: number of images of each class, by the name of the part.
+        names: class names.
         examples: files and labels of the images to draw.
         picture: the .png file to write.
     """
@@ -76,17 +76,17 @@ def class_counts_picture(
 def show_samples(
     config: Config, picture: str | Path, *, count: int = 8, epoch: int = 1, epochs: int = 4
 ) -> None:
-    """Draw what `sample_rows` returns into a .png file.
+    """Draw the result of `sample_rows` into a .png file.
 
     Raises:
-        ConfigError: the picture is one of the images; and as `sample_rows`.
-        DataError, MissingDependencyError: as `sample_rows`.
+        ConfigError: the .png file is an image of the data set; and as in `sample_rows`.
+        DataError, MissingDependencyError: as in `sample_rows`.
     """
     train = config.DataLoader.Train
     if train and Path(picture).exists():
         images, _ = train.dataset.scan(config.Arch.class_num)
         if any(os.path.samefile(picture, image.path) for image in images):
-            raise ConfigError(f"{picture}: is an image of the data set; name another file")
+            raise ConfigError(f"{picture} is an image of the data set; name another file")
     columns, rows = sample_rows(config, count=count, epoch=epoch, epochs=epochs)
     tiles = [tile for row in rows for tile in row]
     tile_grid(tiles, picture, len(columns), columns)
@@ -95,17 +95,17 @@ def show_samples(
 def sample_rows(
     config: Config, *, count: int = 8, epoch: int = 1, epochs: int = 4
 ) -> tuple[list[str], list[list[Tile]]]:
-    """Return samples of `DataLoader.Train` and what becomes of them: columns' titles, and rows.
+    """Return transformed samples of `DataLoader.Train` as column titles and rows.
 
-    A row begins with the image as it is read and its label. Then come its versions of `epochs`
-    epochs, exactly those of a training with the same seed, and where `batch_transform_ops` are set
-    (which needs Paddle), two of them mixed with those of the other rows.
+    A row begins with the original image and its label. Then follow its versions in `epochs` epochs,
+    exactly those of a training run with the same seed. If `batch_transform_ops` are set (which
+    needs Paddle), two versions mixed with other rows follow.
 
     Args:
-        config: says everything.
-        count: how many samples, spread evenly over the data set.
+        config: the configuration.
+        count: number of samples, spread evenly over the data set.
         epoch: the first epoch to show.
-        epochs: how many.
+        epochs: number of epochs to show.
 
     Raises:
         ConfigError: the configuration has no `DataLoader.Train`.
@@ -162,7 +162,7 @@ def _mix(
     mixing: Sequence[Mixing],
     entropy: tuple[int, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what mixing makes of a batch, as uint8 images, and of its targets."""
+    """Return the mixed batch as uint8 images, and the mixed targets."""
     require_paddle()
     import paddle
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: confusion, calibration, precision and recall."""
+"""Plots of an evaluation: confusion, calibration, precision and recall."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMED_CLASSES = 120
 
 
 def _draw_points(axes: Axes, shares: np.ndarray) -> None:
-    """Draw a matrix whose cells would be smaller than a pixel as points, what is wrong on top."""
+    """Draw a matrix with cells smaller than a pixel as points, with errors on top."""
     rows, columns = np.nonzero(shares)
     for wrong, color in ((False, "tab:blue"), (True, "tab:red")):
         of_kind = (rows != columns) == wrong
@@ -37,7 +37,7 @@ def _draw_points(axes: Axes, shares: np.ndarray) -> None:
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
-    """Draw shares of the true class; the names and the numbers only where there is room."""
+    """Draw shares of the true class, with names and numbers if there is room."""
     classes = len(names)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.set_xlabel("predicted class")
@@ -68,7 +68,7 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
 
 
 def _draw_pairs(axes: Axes, counts: np.ndarray, names: Sequence[str], most: int) -> None:
-    """Draw what was taken for what most often, as bars."""
+    """Draw the most frequent confusions as bars."""
     from matplotlib.ticker import MaxNLocator
 
     wrong = counts.copy()
@@ -89,15 +89,15 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str], picture: str | P
     """Draw a confusion matrix and beside it the most frequent confusions.
 
     Args:
-        counts: int64 (C, C), a row a true class, a column an answer.
-        names: of the C classes.
+        counts: int64 (C, C), a row for each true class, a column for each predicted class.
+        names: names of the C classes.
         picture: the .png file to write.
     """
     from matplotlib.figure import Figure
 
     classes = len(names)
     side = min(14.0, max(5.0, 0.28 * classes)) if classes <= _NAMED_CLASSES else 10.0
-    # Names on both sides of the matrix need room of their own.
+    # Names on both sides of the matrix need additional room.
     figure = Figure(figsize=(2 * side + 2, side + 1.5), layout="constrained")
     matrix, pairs = figure.subplots(1, 2, width_ratios=[1.25, 1])
     _draw_matrix(matrix, counts, names)
@@ -106,7 +106,7 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str], picture: str | P
 
 
 def reliability_diagram(found: Calibration, picture: str | Path) -> None:
-    """Draw accuracy over confidence, and how many images there are of each confidence."""
+    """Draw accuracy over confidence, and the number of images at each confidence."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5, 6), layout="constrained")
@@ -150,7 +150,7 @@ def precision_recall_picture(
     """Draw the precision-recall curves of labels, and their average precisions as bars.
 
     Args:
-        curves: name, precision and recall, float (K,), of each label, recall rising.
+        curves: name, precision and recall of each label, float (K,), in order of rising recall.
         picture: the .png file to write.
     """
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What all pictures share: fonts, short names, and how a figure is written."""
+"""Shared code of all plots: fonts, short names, and saving figures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["fonts", "name_style", "save_figure", "shorten"]
 
-# Matplotlib takes a second to import: only those who want a picture pay for it. Its Figure class,
-# unlike pyplot, keeps no global state and needs no display.
+# Matplotlib takes a second to import, so functions that plot import it themselves. Its Figure
+# class, unlike pyplot, keeps no global state and needs no display.
 
 
 def fonts() -> list[str]:
-    """Return the fonts to look a character up in, one after the other: Chinese names are common."""
+    """Return the fonts to try for a character, in order, because Chinese names are common."""
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
@@ -33,7 +33,7 @@ def fonts() -> list[str]:
 
 
 def name_style() -> dict[str, Any]:
-    """Return how to write the names of classes, which may be in any script and have any sign."""
+    """Return the text style for class names, which may be in any script with any character."""
     return {"family": fonts(), "parse_math": False}
 
 
@@ -50,6 +50,6 @@ def save_figure(figure: Figure, picture: str | Path) -> None:
 
 
 def shorten(name: str, length: int = 24) -> str:
-    """Return the first of the synonyms that a class name lists, cut to fit a picture."""
+    """Return the first synonym of a class name, shortened for a plot."""
     first = name.partition(",")[0]
     return first if len(first) <= length else f"{first[: length - 1]}…"

@@ -17,7 +17,7 @@ __all__ = ["Tile", "draw_tiles", "tile_grid"]
 
 
 class Tile(NamedTuple):
-    """One picture of a grid: RGB uint8 (H, W, 3), its caption, and whether to mark it as wrong."""
+    """One image of a grid: RGB uint8 (H, W, 3), its caption, and whether to mark it as wrong."""
 
     image: np.ndarray
     caption: str
@@ -27,13 +27,13 @@ class Tile(NamedTuple):
 def tile_grid(
     tiles: Sequence[Tile], picture: str | Path, columns: int = 8, titles: Sequence[str] = ()
 ) -> None:
-    """Draw images, row by row, with their captions below them; captions of wrong ones are red.
+    """Draw images row by row with captions below; captions of wrong ones are red.
 
     Args:
         tiles: the images.
         picture: the .png file to write.
-        columns: how many are in a row at most.
-        titles: of the columns.
+        columns: maximum number of images in a row.
+        titles: column titles.
 
     Raises:
         RunError: the file system refuses.
@@ -55,7 +55,7 @@ def tile_grid(
 def draw_tiles(
     figure: FigureBase, tiles: Sequence[Tile], columns: int, titles: Sequence[str] = ()
 ) -> None:
-    """Draw what `tile_grid` does into a figure, or a part of one."""
+    """Draw the grid of `tile_grid` into a figure, or a part of one."""
     grid = figure.subplots(-(-len(tiles) // columns), columns, squeeze=False)
     for axes, title in zip(grid[0], titles, strict=False):
         axes.set_title(title, fontsize=9, fontweight="bold")

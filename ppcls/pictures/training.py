@@ -1,4 +1,4 @@
-"""Pictures of a training run."""
+"""Plots of a training run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def training_curves(metrics: Path, picture: Path) -> None:
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     steps = [r for r in records if r["kind"] == "train"]
     per_epoch = max((r["step"] for r in steps), default=0) + 1
-    # The last record of an epoch holds the means over all of it.
+    # The last record of an epoch holds the means over the whole epoch.
     epochs = list({r["epoch"]: r for r in steps}.values())
     evaluations = [r for r in records if r["kind"] == "eval"]
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
-    # The first metric of an evaluation says which weights are the best.
+    # The first metric of an evaluation chooses the best model.
     found = [key for r in evaluations for key in r if key not in ("kind", "epoch", "loss")]
     metric = next((key for key in found if key != "HammingDistance"), "top1")
     for label, rows in (("training", epochs), ("evaluation", evaluations)):

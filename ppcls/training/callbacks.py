@@ -1,4 +1,4 @@
-"""What a training run calls while it runs: its own logs, early stopping, and callbacks of users."""
+"""The callbacks of a training run: logs, early stopping, and users' own."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ppcls.training.timer import Speed, Update
 if TYPE_CHECKING:
     from ppcls.training.train import Trainer
 
-__all__ = ["Callback", "Callbacks", "EarlyStopping", "Report", "Step"]
+__all__ = ["Callback", "Callbacks", "EarlyStopping", "Report", "TrainStep"]
 
 
 class Report(NamedTuple):
-    """What the run has come to in its epoch so far.
+    """The results of the current epoch so far.
 
     Attributes:
-        means: of the metrics, and the `loss` last.
-        speed: since the last report.
-        memory: the most that was used so far, in MiB, by what kind of memory it is.
+        means: the means of the metrics, with `loss` last.
+        speed: the speed since the last report.
+        memory: the peak memory so far, in MiB, by kind of memory.
     """
 
     means: dict[str, float]
@@ -29,16 +29,16 @@ class Report(NamedTuple):
     memory: dict[str, float]
 
 
-class Step(NamedTuple):
+class TrainStep(NamedTuple):
     """One update of the weights.
 
     Attributes:
         epoch: from 1.
-        step: of the epoch, from 0.
+        step: the step in the epoch, from 0.
         lr: the learning rate.
-        update: the batches that it was made of.
+        update: the batches of this update.
         report: every `Global.print_batch_step` steps and at the end of an epoch; None otherwise,
-            since it waits for the device.
+            because a report waits for the device.
     """
 
     epoch: int
@@ -49,34 +49,34 @@ class Step(NamedTuple):
 
 
 class Callback:
-    """What a run calls, of a class of yours that overrides what it needs.
+    """The base class of callbacks: derive from it and override the methods you need.
 
-    Every process of a run calls its own; `trainer.is_first` says which one writes files. What a
-    callback raises ends the run. `trainer.end(reason)` ends it after the epoch, evaluated and
-    saved.
+    Every process of a run calls its own callbacks; `trainer.is_first` is true in the one that
+    writes files. An exception in a callback ends the run. `trainer.end(reason)` ends the run after
+    the current epoch, including its evaluation and checkpoint.
     """
 
     def on_start(self, trainer: Trainer) -> None:
-        """Begin: the model, the optimizer and the data are ready (`trainer.state`)."""
+        """Before the first step; model, optimizer and data are ready (`trainer.state`)."""
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
-        """After an update; the gradients are still there."""
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
+        """After an update, before the gradients are cleared."""
 
     def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
-        """After the evaluation at the end of an epoch; `trainer.state.progress` has the best."""
+        """After the evaluation of an epoch; `trainer.state.progress` holds the best result."""
 
     def on_save(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
-        """After a checkpoint was written, in the first process."""
+        """After a checkpoint is written; only in the first process."""
 
     def on_note(self, trainer: Trainer, text: str) -> None:
-        """Take a line for the user, such as what weights the run begins with."""
+        """Receive a line for the user, such as the name of the pretrained weights."""
 
     def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
-        """Close what was opened: the run is over, by this error or signal if there is one."""
+        """After the run: close files; `error` is the exception or signal that ended it, if any."""
 
 
 class Callbacks(Callback):
-    """Several callbacks, called in turn; all of them end, whatever one of them raises."""
+    """Several callbacks, called in turn; `on_end` reaches all of them even if one raises."""
 
     def __init__(self, callbacks: list[Callback]):
         self.callbacks = callbacks
@@ -86,7 +86,7 @@ class Callbacks(Callback):
         for callback in self.callbacks:
             callback.on_start(trainer)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Call each of them."""
         for callback in self.callbacks:
             callback.on_step(trainer, step)
@@ -107,24 +107,24 @@ class Callbacks(Callback):
             callback.on_note(trainer, text)
 
     def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
-        """Call each of them, the last one first."""
+        """Call each of them, last one first."""
         with ExitStack() as stack:
             for callback in self.callbacks:
                 stack.callback(callback.on_end, trainer, error)
 
 
 class EarlyStopping(Callback):
-    """End a run after so many evaluations without a better one (`Global.early_stop_patience`)."""
+    """End a run after `Global.early_stop_patience` evaluations without improvement."""
 
     def __init__(self, patience: int):
         self.patience = patience
 
     def on_start(self, trainer: Trainer) -> None:
-        """End at once a run that had ended so."""
+        """End a resumed run at once if it had already stopped early."""
         self._look(trainer)
 
     def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
-        """Count the evaluations since the best one."""
+        """Check the number of evaluations since the best one."""
         self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Distillation: several models in one."""
+"""Distillation: several models trained as one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class DistillationModel(ImageClassifier):
     """Models by name, each a sub-layer of that name: `Student.conv.weight` in a state_dict.
 
     Args:
-        models: by name.
-        frozen: the names of those that are not trained: they stay in evaluation mode.
-        layers: by model, the names of the sub-layers whose outputs are wanted.
-        student: the name of the one that is deployed.
+        models: the models by name.
+        frozen: the names of the models that are not trained and stay in evaluation mode.
+        layers: by model, the names of the sub-layers whose outputs the loss needs.
+        student: the name of the deployed model.
 
     Raises:
         ConfigError: a model has no such sub-layer.
@@ -66,7 +66,7 @@ class DistillationModel(ImageClassifier):
         return hook
 
     def train(self, mode: bool = True) -> DistillationModel:
-        """Put the models that learn into training mode, and the others into evaluation mode."""
+        """Put trained models into training mode and frozen ones into evaluation mode."""
         super().train() if mode else super().eval()
         for name in self.frozen:
             self._models[name].eval()
@@ -79,7 +79,7 @@ class DistillationModel(ImageClassifier):
             with paddle.set_grad_enabled(name not in self.frozen):
                 logits = model(images)
             found[name] = {**self._kept[name], None: logits}
-            # Nothing is held on to once the loss is computed.
+            # Release the outputs: only the loss needs them.
             self._kept[name].clear()
         return found
 
@@ -91,19 +91,19 @@ class DistillationModel(ImageClassifier):
 def build_distillation(
     arch: DistillationArch, device: str, resumes: bool = False
 ) -> tuple[DistillationModel, list[str]]:
-    """Build the models of a distillation with the weights they start from.
+    """Build the models of a distillation and load their pretrained weights.
 
     Args:
-        arch: the section.
-        device: Paddle's current one.
-        resumes: leave out the weights, because those of a checkpoint follow, which has all models.
+        arch: the section `Arch`.
+        device: Paddle's current device.
+        resumes: skip the pretrained weights, because a checkpoint of all models follows.
 
     Returns:
-        The models in one, and what to tell the user.
+        The combined model, and the lines to show the user.
 
     Raises:
-        ConfigError: a model cannot be prepared as its options say, or a frozen one has no weights.
-        WeightsError: weights cannot be had, or are made for another model.
+        ConfigError: a model does not support its options, or a frozen one has no weights.
+        WeightsError: weights are not available, or are made for another model.
     """
     given = arch.pretrained_list or [None] * len(arch.models)
     models, notes = {}, []
@@ -112,8 +112,8 @@ def build_distillation(
         pretrained = path or ("ssld" if options.use_ssld else options.pretrained)
         if name in arch.frozen and not (pretrained or resumes):
             raise ConfigError(
-                f"Arch.models: {name} is frozen and has no weights, so there is nothing to learn "
-                f"from it; Arch.models.N.{name}.pretrained or Arch.pretrained_list names some"
+                f"Arch.models: {name} is frozen and has no weights to teach with; set "
+                f"Arch.models.N.{name}.pretrained or Arch.pretrained_list"
             )
         found = prepare_model(model, options, device)
         if pretrained and not resumes:

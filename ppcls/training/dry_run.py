@@ -1,4 +1,4 @@
-"""`--check`: build all that a command needs, compute one batch, write nothing."""
+"""`--check`: build everything a command needs, compute one batch, write nothing."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ __all__ = ["check_evaluation", "check_training"]
 
 
 def _images(loader: Loader, name: str, model: paddle.nn.Layer) -> str:
-    """Put the first batch through the model and say what it was."""
+    """Run the model on the first batch and describe both."""
     batch = next(iter(loader.epoch()))
     model.eval()
     with paddle.no_grad():
         logits = model(Normalize(loader.affine)(paddle.to_tensor(batch.images)))
     count, height, width = batch.images.shape[:3]
     return (
-        f"{name}: {len(loader.dataset)} images, {len(loader)} batches; the first is of {count}, "
-        f"{width}x{height}, and gives {logits.shape[1]} logits each"
+        f"{name}: {len(loader.dataset)} images, {len(loader)} batches; the first has {count} "
+        f"images, {width}x{height}, {logits.shape[1]} logits each"
     )
 
 
 def check_training(config: Config) -> list[str]:
-    """Do all that `train` does before its first step, and the first step without the update.
+    """Do everything `train` does up to its first update, except to write files.
 
     Returns:
-        Lines that say what was checked, and what the run would say.
+        Lines that report what was checked, and the notes of the run.
 
     Raises:
-        PpclsError: as `train`, except for what its folder may hold.
+        PpclsError: as `train`, except for the content of its folder.
         RunError: the loss of the first batch is not finite.
     """
     with on_device(config.Global.device) as device, ExitStack() as stack:
@@ -54,7 +54,7 @@ def check_training(config: Config) -> list[str]:
         count, height, width = batch.images.shape[:3]
         lines = [
             data.summary(),
-            f"Train: the first batch is of {count} images, {width}x{height}; {logits.shape[1]} "
+            f"Train: the first batch has {count} images, {width}x{height}; {logits.shape[1]} "
             f"logits each, loss {value:.5f}",
         ]
         if data.eval:
@@ -63,7 +63,7 @@ def check_training(config: Config) -> list[str]:
 
 
 def check_evaluation(config: Config, allow_random: bool = False) -> list[str]:
-    """Do all that `evaluate` does, with the first batch alone.
+    """Do everything `evaluate` does, but only with the first batch.
 
     Raises:
         PpclsError: as `evaluate`.

@@ -15,12 +15,12 @@ __all__ = ["WeightAverage"]
 class WeightAverage:
     """An exponential moving average of parameters and buffers, kept in float32.
 
-    After every update: average = decay * average + (1 - decay) * weights. It starts as the weights
-    that training starts from.
+    After every update: average = decay * average + (1 - decay) * weights. The average starts as a
+    copy of the model's weights.
 
     Args:
-        model: whose weights are averaged.
-        decay: the share of the average that stays, in [0, 1).
+        model: the model to average.
+        decay: the share of the average to keep, in [0, 1).
     """
 
     def __init__(self, model: nn.Layer, decay: float):
@@ -30,19 +30,19 @@ class WeightAverage:
 
     @paddle.no_grad()
     def update(self) -> None:
-        """Take the current weights in."""
+        """Update the average with the current weights."""
         for key, value in self._current.items():
             self.average[key].lerp_(value.astype("float32"), 1 - self.decay)
 
     @paddle.no_grad()
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        """Set the average, float arrays in the shapes of the parameters, by structured name."""
+        """Set the average: float arrays by structured name, in the shapes of the parameters."""
         for key, average in self.average.items():
             average.set_value(arrays[key].astype(np.float32))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the model have the average for its weights, for as long as the context lasts."""
+        """Give the model the averaged weights within the context."""
         with paddle.no_grad():
             raw = {key: value.clone() for key, value in self._current.items()}
             self._assign(self.average)

@@ -1,4 +1,4 @@
-"""What a configuration does to a model before it is trained."""
+"""Prepare a model for training: freezing, SyncBatchNorm and gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BatchNorm = nn.layer.norm._BatchNormBase
 
 
 def freeze(model: nn.Layer, patterns: Sequence[str]) -> list[str]:
-    """Stop the training of the parameters whose structured names match one of the patterns.
+    """Freeze the parameters whose structured names match one of the patterns.
 
-    `*` stands for anything, dots too: `base.0.*`. A batch normalisation all of whose parameters
-    match keeps its statistics too (see `set_training`).
+    `*` matches anything, dots included: `base.0.*`. A batch normalisation also keeps its
+    statistics if all of its parameters match (see `set_training`).
 
     Returns:
-        What was done, a line to show the user for each pattern.
+        A line to show the user for each pattern.
 
     Raises:
         ConfigError: a pattern matches nothing, or together they leave nothing to train.
@@ -66,15 +66,15 @@ def _is_frozen(layer: nn.Layer) -> bool:
 
 
 def statistics(model: nn.Layer) -> list[paddle.Tensor]:
-    """Return what a forward pass in training mode may change: running means and variances.
+    """Return the running means and variances, which a forward pass in training mode updates.
 
-    They are float32 (C,); Paddle has them among the parameters, without gradients.
+    They are float32 (C,); Paddle lists them among the parameters, without gradients.
     """
     return [value for value in model.state_dict().values() if value.stop_gradient]
 
 
 def set_training(model: nn.Layer) -> None:
-    """Put a model into training mode, and frozen batch normalisations into evaluation mode."""
+    """Put a model into training mode, but frozen batch normalisations into evaluation mode."""
     model.train()
     for layer in model.sublayers():
         if _is_frozen(layer):
@@ -83,7 +83,7 @@ def set_training(model: nn.Layer) -> None:
 
 @contextmanager
 def _still_statistics(layer: nn.Layer) -> Iterator[None]:
-    """Let batch normalisations compute as they do in training, without moving their statistics."""
+    """Let batch normalisations compute as in training without updating their statistics."""
     norms = [part for part in layer.sublayers(include_self=True) if isinstance(part, _BatchNorm)]
     momenta = [norm._momentum for norm in norms]
     for norm in norms:
@@ -116,17 +116,17 @@ def _recomputed(layer: nn.Layer, forward: Callable[..., Any]) -> Callable[..., A
 
 
 def checkpoint_gradients(model: ImageClassifier) -> None:
-    """Let the model's blocks keep their inputs alone, and compute the rest again for the gradients.
+    """Let the model's blocks store only their inputs and recompute the rest in the backward pass.
 
     https://arxiv.org/abs/1707.06990 (memory-efficient DenseNets). The results are the same.
 
     Raises:
-        ConfigError: the family says of no block that it is worth it.
+        ConfigError: the family declares no block for it.
     """
     if model.checkpointed is None:
         raise ConfigError(
-            f"Arch.grad_checkpointing: {model.name} has no blocks for it; the families of "
-            "DenseNet, HarDNet and DPN have"
+            f"Arch.grad_checkpointing: {model.name} does not support it; the families "
+            "DenseNet, HarDNet and DPN do"
         )
     for layer in model.sublayers():
         if isinstance(layer, model.checkpointed):
@@ -134,18 +134,18 @@ def checkpoint_gradients(model: ImageClassifier) -> None:
 
 
 def prepare_model(model: ImageClassifier, options: ArchOptions, device: str) -> list[str]:
-    """Make a model what the options want to train; return what to tell the user.
+    """Apply the training options of `Arch` to a model; return the lines to show the user.
 
     Raises:
-        ConfigError: a pattern of `freeze` matches nothing, or no gradient checkpointing for this
-            architecture.
+        ConfigError: a pattern of `freeze` matches nothing, or the architecture does not support
+            gradient checkpointing.
         RunError: SyncBatchNorm on a CPU.
     """
     if options.use_sync_bn:
         if device == "cpu":
             raise RunError(
-                "Arch.use_sync_bn is on and the device is a CPU, for which Paddle has no "
-                "SyncBatchNorm; -o Arch.use_sync_bn=false (or in its entry of Arch.models)"
+                "Arch.use_sync_bn is on, but Paddle has no SyncBatchNorm for the CPU; use "
+                "-o Arch.use_sync_bn=false (or in its entry of Arch.models)"
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
     notes = freeze(model, options.freeze) if options.freeze else []

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ppcls.evaluation.results import Evaluation
 from ppcls.files import replacing
-from ppcls.training.callbacks import Callback, Step
+from ppcls.training.callbacks import Callback, TrainStep
 
 if TYPE_CHECKING:
     from ppcls.training.train import Trainer
@@ -36,7 +36,7 @@ def _resumes(trainer: Trainer) -> bool:
 class TextLog(Callback):
     """Lines on the console and in `train.log`.
 
-    On a terminal a progress bar stands for the lines of the steps, which go to the file alone.
+    On a terminal a progress bar replaces the lines of the steps, which go only to the file.
     """
 
     def __init__(self, folder: Path):
@@ -56,12 +56,12 @@ class TextLog(Callback):
         """Write the line."""
         self._line(text)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Write the report of a step."""
         if step.report is None:
             return
         means, speed, memory = step.report
-        # Where the loss has one term, its name is shown beside the whole.
+        # With a single loss term, show its name beside the total.
         terms = {trainer.loss_name: means["loss"]} if trainer.loss_name else {}
         means = {k: v for k, v in means.items() if k != "loss"} | terms | {"loss": means["loss"]}
         shown = memory if trainer.options.print_mem_info else {}
@@ -81,10 +81,10 @@ class TextLog(Callback):
         text = f"[Eval][Epoch {epoch}][Avg]{_values(found.means)} (best {found.metric}: {best:.5f})"
         self._line(text)
         if found.unreadable:
-            self._line(f"{found.unreadable} images that cannot be read are counted as wrong")
+            self._line(f"{found.unreadable} unreadable images are counted as wrong")
 
     def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
-        """Write what ended the run, if not its last epoch, and close the file."""
+        """Write what ended the run, unless it completed, and close the file."""
         if hasattr(self, "_file"):
             if error is not None:
                 self._line(f"stopped: {type(error).__name__}: {error}", console=False)
@@ -97,7 +97,7 @@ class ProgressBar(Callback):
     def __init__(self) -> None:
         self._bar: tqdm | None = None
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Count the step."""
         if not sys.stderr.isatty():
             return
@@ -112,7 +112,7 @@ class ProgressBar(Callback):
             self._close()
 
     def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._close()
 
     def _close(self) -> None:
@@ -121,7 +121,7 @@ class ProgressBar(Callback):
             self._bar = None
 
 
-def _records(trainer: Trainer, step: Step) -> dict[str, Any]:
+def _records(trainer: Trainer, step: TrainStep) -> dict[str, Any]:
     assert step.report is not None
     means, speed, memory = step.report
     place = {"epoch": step.epoch, "step": step.step, "lr": step.lr}
@@ -129,17 +129,17 @@ def _records(trainer: Trainer, step: Step) -> dict[str, Any]:
 
 
 class MetricsFile(Callback):
-    """One JSON object a line in `metrics.jsonl`: of every report, and of every evaluation."""
+    """Writes `metrics.jsonl`: one JSON object a line for every report and every evaluation."""
 
     def __init__(self, folder: Path):
         self.path = folder / METRICS_FILE
 
     def on_start(self, trainer: Trainer) -> None:
-        """Open the file; a resumed run keeps what was recorded before its checkpoint."""
+        """Open the file; a resumed run keeps the records before its checkpoint."""
         progress, kept = trainer.state.progress, []
         if _resumes(trainer) and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            # What was trained after the checkpoint will be trained again.
+            # Later steps will be trained and recorded again.
             kept = [line for line in lines if _is_before(line, progress.epoch, progress.step)]
         with replacing(self.path) as file:
             file.write_text("".join(kept), encoding="utf-8")
@@ -148,7 +148,7 @@ class MetricsFile(Callback):
     def _record(self, kind: str, **values: Any) -> None:
         print(json.dumps({"kind": kind, **values}), file=self._file, flush=True)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
         """Record the report of a step."""
         if step.report:
             self._record("train", **_records(trainer, step))
@@ -164,9 +164,9 @@ class MetricsFile(Callback):
 
 
 def _is_before(line: str, epoch: int, step: int) -> bool:
-    """Whether a record is of the first `epoch` epochs or the `step` steps after them.
+    """Whether a record belongs to the first `epoch` epochs or the `step` steps after them.
 
-    A line that a killed run has not finished is not.
+    False for an incomplete line of a killed run.
     """
     try:
         record = json.loads(line)
@@ -177,10 +177,10 @@ def _is_before(line: str, epoch: int, step: int) -> bool:
 
 
 class VisualDL(Callback):
-    """The same numbers, images of the first batch, and gradients, for `visualdl --logdir`."""
+    """Logs scalars, images of the first batch, and gradients for `visualdl --logdir`."""
 
     def __init__(self, folder: Path, gradients: bool = False):
-        from visualdl import LogWriter  # half a second that other runs need not wait
+        from visualdl import LogWriter  # takes half a second; other runs need not wait
 
         self._writer, self._gradients = LogWriter(logdir=str(folder)), gradients
 
@@ -188,8 +188,8 @@ class VisualDL(Callback):
         for name, value in values.items():
             self._writer.add_scalar(f"{kind}/{name}", value, at)
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
-        """Show the report of a step; images of the first batch; gradients once an epoch."""
+    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
+        """Log the report of a step, images of the first batch, and gradients once an epoch."""
         done = (step.epoch - 1) * trainer.steps + step.step + 1
         if step.report:
             self._scalars(trainer, "train", _records(trainer, step), done)
@@ -203,7 +203,7 @@ class VisualDL(Callback):
                     self._writer.add_histogram(f"gradients/{name}", values, step.epoch, buckets=50)
 
     def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
-        """Show the means of an evaluation."""
+        """Log the means of an evaluation."""
         self._scalars(trainer, "eval", found.means, epoch * trainer.steps)
 
     def on_end(self, trainer: Trainer, error: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: found, and the batch named that they came from."""
+"""Detects NaN and infinite losses and gradients, and names their batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["LossWatch", "Place", "UpdateGuard"]
 
 
 class Place(NamedTuple):
-    """Where in a run: the epoch (from 1), the step in it (from 0), and the learning rate."""
+    """A place in a run: the epoch (from 1), its step (from 0), and the learning rate."""
 
     epoch: int
     step: int
@@ -37,10 +37,10 @@ def _files(samples: Sequence[Sample], indices: np.ndarray, limit: int | None = 3
 
 
 class LossWatch:
-    """Keeps the losses of the last steps on the device, and looks at them all at once.
+    """Keeps the losses of the last steps on the device and checks them together.
 
-    So that no step waits for the device, a loss that is not finite is found at the next look; it is
-    still named with its own step and batch.
+    Steps therefore do not wait for the device. A non-finite loss is found at the next check, which
+    still reports its own step and batch.
     """
 
     def __init__(self, samples: Sequence[Sample]):
@@ -48,14 +48,14 @@ class LossWatch:
         self._seen: list[tuple[Place, Tensor, np.ndarray]] = []
 
     def add(self, place: Place, loss: Tensor, indices: np.ndarray) -> None:
-        """Note the loss, a float scalar, of a batch of these samples, int64 (N,)."""
+        """Keep the loss of a batch, a float scalar, and its sample indices, int64 (N,)."""
         self._seen.append((place, loss.detach(), indices))
 
     def look(self) -> None:
-        """Look at the losses since the last look; waits for the device.
+        """Check the losses since the last call; waits for the device.
 
         Raises:
-            RunError: one is not finite.
+            RunError: a loss is not finite.
         """
         seen, self._seen = self._seen, []
         if not seen:
@@ -64,7 +64,7 @@ class LossWatch:
         for (place, _, indices), value in zip(seen, losses.tolist(), strict=True):
             if not math.isfinite(value):
                 raise RunError(
-                    f"the loss is {value} {place}, for the batch of "
+                    f"the loss is {value} {place}, in the batch with "
                     f"{_files(self._samples, indices)} (seen at step {seen[-1][0].step}); usual "
                     "remedies: a lower Optimizer.lr.learning_rate, Optimizer.clip_norm, larger "
                     "images, or Global.on_nan=skip"
@@ -72,13 +72,13 @@ class LossWatch:
 
 
 class UpdateGuard:
-    """Leaves out updates whose loss or gradients are not finite; each look waits for the device.
+    """Skips updates with a non-finite loss or gradient; each check waits for the device.
 
     Args:
-        state: of the run. Batch normalisation has seen the batch by the time that it proves bad, so
-            its statistics are kept and put back.
-        samples: of the data set, to name files.
-        limit: how many updates a run may leave out.
+        state: the state of the run. A bad batch has already changed the statistics of batch
+            normalisation, so the guard saves and restores them.
+        samples: the samples of the data set, to name files.
+        limit: how many updates a run may skip.
     """
 
     def __init__(self, state: TrainState, samples: Sequence[Sample], limit: int):
@@ -91,15 +91,15 @@ class UpdateGuard:
 
     @paddle.no_grad()
     def admits(self, place: Place, losses: Sequence[Tensor], indices: np.ndarray) -> str:
-        """Return "" for a sound update, and else why it is left out, with the statistics put back.
+        """Return "" for a finite update; otherwise restore the statistics and return the reason.
 
         `losses` are float scalars, `indices` the samples, int64 (N,).
 
         Raises:
-            RunError: that was one too many.
+            RunError: the run has skipped more updates than its limit.
         """
         sums = [loss.detach().astype("float32") for loss in losses]
-        # A scaler expects gradients that overflow, and leaves them out itself.
+        # A scaler expects overflowing gradients and skips them itself.
         if self._state.precision.scaler is None:
             sums += [p.grad.abs().sum() for p in self._parameters if p.grad is not None]
         total = paddle.add_n([s.reshape([1]) for s in sums])
@@ -111,7 +111,7 @@ class UpdateGuard:
             paddle.assign(value, statistic)
         self._state.progress.skipped += 1
         what = (
-            f"a loss or gradient that is not finite {place}, for the batch of "
+            f"a loss or gradient that is not finite {place}, in the batch with "
             f"{_files(self._samples, indices, None)}"
         )
         if self._state.progress.skipped > self._limit:

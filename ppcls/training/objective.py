@@ -1,4 +1,4 @@
-"""How a batch becomes a loss: of labelled images, and of models that learn from one another."""
+"""Training objectives: the loss of a batch in supervised training and in distillation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ppcls.training.distillation_model import DistillationModel
 __all__ = ["Distilled", "Objective", "Supervised"]
 
 Objective = Callable[[Batch, tuple[int, ...]], tuple[Tensor, Tensor, Tensor]]
-"""How a batch becomes a loss (a scalar), logits (N, C) and labels (N,) to count hits with.
+"""Maps a batch to its loss (a scalar), logits (N, C), and labels (N,) for the metrics.
 
-The numbers are what its random draws must depend on alone.
+The integers are the only seed of its random draws.
 """
 
 
 class Supervised:
-    """The objective of labelled images: normalise, mix, compute the loss of the model's logits."""
+    """Supervised training: normalise, mix, and compute the loss of the model's logits."""
 
     def __init__(
         self,
@@ -39,29 +39,29 @@ class Supervised:
         self.mixing, self.class_num = mixing, class_num
 
     def prepare(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, the targets and the labels of a batch, on the device and mixed.
+        """Return the mixed images, the targets and the labels of a batch, on the device.
 
-        They are float32 (N, C, H, W); what the loss compares logits with; and int64 (N,), or
-        float32 (N, class_num) where images have several labels.
+        Images are float32 (N, C, H, W). Targets are in the form that the loss expects. Labels are
+        int64 (N,), or float32 (N, class_num) for multi-label data.
         """
         images = self.normalize(paddle.to_tensor(batch.images))
         labels = targets = paddle.to_tensor(batch.labels)
         if self.mixing and labels.ndim == 1:
-            # Images without labels have -1, and losses that look at no target.
+            # Unlabelled images have label -1, and their losses use no target.
             targets = F.one_hot(labels.clip(min=0), self.class_num)
         for i, mix in enumerate(self.mixing):
             images, targets = mix(images, targets, np.random.default_rng((*entropy, i)))
         return images, targets, labels
 
     def __call__(self, batch: Batch, entropy: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the logits and the labels of a batch: classes, or several for each."""
+        """Return the loss, the logits and the labels of a batch (see `prepare`)."""
         images, targets, labels = self.prepare(batch, entropy)
         logits = self.model(images)
         return self.loss(logits, targets), logits, labels
 
 
 class Distilled(Supervised):
-    """The objective of a distillation: the loss is of all models' outputs."""
+    """Distillation: the loss of all models' outputs."""
 
     model: DistillationModel
 

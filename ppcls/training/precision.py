@@ -1,4 +1,4 @@
-"""Mixed precision: from the section `AMP` to Paddle's `auto_cast`, `decorate` and `GradScaler`."""
+"""Mixed precision: maps the section `AMP` to Paddle's `auto_cast`, `decorate`, `GradScaler`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def scaler_arguments(options: AMPOptions) -> dict[str, Any]:
 
 
 class Precision:
-    """In which precision a run computes; float32 throughout where `options` is None.
+    """The precision of a run; float32 throughout if `options` is None.
 
     Raises:
-        RunError: mixed precision on a CPU, where Paddle has no kernels for it.
+        RunError: mixed precision on a CPU, for which Paddle has no kernels.
     """
 
     def __init__(self, options: AMPOptions | None, device: str):
@@ -41,15 +41,15 @@ class Precision:
             return
         if device == "cpu":
             raise RunError(
-                "AMP.use_amp is on and the device is a CPU, where Paddle's auto_cast has no effect "
-                "and its 16-bit convolutions do not exist; -o AMP.use_amp=false trains in float32"
+                "AMP.use_amp is on, but the device is a CPU: Paddle's auto_cast has no effect "
+                "there, nor are there 16-bit convolutions; -o AMP.use_amp=false trains in float32"
             )
         self.scaler = paddle.amp.GradScaler(**scaler_arguments(self.options))
 
     def decorate(
         self, model: nn.Layer, optimizer: paddle.optimizer.Optimizer
     ) -> paddle.optimizer.Optimizer:
-        """Give the model 16-bit weights where the level says so (O2); return the optimizer."""
+        """Convert the model to 16-bit weights at level O2; return the optimizer."""
         if self.options is None or self.options.level == "O1":
             return optimizer
         _, decorated = paddle.amp.decorate(
@@ -58,7 +58,7 @@ class Precision:
         return decorated
 
     def training(self) -> AbstractContextManager:
-        """The context of a forward pass that trains."""
+        """The context of a forward pass in training."""
         return (
             paddle.amp.auto_cast(**auto_cast_arguments(self.options))
             if self.options
@@ -66,17 +66,17 @@ class Precision:
         )
 
     def evaluating(self) -> AbstractContextManager:
-        """The context of an evaluation: 16 bits where asked for, or where the weights are."""
+        """The context of an evaluation: 16 bits if requested, or if the weights have 16 bits."""
         if self.options and (self.options.use_fp16_test or self.options.level == "O2"):
             return paddle.amp.auto_cast(**auto_cast_arguments(self.options))
         return nullcontext()
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss, a float scalar."""
+        """Accumulate the gradients of a loss, a float scalar."""
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def step(self, optimizer: paddle.optimizer.Optimizer) -> None:
-        """Update the parameters, unless scaled gradients have overflown."""
+        """Update the parameters, unless scaled gradients have overflowed."""
         if self.scaler:
             self.scaler.step(optimizer)
             self.scaler.update()
@@ -89,7 +89,7 @@ class Precision:
         return {key: v.item() if hasattr(v, "item") else v for key, v in state.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put the scaler where `state_dict` found it."""
+        """Restore the scaler's state from `state_dict`."""
         if self.scaler and state:
             scale = paddle.to_tensor([state["scale"]], "float32")
             self.scaler.load_state_dict({**state, "scale": scale.numpy()})  # type: ignore[typeddict-item]

@@ -1,4 +1,4 @@
-"""The profiler switch of training: `-p "batch_range=[10, 20]; profile_path=trace"`."""
+"""The profiler of training: `-p "batch_range=[10, 20]; profile_path=trace"`."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class ProfileOptions(Options):
     """What to profile.
 
     Attributes:
-        batch_range: the first step and the one after the last, counted over the whole run.
-        profile_path: the folder that the trace is written to.
+        batch_range: first step and the step after the last, counted over the whole run.
+        profile_path: the folder for the trace.
         state: `CPU`, `GPU` or `All`.
-        sorted_key: what the printed table of operators is sorted by.
-        timer_only: measure the speed of reading and computing alone, without a trace.
-        exit_on_finished: end the run after the last step.
+        sorted_key: the sort key of the printed operator table.
+        timer_only: measure only the speed of reading and computing, without a trace.
+        exit_on_finished: end the run after the last profiled step.
     """
 
     batch_range: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] = [
@@ -66,10 +66,10 @@ class ProfileOptions(Options):
 
     @classmethod
     def parse(cls, text: str) -> ProfileOptions:
-        """Read options written as published: `key=value; key=value`.
+        """Parse options in PaddleClas's form: `key=value; key=value`.
 
         Raises:
-            ConfigError: an unknown key or an impossible value.
+            ConfigError: an unknown key or an invalid value.
         """
         parts = [part.strip() for part in text.split(";") if part.strip()]
         lines = "\n".join(part.replace("=", ": ", 1) for part in parts)
@@ -81,7 +81,7 @@ class ProfileOptions(Options):
 
 
 class Profile:
-    """Profiles some steps of a run, and writes a trace that Chrome (`about:tracing`) shows."""
+    """Profiles some steps of a run and writes a trace for Chrome (`about:tracing`)."""
 
     def __init__(self, options: ProfileOptions):
         self.options = options
@@ -90,7 +90,7 @@ class Profile:
         gpu = paddle.device.get_device().startswith("gpu")
         targets = [t for t in _TARGETS[options.state] if gpu or t is not ProfilerTarget.GPU]
         if not targets:
-            raise ConfigError("-p state=GPU: the device is a CPU; state=CPU is the one to use")
+            raise ConfigError("-p state=GPU: the device is a CPU; use state=CPU")
         self._profiler = paddle.profiler.Profiler(
             targets=targets,
             scheduler=(options.batch_range[0], options.batch_range[1]),
@@ -111,7 +111,7 @@ class Profile:
         self._profiler.stop()
 
     def step(self, samples: int) -> bool:
-        """Count a step of so many samples; return whether the run is to end."""
+        """Count a step with this number of samples; return whether the run should end."""
         self._steps += 1
         self._profiler.step(num_samples=samples)
         if self._steps != self.options.batch_range[1]:

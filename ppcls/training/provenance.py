@@ -1,4 +1,4 @@
-"""What made a run: its command, its packages and the state of the code."""
+"""The provenance of a run: its command, package versions and the state of the code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pydantic", "simplejpe
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git says of the repository around the working directory; None without one."""
+    """Return git's output for the repository of the working directory; None without one."""
     try:
         found = subprocess.run(
             ["git", *arguments], capture_output=True, text=True, timeout=10, check=True
@@ -48,11 +48,11 @@ def _versions() -> dict[str, str | None]:
 
 
 def changed_machine(folder: Path, device: str, processes: int) -> list[str]:
-    """Say whether the last start in a run's folder was on another device or of more or fewer."""
+    """Return how device and process count differ from the last start in a run's folder."""
     try:
         last = json.loads((folder / _FILE).read_text(encoding="utf-8").splitlines()[-1])
         was = {"device": last["device"], "processes": last["processes"]}
-    except (OSError, ValueError, LookupError, TypeError):  # there was none, or one that was killed
+    except (OSError, ValueError, LookupError, TypeError):  # no earlier start, or a killed one
         return []
     now = {"device": device, "processes": processes}
     return [f"{key} {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
@@ -61,11 +61,11 @@ def changed_machine(folder: Path, device: str, processes: int) -> list[str]:
 def record_start(
     folder: Path, device: str, processes: int = 1, plugins: Sequence[str] = ()
 ) -> None:
-    """Append to `runs.jsonl` what is being started: one JSON object for each start of a run.
+    """Append one JSON object for this start of a run to `runs.jsonl`.
 
-    It has the command line, the working directory, the versions of Python and of the packages, the
-    machine, the plug-ins, and the commit of the code with the files that differ from it, where git
-    knows one.
+    It holds the command line, the working directory, the versions of Python and of the packages,
+    the machine and the plug-ins. In a git repository it also holds the commit and the changed
+    files.
 
     Raises:
         RunError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Resuming a run: what has changed since it was last started, and whether anything is left."""
+"""Resuming a run: what has changed since its last start, and whether it is finished."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from ppcls.training.provenance import changed_machine
 
 __all__ = ["changed_settings", "is_finished"]
 
-# A run's own class names are a copy of those given; they are compared by what they are.
+# The run's folder holds a copy of the class names, so their path differs; compare their content.
 _COPIED = "Infer.PostProcess.class_id_map_file"
 
 
 def changed_settings(
     config: Config, labels: Sequence[str], device: str, checkpoint: Checkpoint
 ) -> list[str]:
-    """Say which settings differ from those that the run of a checkpoint was last started with.
+    """Return the settings that differ from the last start of a checkpoint's run, a line for each.
 
-    They are known where the run's `config.yaml` lies beside the checkpoint.
+    The last start is read from the run's `config.yaml`; without that file nothing is compared.
 
     Args:
-        config: the one to go on with.
+        config: the configuration to resume with.
         labels: its class names.
-        device: what it came to.
-        checkpoint: where the run stands.
+        device: the kind of device in use.
+        checkpoint: the checkpoint to resume from.
 
     Raises:
-        WeightsError: the checkpoint is of another architecture or number of classes.
-        DataError: it knows its classes by other names, or in another order.
+        WeightsError: the checkpoint has another architecture or number of classes.
+        DataError: the checkpoint has other class names, or another order.
     """
     path = run_config(checkpoint.prefix)
     if not path.is_file():
@@ -48,16 +48,16 @@ def changed_settings(
     was, now = begun.Arch, config.Arch
     if was.name != now.name:
         raise WeightsError(
-            f"{checkpoint.prefix}: a checkpoint of {was.name} with {was.class_num} classes, and "
-            f"Arch is {now.name} with {now.class_num}; go on with it by -c {path}"
+            f"{checkpoint.prefix}: a checkpoint of {was.name} with {was.class_num} classes, but "
+            f"Arch is {now.name} with {now.class_num}; resume it with -c {path}"
         )
     anew = (
-        "; a run goes on with its own classes. Begin another one from these weights: "
+        "; a run keeps its classes. To start a new run from these weights, use "
         f"-o Global.checkpoints=null Global.pretrained_model={checkpoint.prefix}"
     )
     if was.class_num != now.class_num:
         raise WeightsError(
-            f"{checkpoint.prefix}: the checkpoint knows {was.class_num} classes, and the "
+            f"{checkpoint.prefix}: the checkpoint has {was.class_num} classes, but the "
             f"configuration and its data have {now.class_num}{anew}"
         )
     changed = [
@@ -73,7 +73,7 @@ def changed_settings(
 
 
 def _named_classes(file: Path, labels: Sequence[str], anew: str) -> list[str]:
-    """Say that classes have names that had none; refuse those that had others."""
+    """Report new names of unnamed classes; refuse changed names."""
     known = class_names(file, len(labels))
     if known == list(labels):
         return []
@@ -81,16 +81,16 @@ def _named_classes(file: Path, labels: Sequence[str], anew: str) -> list[str]:
         return [f"the class names, which were the numbers of {file}"]
     i = next(i for i, name in enumerate(known) if name != labels[i])
     raise DataError(
-        f"{file}: class {i} of the checkpoint is {known[i]!r}, and of the configuration and its "
-        f"data {labels[i]!r}{anew} (a class that only has a new name gets it in that file)"
+        f"{file}: class {i} is {known[i]!r} in the checkpoint, but {labels[i]!r} in the "
+        f"configuration and its data{anew} (to rename a class, edit that file)"
     )
 
 
 def is_finished(config: Config, checkpoint: Checkpoint) -> bool:
-    """Whether nothing is left to do of the run that `Global.checkpoints=auto` has found.
+    """Whether the run that `Global.checkpoints=auto` has found is finished.
 
     Raises:
-        ConfigError: it has more epochs than are asked for, or was named to go on with.
+        ConfigError: the run has more epochs than requested, or is finished and was named by path.
     """
     epochs, reached = config.Global.epochs, (checkpoint.epoch, checkpoint.step)
     if reached < (epochs, 0) or (reached == (epochs, 0) and not _is_complete(config, checkpoint)):
@@ -101,17 +101,17 @@ def is_finished(config: Config, checkpoint: Checkpoint) -> bool:
         found = f"this run is finished ({epochs} of {epochs} epochs)"
     else:
         step = f" and {checkpoint.step} steps of the next" if checkpoint.step else ""
-        found = f"this run has {checkpoint.epoch} epochs{step} already, of {epochs}"
+        found = f"this run has already trained {checkpoint.epoch} epochs{step}, of {epochs}"
     raise ConfigError(
-        f"{checkpoint.prefix}: {found}; raise Global.epochs to go on, or leave "
+        f"{checkpoint.prefix}: {found}; raise Global.epochs to resume it, or leave "
         "Global.checkpoints out and add --overwrite to start again"
     )
 
 
 def _is_complete(config: Config, checkpoint: Checkpoint) -> bool:
-    """Whether all is there that a run leaves after its last epoch.
+    """Whether the folder has every file that a run leaves after its last epoch.
 
-    One that was killed there may lack other names of its last state, or the picture of its curves.
+    A run killed at that point may lack copies of its last checkpoint, or the plot of its curves.
     """
     folder = run_folder(config)
     if not folder.holds(checkpoint.prefix):

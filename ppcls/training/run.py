@@ -1,6 +1,6 @@
-"""From a configuration to a run that could begin: data, model, optimizer, and where they stand.
+"""Builds a run from a configuration: data, model, optimizer, and the state of a checkpoint.
 
-Nothing is written here, so that all that can be wrong is found before a run has left anything.
+Nothing is written here, so that errors are found before a run leaves any file.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ from ppcls.training.state import TrainState
 
 __all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data", "open_run_data"]
 
-# The running statistics of batch norms alone need tens of updates to be of any use.
+# The running statistics of batch normalisations alone need tens of updates to be useful.
 _FEW_UPDATES, _SMALLEST_BATCH = 100, 4
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run reads, and on what it computes.
+    """The data and the device of a run.
 
     Attributes:
-        config: with the number of classes that the data sets have.
-        device: Paddle's current one.
-        train: the batches to train on.
-        eval: those to evaluate on; None where the run does not evaluate.
+        config: the configuration, with the number of classes of the data sets.
+        device: the kind of Paddle's current device.
+        train: the loader of the training set.
+        eval: the loader of the validation set; None if the run does not evaluate.
         labels: the names of the classes.
-        optimizer: the section.
+        optimizer: the section `Optimizer`.
     """
 
     config: Config
@@ -74,7 +74,7 @@ class RunData:
         return -(-len(self.train) // self.config.Global.update_freq)
 
     def summary(self) -> str:
-        """Return in a few words what is trained on what."""
+        """Return a one-line summary of model, device and data."""
         arch, processes = self.config.Arch, distributed.world_size()
         batches = len(self.train)
         together = f" x {processes}" if processes > 1 else ""
@@ -86,12 +86,12 @@ class RunData:
 
 @contextmanager
 def open_data(config: Config) -> Iterator[RunData]:
-    """Open the data of a configuration, for a training loop of your own; closed with the context.
+    """Open the data of a configuration for a training loop of your own; the context closes it.
 
-    `Global.device` becomes Paddle's current device, the lists are checked, and the processes of
-    `paddle.distributed.launch` share the batches. `data.train` and `data.eval` are loaders: `for
-    batch in data.train.epoch(1)` gives batches with `images`, uint8 (N, H, W, 3), and `labels`,
-    int64 (N,); `Normalize(data.train.affine)` makes them the model's input.
+    This makes `Global.device` Paddle's current device, checks the image lists, and shares the
+    batches among the processes of `paddle.distributed.launch`. `data.train` and `data.eval` are
+    loaders: `for batch in data.train.epoch(1)` yields batches with `images`, uint8 (N, H, W, 3),
+    and `labels`, int64 (N,); `Normalize(data.train.affine)` turns images into the model's input.
 
     Raises:
         ConfigError, DataError, RunError: as `train`.
@@ -101,15 +101,15 @@ def open_data(config: Config) -> Iterator[RunData]:
 
 
 def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
-    """Check the lists of a run and open its loaders, which the stack closes.
+    """Check the image lists of a run and open its loaders.
 
     Args:
-        config: of the run.
-        device: Paddle's current one (see `on_device`).
+        config: the configuration of the run.
+        device: the kind of Paddle's current device (see `on_device`).
         stack: closes the loaders.
 
     Raises:
-        ConfigError: a section is missing, or the processes of the run have different ones.
+        ConfigError: a section is missing, or the processes have different configurations.
         DataError: a list, a label, the class names or an image is wrong.
     """
     config = resolve_classes(config)
@@ -129,25 +129,25 @@ def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
         images = part.dataset.images(samples[name], config.pipeline(name), options.seed)
         loader = Loader(images, part.sampler, part.loader.num_workers, *ranks)
         loaders[name] = stack.enter_context(loader)
-    # Wrong class names would otherwise come to light when the trained model is exported.
+    # Wrong class names would otherwise be found only when the trained model is exported.
     labels = label_names(config)
     return RunData(config, device, loaders["Train"], loaders.get("Eval"), labels, optimizer)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that could begin.
+    """A run that is ready to start.
 
     Attributes:
-        config: as it is in `RunData`.
-        loader: the batches to train on.
-        schedule: of the learning rate.
-        state: model, optimizer and all else that changes; where the checkpoint was made, if any.
-        objective: how a batch becomes a loss.
-        evaluate: evaluates the model; None where the run does not evaluate.
-        checkpoint: the one to go on from.
-        finished: nothing is left to do after it.
-        notes: what to tell the user.
+        config: the configuration (see `RunData`).
+        loader: the loader of the training set.
+        schedule: the learning rate schedule.
+        state: model, optimizer and all other state; restored from the checkpoint, if any.
+        objective: computes the loss of a batch.
+        evaluate: evaluates the model; None if the run does not evaluate.
+        checkpoint: the checkpoint to resume from.
+        finished: whether that checkpoint completes the run.
+        notes: lines to show the user.
     """
 
     config: Config
@@ -164,17 +164,17 @@ class Run:
 def build_run(
     data: RunData, model: nn.Layer | None = None, loss: LossFunction | None = None
 ) -> Run:
-    """Build the model and the optimizer of a run, and put them where its checkpoint was made.
+    """Build the model and the optimizer of a run, and restore them from its checkpoint, if any.
 
     Args:
-        data: of the run.
-        model: what to train, with its weights, instead of the architecture of `Arch`.
-        loss: what to minimise, instead of `Loss.Train`.
+        data: the data of the run.
+        model: a model with its weights, to train instead of the architecture of `Arch`.
+        loss: the loss to minimise instead of `Loss.Train`.
 
     Raises:
-        ConfigError: there is no epoch left to go on with, or the schedule does not fit the run.
-        WeightsError: the weights to start from cannot be had, or are made for another model.
-        DataError: the checkpoint knows its classes by other names.
+        ConfigError: no epoch is left to train, or the schedule does not fit the run.
+        WeightsError: the pretrained weights are not available, or are made for another model.
+        DataError: the checkpoint has other class names.
     """
     config, options = data.config, data.config.Global
     precision = Precision(config.AMP, data.device)
@@ -191,7 +191,7 @@ def build_run(
     joint_batch = data.train.sampler.batch_size * distributed.world_size() * options.update_freq
     schedule, fit = data.optimizer.lr.fitted(joint_batch)
     notes += [fit] if fit else []
-    # A run too short for its schedule must not end only when the first epoch begins.
+    # Report a run too short for its schedule now, not when the first epoch starts.
     schedule.curve(options.epochs, data.steps)
     optimizer = precision.decorate(model, data.optimizer.build(model))
     state = TrainState(model, optimizer, precision, None)
@@ -222,20 +222,20 @@ def build_run(
 
 
 def _length_note(data: RunData) -> list[str]:
-    """Say where a run from scratch is too short to come to anything."""
+    """Warn of a run from scratch with too few updates to learn anything."""
     epochs, sampler = data.config.Global.epochs, data.train.sampler
     if data.steps * epochs >= _FEW_UPDATES or sampler.batch_size <= _SMALLEST_BATCH:
         return []
     size = max(_SMALLEST_BATCH, sampler.batch_size * data.steps * epochs // _FEW_UPDATES)
     return [
-        f"warning: {data.steps * epochs} updates in all ({data.steps} an epoch) are few for a "
-        f"network that knows nothing yet; -o DataLoader.Train.sampler.batch_size={size} makes more "
-        "of them, weights to start from need fewer"
+        f"warning: {data.steps * epochs} updates in all ({data.steps} an epoch) are too few to "
+        f"train from scratch; use a smaller batch (-o DataLoader.Train.sampler.batch_size={size}) "
+        "or pretrained weights"
     ]
 
 
 def _export_notes(config: Config, data: RunData) -> list[str]:
-    """Say where the trained model could not be exported, because two sections disagree."""
+    """Warn of conflicting sections that would prevent the export of the trained model."""
     if config.Infer is None:
         return []
     notes = []
@@ -246,45 +246,45 @@ def _export_notes(config: Config, data: RunData) -> list[str]:
     if data.eval and not config.pipeline("Infer").gives_same(data.eval.dataset.pipeline):
         notes.append(
             "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
-            "export` refuses that, because what is exported must be what was evaluated; leave "
-            "Infer.transforms out"
+            "export` will refuse this, because the export must preprocess as the evaluation does; "
+            "leave Infer.transforms out"
         )
     return notes
 
 
 def deployed_model(config: Config, model: ImageClassifier) -> ImageClassifier:
-    """Return the model that is evaluated and deployed: of a distillation, one of several."""
+    """Return the model to evaluate and deploy: the student of a distillation."""
     return getattr(model, config.Arch.student) if config.Arch.student else model
 
 
 def _build_model(
     config: Config, device: str, checkpoint: Checkpoint | None
 ) -> tuple[ImageClassifier, list[str]]:
-    """Return the model with the weights it starts from, and what to tell the user.
+    """Return the model with its pretrained weights, and the lines to show the user.
 
-    The weights of a checkpoint are loaded later, with all else that it holds.
+    A checkpoint's weights are loaded later, with its other contents.
     """
     if isinstance(config.Arch, DistillationArch):
         if config.Global.pretrained_model:
             raise ConfigError(
-                "Global.pretrained_model: of a distillation, each model of Arch.models names "
-                "the weights that it starts from"
+                "Global.pretrained_model: in a distillation, name the pretrained weights of each "
+                "model in Arch.models"
             )
         return build_distillation(config.Arch, device, resumes=checkpoint is not None)
     weights, notes = start_weights(config, checkpoint)
     model = build_model(config)
     notes += prepare_model(model, config.Arch, device)
     if checkpoint is None:
-        notes.append(f"weights to begin with: {weights or 'none, from scratch'}")
+        notes.append(f"pretrained weights: {weights or 'none, training from scratch'}")
         if weights:
             notes += load_weights(model, weights, adapt=True, strict=config.Global.strict)
     return model, notes
 
 
 def _given_model(model: nn.Layer, config: Config, device: str) -> tuple[ImageClassifier, list[str]]:
-    """Return a model of the user's with what a run asks of one, and what to tell the user."""
+    """Add the attributes that a run needs to a user's model; return lines to show, too."""
     if not isinstance(model, nn.Layer):
-        raise ConfigError(f"train: model is a paddle.nn.Layer, not {model!r}")
+        raise ConfigError(f"train: model must be a paddle.nn.Layer, not {model!r}")
     named = {
         "Global.pretrained_model": config.Global.pretrained_model,
         "Arch.pretrained": config.Arch.pretrained,

@@ -1,4 +1,4 @@
-"""Stopping when asked to: SIGINT and SIGTERM let the running step end and be saved."""
+"""Graceful stop: after SIGINT or SIGTERM a run completes its step and saves a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ppcls.errors import Stopped
 
 __all__ = ["Interrupted", "StopRequest"]
 
-# The launcher of several processes sends SIGTERM three times within this time.
+# Paddle's launcher sends SIGTERM three times within this time.
 _SAME_REQUEST = 2.0
 
 
 class Interrupted(BaseException):
-    """A signal has arrived within `StopRequest.at_once`."""
+    """A signal arrived within `StopRequest.at_once`."""
 
 
 class StopRequest:
-    """Notes SIGINT and SIGTERM for as long as its context lasts; a second one ends at once.
+    """Records SIGINT and SIGTERM within its context; a second signal ends the process at once.
 
-    Outside the main thread Python delivers no signals: then nothing is noted.
+    Outside the main thread Python delivers no signals, and nothing is recorded.
     """
 
     def __init__(self) -> None:
@@ -51,19 +51,20 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def check(self, message: str) -> None:
-        """End what is being done, between two of its steps, if a signal has asked for it.
+        """Stop between two steps if a signal has arrived.
 
         Raises:
-            Stopped: it has; with this message.
+            Stopped: a signal has arrived; with this message.
         """
         if self.signal is not None:
             raise Stopped(message, 128 + self.signal)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Let a signal raise `Interrupted` where it arrives, for what can be begun anew.
+        """Let a signal raise `Interrupted` at once, for work that can be repeated.
 
-        Of several processes none may leave the others alone: they end what they are doing first.
+        With several processes signals stay deferred, because no process may leave the others
+        waiting.
         """
         self._raises = world_size() == 1
         try:
@@ -80,5 +81,5 @@ class StopRequest:
                 self._raises = False
                 raise Interrupted
         elif time.monotonic() - self._at > _SAME_REQUEST:
-            # Without clean-up: whoever asks twice does not want to wait for it.
+            # No clean-up: after a second signal the user does not want to wait.
             os._exit(128 + number)

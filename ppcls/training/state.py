@@ -1,4 +1,4 @@
-"""All that a run changes and a checkpoint must hold, in one object with one save and one load."""
+"""The complete state of a run, saved to and loaded from a checkpoint."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ _NAME_TABLE = "StructuredToParameterName@@"
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
-        epoch: how many are complete, with their evaluation.
-        step: updates done of the epoch that follows.
+        epoch: number of complete epochs, including their evaluation.
+        step: number of updates done in the next epoch.
         totals: the sums of that epoch so far (see `Totals`).
-        best_metric: of all evaluations; None where there was none.
-        best_epoch: after which it was found.
-        stale: evaluations since the best.
-        watched: what the learning rate schedule watches, of each evaluation after the warm-up.
-        skipped: updates left out because of numbers that are not finite.
+        best_metric: the best of all evaluations; None before the first.
+        best_epoch: the epoch of the best evaluation.
+        stale: number of evaluations since the best.
+        watched: the values that the learning rate schedule watches, one for each evaluation after
+            the warm-up.
+        skipped: number of updates skipped because of non-finite values.
     """
 
     epoch: int = 0
@@ -51,7 +52,7 @@ class Progress:
 def _generated(model: nn.Layer) -> Iterator[tuple[str, str]]:
     """Yield (Paddle's generated name, structured name) of the parameters, longest first.
 
-    Generated names change when another model was built before, structured ones do not.
+    Generated names depend on the models built before; structured names do not.
     """
     names = [(p.name, key) for key, p in model.named_parameters()]
     yield from sorted(names, key=lambda pair: -len(pair[0]))
@@ -63,7 +64,7 @@ def _by_structured_name(
     """Turn `{"conv2d_0.w_0_velocity_0": …}` into `{"conv.weight": {"velocity_0": …}}`.
 
     Raises:
-        KeyError: an accumulator is of no parameter.
+        KeyError: an accumulator belongs to no parameter.
     """
     found: dict[str, dict[str, np.ndarray]] = {}
     masters = state.get("master_weights") or {}
@@ -81,10 +82,10 @@ def _by_structured_name(
 
 
 class TrainState:
-    """A run's model, optimizer, averages and scaler, and where it stands.
+    """A run's model, optimizer, averages, scaler and progress.
 
-    `state_dict` returns all of it as the contents of a checkpoint's files; `load` puts a run where
-    a checkpoint was made.
+    `state_dict` returns all of it as the contents of a checkpoint's files; `load` restores it from
+    a checkpoint.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class TrainState:
         }
         files[".pdopt"] = _by_structured_name(accumulators, list(_generated(self.model)))
         files[".pdstates"] = {
-            # As PaddleClas names them.
+            # PaddleClas's names.
             "epoch": self.progress.epoch,
             "metric": self.progress.best_metric,
             "optimizer": type(self.optimizer).__name__,
@@ -125,28 +126,28 @@ class TrainState:
         return files
 
     def load_model(self, checkpoint: Checkpoint, strict: bool) -> list[str]:
-        """Load the weights that training goes on with; return what to tell the user."""
+        """Load a checkpoint's weights; return the lines to show the user."""
         path = checkpoint.files.get(".pdema", checkpoint.files[".pdparams"])
         return load_weights(self.model, path, strict=strict)
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Put optimizer, averages, scaler and progress where a checkpoint was made.
+        """Restore optimizer, averages, scaler and progress from a checkpoint.
 
         Raises:
-            WeightsError: the checkpoint is of another model or optimizer, or with averages where
-                this run has none (or the other way round).
+            WeightsError: the checkpoint has another model or optimizer, or only one of checkpoint
+                and run has averages.
         """
         files = checkpoint.files
         if self.average and ".pdema" not in files:
             raise WeightsError(
-                f"{checkpoint.prefix}: of a run without averaged weights, and the configuration "
+                f"{checkpoint.prefix}: from a run without averaged weights, but the configuration "
                 "has the section EMA; leave it out (-o EMA=null), or start from the weights with "
                 "Global.pretrained_model"
             )
         if not self.average and ".pdema" in files:
             raise WeightsError(
-                f"{checkpoint.prefix}: of a run with averaged weights, and the configuration lacks "
-                "the section EMA; add it (-o EMA.decay=0.9999)"
+                f"{checkpoint.prefix}: from a run with averaged weights, but the configuration "
+                "lacks the section EMA; add it (-o EMA.decay=0.9999)"
             )
         state = read_pickle(files[".pdstates"]) if ".pdstates" in files else {}
         if checkpoint.published:
@@ -159,8 +160,8 @@ class TrainState:
             was, now = state["optimizer"], type(self.optimizer).__name__
             if was != now:
                 raise WeightsError(
-                    f"{files['.pdstates']}: of a run with the optimizer {was}, not {now}; to go on "
-                    "with another, start from its weights with Global.pretrained_model"
+                    f"{files['.pdstates']}: from a run with the optimizer {was}, not {now}; to use "
+                    "another, start a new run from its weights with Global.pretrained_model"
                 )
             self.progress = Progress(**state["progress"])
             self.precision.load_state_dict(state["scaler"])
@@ -173,7 +174,7 @@ class TrainState:
         generated = {structured: name for name, structured in _generated(self.model)}
         unknown = [key for key in saved if key not in generated]
         if unknown:
-            raise WeightsError(f"{path}: of another model: {unknown[0]} is not in this one")
+            raise WeightsError(f"{path}: for another model: {unknown[0]} is not in this one")
         state: dict[str, Any] = {}
         for key, accumulators in saved.items():
             for name, value in accumulators.items():
@@ -185,17 +186,17 @@ class TrainState:
         self.optimizer.set_state_dict(state)
 
     def _translated(self, checkpoint: Checkpoint) -> dict[str, dict[str, np.ndarray]]:
-        """Return the accumulators of a published `.pdopt` by structured name.
+        """Return the accumulators of a PaddleClas `.pdopt` by structured name.
 
-        Its keys are Paddle's generated names, which the weights' file lists beside the arrays.
+        Its keys are Paddle's generated names, which the weights file maps to structured ones.
         """
         path = checkpoint.files[".pdopt"]
         weights = checkpoint.files.get(".pdema", checkpoint.files[".pdparams"])
         table = read_pickle(weights).get(_NAME_TABLE)
         if not table:
             raise WeightsError(
-                f"{weights}: has no table of Paddle's parameter names, without which {path.name} "
-                "cannot be read; start from the weights with Global.pretrained_model"
+                f"{weights}: lacks the table of Paddle's parameter names that {path.name} "
+                "needs; start a new run from the weights with Global.pretrained_model"
             )
         trained = {key for key, p in self.model.named_parameters()}
         names = [
@@ -208,19 +209,19 @@ class TrainState:
                 read_pickle(path), sorted(names, key=lambda pair: -len(pair[0]))
             )
         except KeyError as error:
-            raise WeightsError(f"{path}: of another model: {error} is not in this one") from None
+            raise WeightsError(f"{path}: for another model: {error} is not in this one") from None
         kinds = {name for accumulators in found.values() for name in accumulators}
         mine = _accumulator_names(self.optimizer)
         if kinds - {"master_weight"} != mine:
             raise WeightsError(
-                f"{path}: of another optimizer: it holds {', '.join(sorted(kinds)) or 'nothing'}; "
+                f"{path}: for another optimizer: it holds {', '.join(sorted(kinds)) or 'nothing'}; "
                 f"{type(self.optimizer).__name__} needs {', '.join(sorted(mine)) or 'nothing'}"
             )
         return found
 
 
 def _accumulator_names(optimizer: paddle.optimizer.Optimizer) -> set[str]:
-    """Return what an optimizer keeps of each parameter, as Paddle names it."""
+    """Return Paddle's names of an optimizer's accumulators."""
     weight = paddle.create_parameter([1], "float32")
     twin = type(optimizer)(0.0, parameters=[weight])
     weight.sum().backward()

@@ -1,4 +1,4 @@
-"""How fast a run is, and how much memory it takes."""
+"""Measures a run's speed and memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Speed(NamedTuple):
 
 
 class Update(NamedTuple):
-    """The batches whose gradients make up one update, and how many samples they have together."""
+    """The batches of one update, and their total number of samples."""
 
     batches: list[Batch]
     samples: int
@@ -35,8 +35,8 @@ class StepTimer:
     """Times steps and the wait for their batches.
 
     Args:
-        total_steps: that the run has left.
-        processes: that do the same at the same time.
+        total_steps: number of steps left in the run.
+        processes: number of processes that train together.
     """
 
     def __init__(self, total_steps: int, processes: int = 1):
@@ -51,9 +51,9 @@ class StepTimer:
         self._steps, self._samples, self._reading = 0, 0, 0.0
 
     def updates(self, batches: Iterable[Batch], batches_each: int) -> Iterator[Update]:
-        """Yield the batches, so many at a time, timing how long they are waited for.
+        """Yield updates of `batches_each` batches, and time the wait for them.
 
-        The last update of an epoch may have fewer.
+        The last update of an epoch may have fewer batches.
         """
         self._begin_window()
         iterator = iter(batches)
@@ -66,11 +66,11 @@ class StepTimer:
             samples = sum(len(batch.labels) for batch in update)
             self._steps += 1
             self._samples += samples * self._processes
-            # A batch none of whose images can be read has nothing to train on.
+            # Skip a batch without a readable image.
             yield Update([batch for batch in update if len(batch.labels)], samples)
 
     def report(self) -> Speed:
-        """Return the speed since the last report and begin to measure anew."""
+        """Return the speed since the last report, and restart the measurement."""
         now, steps = time.perf_counter(), max(1, self._steps)
         elapsed = now - self._window_start
         self._done += self._steps
@@ -86,9 +86,10 @@ class StepTimer:
 
 
 def peak_memory() -> dict[str, float]:
-    """Return the most memory that the process has used so far, in MiB.
+    """Return the peak memory of the process so far, in MiB.
 
-    On a GPU `max_mem_reserved` and `max_mem_allocated` of the device; else `max_mem_resident`.
+    On a GPU: `max_mem_reserved` and `max_mem_allocated` of the device; otherwise
+    `max_mem_resident`.
     """
     if paddle.device.get_device().startswith("gpu"):
         cuda = paddle.device.cuda

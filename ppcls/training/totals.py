@@ -16,10 +16,10 @@ __all__ = ["Totals"]
 
 
 class Totals:
-    """Sums of the loss and of metrics, kept on the device until they are asked for.
+    """Sums of the loss and of metrics, kept on the device until they are needed.
 
     Args:
-        metrics: single numbers that are counted batch by batch (see `parts_of`).
+        metrics: single-valued metrics to sum over batches (see `parts_of`).
     """
 
     def __init__(self, metrics: Sequence[Metric] = ()):
@@ -34,8 +34,8 @@ class Totals:
         Args:
             loss: the batch's mean loss, a scalar.
             logits: float32 (N, C).
-            labels: int64 (N,), or 0 and 1 for each class, float32 (N, C); soft targets only where
-                nothing but the loss is counted.
+            labels: int64 (N,), or float32 (N, C) with 0 or 1 for each class; soft targets only
+                without metrics.
         """
         count = labels.shape[0]
         parts = [loss.astype("float64") * count]
@@ -52,17 +52,17 @@ class Totals:
         return {"count": int(count), "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the sums that `state_dict` returned."""
+        """Restore the sums from `state_dict`."""
         self.count = state["count"]
         self._sums = paddle.to_tensor(state["sums"], "float64")
 
     def means(self) -> dict[str, float]:
-        """Return the means of the loss and of the metrics, by their keys: `loss`, `top1`, …
+        """Return the means of the loss and of the metrics by key: `loss`, `top1`, …
 
-        They are of all processes together. Waits for the device.
+        The means are over all processes. Waits for the device.
 
         Raises:
-            ValueError: nothing was added.
+            ValueError: no batch was added.
         """
         state = self.state_dict()
         if not state["count"]:

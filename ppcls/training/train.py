@@ -1,4 +1,4 @@
-"""Training: one readable loop."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
 from ppcls.models.weights import read_weights, write_weights
 from ppcls.pictures.training import training_curves
-from ppcls.training.callbacks import Callback, Callbacks, EarlyStopping, Report, Step
+from ppcls.training.callbacks import Callback, Callbacks, EarlyStopping, Report, TrainStep
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
@@ -46,22 +46,22 @@ from ppcls.training.totals import Totals
 __all__ = ["TrainResult", "Trainer", "train"]
 
 STUDENT_FILE = "best_model_student.pdparams"
-"""Of a distillation: what is deployed of `best_model`, under the names of its own architecture."""
+"""The student of a distillation's `best_model`, under its own parameter names."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run left behind.
+    """The result of a training run.
 
     Attributes:
-        folder: where checkpoints, configuration, logs and curves are.
-        best: the weights of the best evaluation; the latest where there was none, or where it was
-            in the folder of the run that this one went on from.
-        best_metric: the best top-1 accuracy, or what else says which weights are the best (see
-            `deciding_metric`), 0 to 1; None where there was no evaluation.
-        metric: its name.
-        seconds: how long this start of the run took, evaluations included.
-        was_finished: nothing was left to train.
+        folder: the folder of checkpoints, configuration, logs and curves.
+        best: the weights of the best evaluation. They are the latest weights if there was no
+            evaluation, or if the best one is in the folder of the run that this one resumed.
+        best_metric: the best top-1 accuracy, or another deciding metric (see `deciding_metric`),
+            0 to 1; None without an evaluation.
+        metric: the name of the deciding metric.
+        seconds: the duration of this start of the run, evaluations included.
+        was_finished: whether nothing was left to train.
     """
 
     folder: Path
@@ -73,18 +73,18 @@ class TrainResult:
 
 
 class Trainer:
-    """One training run: the loop, and what happens at the ends of its steps and epochs.
+    """One training run: the loop, and the work at the end of its steps and epochs.
 
     Attributes:
         options: the section `Global`.
-        schedule: of the learning rate.
-        state: model, optimizer, averages, and where the run stands (`state.progress`).
-        loader: the batches to train on.
-        folder: where the run writes to.
+        schedule: the learning rate schedule.
+        state: model, optimizer, averages and progress (`state.progress`).
+        loader: the loader of the training set.
+        folder: the run's output folder.
         steps: updates an epoch.
-        metric: the name of what says which weights are the best.
-        loss_name: of the loss, where it has one term.
-        is_first: whether this is the process that writes files.
+        metric: the name of the metric that decides which weights are best.
+        loss_name: the name of a loss with a single term.
+        is_first: whether this process writes files.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def run(self, notes: Sequence[str] = ()) -> None:
-        """Train for the epochs that are left, evaluating and saving after each.
+        """Train for the remaining epochs; evaluate and save after each.
 
         Args:
-            notes: what to tell the user first.
+            notes: lines to show the user first.
 
         Raises:
-            Stopped: a signal asked for it; the run is saved.
-            RunError: the loss is no longer finite, or a checkpoint cannot be written.
+            Stopped: a signal stopped the run; it is saved.
+            RunError: the loss is not finite, or a checkpoint cannot be written.
         """
         error: BaseException | None = None
         try:
@@ -137,7 +137,7 @@ class Trainer:
             self.callbacks.on_end(self, error)
 
     def train_epochs(self) -> None:
-        """Train for the epochs that are left."""
+        """Train for the remaining epochs."""
         epochs, progress = self.options.epochs, self.state.progress
         left = (epochs - progress.epoch) * self.steps - progress.step
         timer = StepTimer(left, distributed.world_size())
@@ -146,17 +146,17 @@ class Trainer:
             self.end_epoch(progress.epoch + 1)
 
     def note(self, text: str) -> None:
-        """Tell the user a line."""
+        """Show the user a line."""
         self.callbacks.on_note(self, text)
 
     def end(self, reason: str) -> None:
-        """End the run after this epoch, which is evaluated and saved as any other."""
+        """End the run after this epoch, including its evaluation and checkpoint."""
         if not self.ended and self.state.progress.epoch < self.options.epochs - 1:
             self.note(reason)
         self.ended = True
 
     def train_epoch(self, epoch: int, timer: StepTimer) -> None:
-        """Train for one epoch (counted from 1), or what is left of it."""
+        """Train for one epoch (counted from 1), or the rest of it."""
         options, state, progress = self.options, self.state, self.state.progress
         rate = self.schedule.curve(options.epochs, self.steps, progress.watched)
         totals = Totals(self.counted)
@@ -167,7 +167,7 @@ class Trainer:
         for update in timer.updates(batches, options.update_freq):
             place = Place(epoch, progress.step, rate((epoch - 1) * self.steps + progress.step))
             state.optimizer.set_lr(place.lr)
-            # What is drawn depends on the place in the run alone: a resumed run draws the same.
+            # Random draws depend only on the place in the run, so a resumed run repeats them.
             entropy = (options.seed, epoch, progress.step, distributed.rank())
             seed_everything(*entropy)
             outputs = [
@@ -182,7 +182,7 @@ class Trainer:
                 for output in outputs:
                     totals.add(*output)
             report = self.report(totals, timer) if self.is_look(place) else None
-            self.callbacks.on_step(self, Step(*place, update, report))
+            self.callbacks.on_step(self, TrainStep(*place, update, report))
             state.optimizer.clear_grad()
             progress.step += 1
             self.end_step(place, totals)
@@ -192,10 +192,11 @@ class Trainer:
     def backward(
         self, batch: Batch, share: float, entropy: tuple[int, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Add the gradients of a batch that is a share of its update; return loss, logits, labels.
+        """Add a batch's gradients, weighted by its share; return loss, logits and labels.
 
-        They are a float32 scalar, (N, class_num) and the labels of `Supervised.prepare`. The
-        gradients of the batches of all processes add up to those of the mean over all samples.
+        The loss is a float32 scalar, the logits are (N, class_num), and the labels are those of
+        `Supervised.prepare`. The gradients of all batches of all processes add up to the gradient
+        of the mean over all samples.
         """
         with self.state.precision.training():
             loss, logits, labels = self.objective(batch, entropy)
@@ -204,7 +205,7 @@ class Trainer:
         return loss.detach(), logits.detach(), labels
 
     def is_sound(self, place: Place, update: Update, losses: list[Tensor]) -> bool:
-        """Whether to make an update whose batches had these losses, float scalars.
+        """Whether to make an update with these losses, float scalars.
 
         With `Global.on_nan: stop` a bad loss is found at the next report.
         """
@@ -219,12 +220,12 @@ class Trainer:
         return not reason
 
     def is_look(self, place: Place) -> bool:
-        """Whether a step is reported, for which it waits for the device."""
+        """Whether a step is reported; a report waits for the device."""
         return place.step % self.options.print_batch_step == 0 or place.step == self.steps - 1
 
     def end_step(self, place: Place, totals: Totals) -> None:
-        """Save and stop where that is due."""
-        # Processes stop and save together, so they ask each other, at every look.
+        """Save or stop if due."""
+        # Processes stop and save together, so they agree on it at every reported step.
         stop, save = self.stop.signal is not None, self.is_time_to_save()
         if distributed.world_size() > 1:
             stop, save = distributed.any_rank(stop, save) if self.is_look(place) else (False, False)
@@ -235,7 +236,7 @@ class Trainer:
         if stop:
             self.raise_stopped()
         if profiled:
-            raise Stopped("profiled; the run ends here (-p exit_on_finished=false goes on)", 0)
+            raise Stopped("profiled; the run ends here (-p exit_on_finished=false continues)", 0)
 
     def is_time_to_save(self) -> bool:
         """Whether `save_minutes` have passed since the last checkpoint."""
@@ -250,7 +251,7 @@ class Trainer:
         return every is not None and done % every == 0
 
     def report(self, totals: Totals, timer: StepTimer) -> Report | None:
-        """Return the means of the epoch so far; None if all that there was has been skipped.
+        """Return the means of the epoch so far; None if all updates were skipped.
 
         Raises:
             RunError: a loss since the last report is not finite.
@@ -262,7 +263,7 @@ class Trainer:
         return Report(totals.means(), speed, peak_memory())
 
     def end_epoch(self, epoch: int) -> None:
-        """Evaluate and save; the epoch is complete when both are done."""
+        """Evaluate and save; only then is the epoch complete."""
         options, progress = self.options, self.state.progress
         names = []
         if self.evaluate and self.is_evaluation_due(epoch) and self.evaluate_epoch(epoch):
@@ -284,7 +285,7 @@ class Trainer:
         """Evaluate; return whether no earlier evaluation was better."""
         assert self.evaluate is not None
         state, progress = self.state, self.state.progress
-        # Every process evaluates the model that is saved.
+        # Every process evaluates the saved model, that of rank 0.
         distributed.broadcast(statistics(state.model))
         weights = state.average.applied() if state.average else nullcontext()
         try:
@@ -307,17 +308,17 @@ class Trainer:
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
-        """Write the checkpoint `latest`, and let it have these names too.
+        """Write the checkpoint `latest`, and copies of it under these names.
 
         Raises:
-            RunError: the run's folder is gone, or cannot be written to.
+            RunError: the run's folder is missing, or cannot be written to.
         """
         self.watch.look()
         self.saved_at = time.monotonic()
         if distributed.rank() != 0:
             return
         if not self.folder.path.is_dir():
-            # To make it again would hide that it was removed, or that its disk is not there.
+            # Recreating it would hide that it was removed, or that its disk is not mounted.
             raise RunError(f"{self.folder.path}: cannot save: the folder of the run is gone")
         progress = self.state.progress
         checkpoint = write_checkpoint(
@@ -331,7 +332,7 @@ class Trainer:
         self.callbacks.on_save(self, checkpoint)
 
     def name(self, checkpoint: Checkpoint) -> None:
-        """Give a checkpoint the other names that it must have, and drop `epoch_N` too many."""
+        """Copy a checkpoint to its other names, and remove old `epoch_N` beyond `keep_last`."""
         for name in checkpoint.names:
             copy_checkpoint(checkpoint, self.folder.checkpoint(name))
         if self.student and "best_model" in checkpoint.names:
@@ -344,12 +345,12 @@ class Trainer:
                 remove_checkpoint(self.folder.checkpoint(f"epoch_{epoch}"))
 
     def raise_stopped(self) -> None:
-        """End the run, saved, because a signal asked for it."""
+        """End the saved run because of a signal."""
         progress = self.state.progress
         assert self.stop.signal is not None
         raise Stopped(
             f"stopped after epoch {progress.epoch}, step {progress.step} of the next, and saved as "
-            f"{self.folder.checkpoint('latest')}; go on with -o Global.checkpoints=auto",
+            f"{self.folder.checkpoint('latest')}; resume with -o Global.checkpoints=auto",
             128 + self.stop.signal,
         )
 
@@ -363,39 +364,39 @@ def train(
     loss: LossFunction | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
-    """Train as the configuration says; everything is written to `output_dir/<Arch>/`.
+    """Train a configuration; write everything to `output_dir/<Arch>/`.
 
-    The folder gets the checkpoints `latest` (after every epoch, and within them as `save_steps` and
-    `save_minutes` say), `best_model` (highest top-1, of equals the latest) and `epoch_N` every
-    `save_interval` epochs (`.pdparams`, `.pdopt`, `.pdstates` and a manifest), `config.yaml`,
-    `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and `classes.csv`
-    (how well `best_model` knows each class). A distillation leaves `best_model_student.pdparams`
-    too: the model that is deployed, on its own.
+    The folder gets three kinds of checkpoints (`.pdparams`, `.pdopt`, `.pdstates` and a manifest):
+    `latest` (after every epoch, and more often with `save_steps` and `save_minutes`), `best_model`
+    (highest top-1; of equals the latest) and `epoch_N` every `save_interval` epochs. It also gets
+    `config.yaml`, `label_list.txt`, `runs.jsonl`, `train.log`, `metrics.jsonl`, `curves.png` and
+    `classes.csv` (the accuracy of `best_model` for each class). A distillation adds
+    `best_model_student.pdparams`, the weights of the deployed model alone.
 
-    `Global.checkpoints` names a checkpoint to go on from, step by step as if the run had never
-    stopped; `auto` is the newest in the run's own folder, if there is one. A finished run that
-    `auto` finds stays as it is.
+    `Global.checkpoints` names a checkpoint to resume from, step by step as if the run had never
+    stopped; `auto` is the newest in the run's own folder, if any. `auto` leaves a finished run
+    unchanged.
 
-    Started by `paddle.distributed.launch`, several processes train as one; the first writes.
+    Started by `paddle.distributed.launch`, several processes train as one; the first writes files.
 
     Args:
-        config: what to train on what.
+        config: the configuration.
         overwrite: replace an earlier run in the same folder.
         profile: which steps to profile, if any.
         model: a network of your own, with its weights, instead of the one of `Arch`: it maps
-            float32 (N, 3, H, W) to logits (N, `Arch.class_num`). The run is called by `Arch.name`.
-        loss: a function of logits and labels to a scalar instead of `Loss.Train`. Labels are int64
-            (N,), or float32 (N, C) where images are mixed or have several labels.
-        callbacks: called while the run goes on, after its own logs.
+            float32 (N, 3, H, W) to logits (N, `Arch.class_num`). `Arch.name` names the run.
+        loss: a function of logits and labels to a scalar, instead of `Loss.Train`. Labels are int64
+            (N,), or float32 (N, C) if images are mixed or have several labels.
+        callbacks: called during the run, after its own logs.
 
     Raises:
         ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
-            or the run to go on with, named by its path, is finished or has more epochs.
+            or the run to resume, named by its path, is finished or has more epochs.
         DataError: a list, a label, the class names or an image is wrong.
-        WeightsError: the weights to start from cannot be had, or are made for another model.
-        RunError: the loss is no longer finite, no such device, nowhere to write, or another process
-            of the run is gone.
-        Stopped: SIGINT or SIGTERM asked for it; the run is saved.
+        WeightsError: the pretrained weights are not available, or are made for another model.
+        RunError: the loss is not finite, no such device, the folder cannot be written to, or
+            another process of the run has ended.
+        Stopped: SIGINT or SIGTERM stopped the run; it is saved.
     """
     with on_device(config.Global.device) as device:
         return _train(config, device, overwrite, profile, model, loss, callbacks)
@@ -413,7 +414,7 @@ def _train(
     start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
         raise ConfigError(
-            "--overwrite replaces the run that Global.checkpoints=auto goes on with; leave one out"
+            "--overwrite replaces the run that Global.checkpoints=auto resumes; leave one out"
         )
     folder, is_first = run_folder(config), distributed.rank() == 0
     with ExitStack() as stack:
@@ -449,7 +450,7 @@ def _train(
 
 
 def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
-    """Return the logs of a run, which its first process writes."""
+    """Return the logs of a run; only the first process writes them."""
     logs: list[Callback] = [TextLog(folder), ProgressBar(), MetricsFile(folder)]
     if options.use_visualdl:
         place = Path(options.vdl_dir or folder / "vdl")
@@ -460,7 +461,7 @@ def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
 def _result(
     folder: RunFolder, config: Config, progress: Progress, start: float, was_finished: bool
 ) -> TrainResult:
-    """Return what is in the folder of a run that was started at this `time.perf_counter()`."""
+    """Return the result in a run's folder; the run started at this `time.perf_counter()`."""
     best = Path(f"{folder.checkpoint('best_model')}.pdparams")
     if config.Arch.student:
         best = folder.path / STUDENT_FILE

@@ -155,7 +155,7 @@ def test_the_whole_way_by_the_scripts(config_file: Path, overrides: list[str], t
 
     exported = run(tools / "export_model.py", "-c", folder / "config.yaml", *o, cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
-    assert "the same best class and logits as the model on 9 images" in exported.stdout
+    assert "parity check passed: same best class and logits on 9 images" in exported.stdout
 
     image_root = json.loads(overrides[1].partition("=")[2])
     lists = Path(image_root) / "val_list.txt"
@@ -205,14 +205,17 @@ def test_paddles_remark_about_compiling_is_not_shown() -> None:
 
 
 USAGE = [
-    (["config", "--schema", "-o", "Global.epochs=1"], "--schema is of all configurations"),
+    (["config", "--schema", "-o", "Global.epochs=1"], "--schema covers all configurations"),
     (["config"], "name a configuration, such as"),
-    (["convert", "{weights}", "x.foo"], "OUT ends in .pdparams, .safetensors, .npz, and x.foo"),
+    (
+        ["convert", "{weights}", "x.foo"],
+        "OUT must end in .pdparams, .safetensors, .npz, but is x.foo",
+    ),
     (["data", "list", "{data}", "--out", "x.foo"], "a file that ends in .txt, .csv, .jsonl"),
-    (["data", "split", "{data}", "--seed", "-1"], "expected a whole number from 0, not -1"),
+    (["data", "split", "{data}", "--seed", "-1"], "expected a whole number, 0 or more, not -1"),
     (
         ["predict", "{data}", "x", "--grid", "{data}.png/a.png"],
-        "a .png file in a folder that exists",
+        "a .png file in an existing folder",
     ),
     (
         [
@@ -246,7 +249,7 @@ USAGE = [
             "-o",
             "DataLoader.Eval.dataset.transform_ops.1={{RandFlipImage: }}",
         ],
-        "RandFlipImage is random, which only training may be, not DataLoader.Eval",
+        "RandFlipImage is random, which is for training only, not DataLoader.Eval",
     ),
     (
         [
@@ -276,7 +279,7 @@ USAGE = [
     (["export", "-c", "{config}", "-o", "Infer=null"], "needs the section Infer"),
     (["predict", "{data}"], "the following arguments are required: INPUT"),
     (["predict", "{data}", "x", "--topk", "0"], "expected a positive integer, not 0"),
-    (["predict", "{data}", "x", "--grid", "a.jpg"], "expected a .png file in a folder that exists"),
+    (["predict", "{data}", "x", "--grid", "a.jpg"], "expected a .png file in an existing folder"),
     (["info", "DPN-68"], "no architecture is called 'DPN-68'; did you mean 'DPN68'?"),
     (["info"], "the following arguments are required: NAME"),
     (["data", "split", "{data}", "--val", "1.5"], "expected a number above 0 and below 1, not 1.5"),
@@ -284,11 +287,11 @@ USAGE = [
 RUN_TIME = [
     (
         ["eval", "-c", "{config}", "-o", "Global.pretrained_model={empty}"],
-        "is a folder, not a file",
+        "is a folder, not a weights file",
     ),
     (["train", "-c", "{config}", "-o", "Global.output_dir={weights}"], "cannot write: Not a dir"),
     (["data", "digits", "{data}"], "not a file of the digits; name a new folder"),
-    (["data", "digits", "{weights}"], "a file is in the way; name a folder"),
+    (["data", "digits", "{weights}"], "this is a file; name a folder"),
     # the same, with exit status 1
     (["eval", "-c", "{config}", "-o", "Global.pretrained_model=gone"], "no such weights: gone"),
     (
@@ -327,7 +330,7 @@ OTHER_CLASSES = [
     + [
         (
             [*a, "Global.pretrained_model={weights}", "Infer.PostProcess.class_id_map_file=null"],
-            "these weights know 3 classes, the model 7; set Arch.class_num=3",
+            "these weights have 3 classes, but the model has 7; set Arch.class_num=3",
             1,
         )
         for a in OTHER_CLASSES

@@ -45,7 +45,7 @@ def test_overrides_reach_into_lists_that_are_defaults(
     assert config.Loss.Train[0].epsilon == 0.1
     assert config.Arch.freeze == ["a.*"]
     assert config.Infer.transforms[2].mean == [0.5, 0.456, 0.406]
-    with pytest.raises(ConfigError, match=r"transforms: has no entries that an index could reach"):
+    with pytest.raises(ConfigError, match=r"transforms: has no entries to select by index"):
         load_config(config_file, [*overrides, "Infer=null", "Infer.transforms.0.DecodeImage=null"])
 
 
@@ -93,7 +93,7 @@ MISTAKES = [
     ("Optimizer.lr={name: Cosine}", "Optimizer.lr.learning_rate: missing"),
     (
         "Optimizer.lr={name: Piecewise, decay_epochs: [3, 6], values: [0.1, 0.01]}",
-        "Optimizer.lr: values must be one more than decay_epochs",
+        "Optimizer.lr: values must have one entry more than decay_epochs",
     ),
     (
         "Optimizer.lr={name: Piecewise, decay_epochs: [1, 2], learning_rate: 0.1}",
@@ -116,15 +116,15 @@ MISTAKES = [
     ),
     (
         "Infer.transforms.1={ResizeImage: {size: 3, resize_short: 4}}",
-        "set one of size, resize_short and cover, not size and resize_short",
+        "set only one of size, resize_short, cover; found size, resize_short",
     ),
     (
         "Infer.transforms.1={ResizeImage: {size: 3, crop_pct: 0.9}}",
-        "crop_pct is about Global.image_size, and size is set; leave one of them out",
+        "crop_pct is for Global.image_size, but size is set; leave one of them out",
     ),
     (
         "Global.image_size=48",
-        "Global.image_size: changes nothing: every transform ",
+        "Global.image_size: has no effect: every transform ",
     ),
     (
         "Infer.transforms.1.ResizeImage.backend=skimage",
@@ -133,7 +133,7 @@ MISTAKES = [
     ("DataLoader.Train.sampler={name: PKSample}", "Train.sampler.name: 'PKSample' is not one of"),
     (
         "DataLoader.Train.dataset.transform_ops.2={RandomErasing: {mode: pixel}}",
-        "transform_ops: RandomErasing with mode: pixel fills with normalised numbers",
+        "transform_ops: RandomErasing with mode: pixel fills with normalised values",
     ),
     ("Infer.transforms.1.ResizeImage.siez=3", "unknown key; did you mean 'size'?"),
     ("Infer.transforms.9.ResizeImage.size=3", "expected an index from 0 to 2, not '9'"),
@@ -150,7 +150,7 @@ MISTAKES = [
         "not {'CELos': {}}; did you mean 'CEL",
     ),
     ("Optimizer.regularizer={name: L3, coeff: 1}", "regularizer.name: expected 'L1' or 'L2'"),
-    ("Global.output_dir=7", "expected a string, not 7; in quotes it is one: '\"7\"'"),
+    ("Global.output_dir=7", "expected a string, not 7; quote it: '\"7\"'"),
     ("Global.seed=99999999999", "Global.seed: expected less than 4294967296"),
     ("DataLoader.Train.dataset={name: ImageNetDataset, transform_ops: []}", "--data DIR sets it"),
     ("Global.epochs", "expected KEY=VALUE, such as Global.epochs=10"),

@@ -212,7 +212,7 @@ def test_the_old_place_of_the_number_of_classes(config_file: Path, overrides: li
     config_file.write_text(config_file.read_text().replace("Global:", "Global:\n  class_num: 3"))
     assert load_config(config_file, overrides).Arch.class_num == 3
     with pytest.raises(
-        ConfigError, match=r"yaml:2: Global.class_num is 3, and Arch.class_num is 4"
+        ConfigError, match=r"yaml:2: Global.class_num is 3, but Arch.class_num is 4"
     ):
         load_config(config_file, [*overrides, "Arch.class_num=4"])
 

@@ -174,9 +174,9 @@ MISTAKES = [
     ("VALID.transforms.1={RandCropImage: {size: 32}}", "RandCropImage is random"),
     ("VALID.transforms.1={ResizeImage: {siez: 32}}", "siez: unknown key; did you mean 'size'?"),
     ("TRAIN.transforms.0.DecodeImage.to_rgb=False", "to_rgb: expected True, not False"),
-    ("last_epoch=3", "last_epoch: goes with checkpoints"),
-    ("use_distillation=True", "goes with ARCHITECTURE.name: TEACHER_distill_STUDENT"),
-    ("ARCHITECTURE.name=DPN68_distill_AlexNet", "use_distillation: True goes with"),
+    ("last_epoch=3", "last_epoch: needs checkpoints"),
+    ("use_distillation=True", "needs ARCHITECTURE.name: TEACHER_distill_STUDENT"),
+    ("ARCHITECTURE.name=DPN68_distill_AlexNet", "use_distillation: True needs"),
     ("ARCHITECTURE.name=DPN6_distill_AlexNet", "did you mean 'DPN68'?"),
 ]
 
@@ -300,7 +300,7 @@ def test_a_run_saves_as_its_users_know_it(flat_run: tuple[Path, list[str]], tmp_
     with pytest.raises(ConfigError, match=r"holds an earlier run"):
         train(config)
     again = load_config(path, [*overrides, f"checkpoints={folder / '0' / 'ppcls'}", "last_epoch=7"])
-    with pytest.raises(ConfigError, match=r"last_epoch is 7, and the last complete epoch .* is 0"):
+    with pytest.raises(ConfigError, match=r"last_epoch is 7, but the last complete epoch .* is 0"):
         train(again)
 
 

@@ -127,7 +127,7 @@ def test_a_run_and_a_bundle_know_their_plug_ins(
 
     sys.modules.pop(plugin.stem)
     TRANSFORMS.remove(name_of(plugin))
-    with pytest.raises(BundleError, match=f"from the plug-in {plugin.stem} 1.2, which is not load"):
+    with pytest.raises(BundleError, match=f"need the plug-in {plugin.stem} 1.2, which is not load"):
         ppcls.Predictor(bundle)
     capsys.readouterr()
     arguments = ["predict", str(bundle), str(image), "--format", "jsonl"]

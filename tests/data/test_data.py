@@ -177,7 +177,7 @@ def test_split_takes_train_and_val_folders_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "train/cat/notes.md").write_text("x")
     (tmp_path / "test").mkdir()
     assert split_folder(tmp_path) == (6, 4, 2, {".md": 1, "the folder test": 1})
-    with pytest.raises(DataError, match="so there is no share to choose"):
+    with pytest.raises(DataError, match="already split into train/ and val/"):
         split_folder(tmp_path, val=0.5)
     assert (tmp_path / "val_list.txt").read_text().splitlines()[-1] == "val/dog/1.png 1"
 
@@ -188,7 +188,10 @@ def test_split_takes_train_and_val_folders_as_they_are(tmp_path: Path) -> None:
         (lambda root: None, "found no folder"),
         (lambda root: (root / "a").mkdir(), "found only a"),
         (lambda root: [(root / n).mkdir() for n in "ab"], "a: no images in this class folder"),
-        (lambda root: [(root / n).mkdir() for n in ("a", "Training")], "Training: the name of a"),
+        (
+            lambda root: [(root / n).mkdir() for n in ("a", "Training")],
+            "Training: expected a class",
+        ),
     ],
 )
 def test_folders_without_images_are_named(tmp_path: Path, make, message: str) -> None:
@@ -215,7 +218,7 @@ def test_lists_name_their_first_problem_with_its_line(tmp_path: Path) -> None:
     ]
     for text, message in (
         ("c.png 0\nc.png\n", "list.txt:2: expected 'path label', found 'c.png'"),
-        ("c.png 3\nc.png -1", "list.txt:1: label 3 is not in 0..2; mend the list"),
+        ("c.png 3\nc.png -1", "list.txt:1: label 3 is not in 0..2; correct the list"),
         ("c.png 0\nd.png 0\ne.png 1\n", "list.txt:2: no such image: "),
         ("c.png 0\nd.png 0\ne.png 1\n", "list.txt:3: no such image: "),
         ("\n", "the image list is empty"),
@@ -238,7 +241,7 @@ def test_label_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="2 class names for a model with 3 classes"):
         class_names(path, 3)
     for text, message in (
-        ("0 a\n0 b\n", "labels.txt:2: label 0 is there twice"),
+        ("0 a\n0 b\n", "labels.txt:2: duplicate label 0"),
         ("0 a\n2 b\n", "label 1 is missing"),
         ("cat\n", "labels.txt:1: expected 'label name', found 'cat'"),
     ):

@@ -90,7 +90,7 @@ def test_a_list_and_a_folder_can_be_checked_alone(photos: Path, capsys) -> None:
     status, found = check(photos)
     assert found["parts"]["all"]["class_counts"] == [12, 12, 12]
     assert main(["data", "check", str(photos), "--class-num", "5"]) == 1
-    assert "3 classes, and --class-num is 5" in capsys.readouterr().err
+    assert "3 classes, but --class-num is 5" in capsys.readouterr().err
     assert main(["data", "check", str(photos / "gone.txt")]) == 1
 
 
@@ -103,7 +103,7 @@ def test_a_check_replaces_nothing_that_it_reads(photos: Path, capsys) -> None:
         (photos, "--report", picture),
     ):
         assert main(["data", "check", str(target), option, str(file)]) == 2
-        assert f"{file}: is part of what is checked" in capsys.readouterr().err
+        assert f"{file}: is part of the checked data" in capsys.readouterr().err
     options = ["--data", str(photos), "--out", str(picture)]
     assert main(["data", "show", "quick_start/folder", *options]) == 2
     assert "is an image of the data set" in capsys.readouterr().err
@@ -112,9 +112,9 @@ def test_a_check_replaces_nothing_that_it_reads(photos: Path, capsys) -> None:
 
 def test_options_of_a_check_fit_what_is_checked(photos: Path, capsys) -> None:
     for target, options, message in (
-        (photos, ["-o", "a=1"], "-o is for a configuration, and "),
+        (photos, ["-o", "a=1"], "-o is for a configuration, but "),
         (photos, ["--image-root", "x"], "--image-root is for a list, and "),
-        (photos / "val_list.txt", ["--data", "x"], "--data is for a configuration, and "),
+        (photos / "val_list.txt", ["--data", "x"], "--data is for a configuration, but "),
         ("HarDNet68", ["--class-num", "3"], "--class-num is for a folder or a list, and "),
     ):
         assert main(["data", "check", str(target), *options]) == 2
@@ -123,7 +123,7 @@ def test_options_of_a_check_fit_what_is_checked(photos: Path, capsys) -> None:
         assert err.startswith("usage: ppcls data check ")
     assert main(["data", "check", str(photos / "train_list.txt"), "--class-num", "2"]) == 1
     out = capsys.readouterr().out
-    assert "label 2 is not in 0..1; set --class-num (now 2) or mend the list" in out
+    assert "label 2 is not in 0..1; set --class-num (now 2) or correct the list" in out
     assert main(["data", "check", "quick_start/folder", "--data", str(photos)]) == 0
 
 
@@ -179,13 +179,13 @@ def test_prepared_sets_are_smaller_turned_and_complete(tmp_path: Path) -> None:
 
     (target / "gray.bmp").unlink()
     assert prepare(source, target, short_side=100)[:3] == (1, 0, 3)
-    with pytest.raises(DataError, match=r"prepared with .*100.*; name another folder"):
+    with pytest.raises(DataError, match=r"made with .*100.*; name another folder"):
         prepare(source, target, short_side=120)
-    with pytest.raises(DataError, match="holds something else"):
+    with pytest.raises(DataError, match="holds other files"):
         prepare(source, Path(shutil.copytree(source, tmp_path / "other")))
     with pytest.raises(DataError, match="must be outside"):
         prepare(source, source / "out")
-    with pytest.raises(DataError, match="no folder with images"):
+    with pytest.raises(DataError, match="not a folder with images"):
         prepare(tmp_path / "gone", tmp_path / "new")
 
 

@@ -69,10 +69,10 @@ def test_lists_of_all_formats_say_the_same(photos: Path) -> None:
             "red/image 00.PNG,1\n",
             "a.csv:1: expected a header with the columns path, label",
         ),
-        ("a.csv", "path,label\n\nred/image 00.PNG\n", "a.csv:3: expected a whole number for a lab"),
+        ("a.csv", "path,label\n\nred/image 00.PNG\n", "a.csv:3: expected an integer label"),
         ("a.jsonl", '{"path": "x"}\n', r"""a.jsonl:1: expected {"path": "…", "label": …}, found"""),
-        ("a.jsonl", '{"path": "x", "label": 1.0}', "a.jsonl:1: expected a whole number"),
-        ("a.txt", "red/image 00.PNG x", "a.txt:1: expected a whole number for a label, found 'x'"),
+        ("a.jsonl", '{"path": "x", "label": 1.0}', "a.jsonl:1: expected an integer label"),
+        ("a.txt", "red/image 00.PNG x", "a.txt:1: expected an integer label, found 'x'"),
     ],
 )
 def test_lists_of_all_formats_name_their_mistakes(
@@ -196,9 +196,9 @@ def test_the_quick_check_names_the_first_ten_problems_of_all_parts(photos: Path)
     [
         ("Train", {"on_error": "wrong"}, "Train.dataset.on_error must be error or skip, not wrong"),
         ("Eval", {"on_error": "skip"}, "Eval.dataset.on_error must be error or wrong, not skip"),
-        ("Train", {"max_skipped": 0.1}, "max_skipped has nothing to limit"),
+        ("Train", {"max_skipped": 0.1}, "max_skipped has no effect"),
         ("Train", {"cls_label_path": "a.csv", "delimiter": ";"}, "delimiter is for .txt lists"),
-        ("Train", {"name": "ImageFolder", "classes": ["a", "a"]}, "'a' is there twice"),
+        ("Train", {"name": "ImageFolder", "classes": ["a", "a"]}, "duplicate class 'a'"),
         ("Train", {"name": "ImageNetDatset"}, "Input tag 'ImageNetDatset'"),
     ],
 )
@@ -249,7 +249,7 @@ def test_a_run_keeps_the_classes_of_its_folder_and_says_what_it_skipped(
     assert config.DataLoader.Eval.dataset.classes == ["bleu pâle", "green", "red"]
     lines = [x for x in (run / "train.log").read_text().splitlines() if "skipped" in x]
     assert len(lines) == 2
-    assert "skipped 1 of 36 images, which cannot be read; the last: " in lines[0]
+    assert "skipped 1 of 36 images: they cannot be read; the last: " in lines[0]
     assert "image 03.PNG: the image is truncated" in lines[0]
 
 
@@ -277,7 +277,7 @@ def test_an_evaluation_fails_at_what_it_cannot_read_or_counts_it_as_wrong(
     whole = evaluate(folder_config(colours, colours), allow_random=True)
     found = evaluate(folder_config(colours, photos, Eval={"on_error": "wrong"}), allow_random=True)
     assert (found.count, found.unreadable) == (36, 2)
-    assert "2 that cannot be read are counted as wrong" in found.summary()
+    assert "2 unreadable images are counted as wrong" in found.summary()
     lost = {3 + 12, 4 + 24}
     right = [i for i, r in zip(whole.answers.index, whole.answers.rank, strict=True) if r == 0]
     assert found.means["top1"] == pytest.approx(len(set(right) - lost) / 36)

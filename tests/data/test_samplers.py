@@ -204,12 +204,12 @@ def test_copies_of_a_sample_are_augmented_differently() -> None:
         (
             RASampler(name="RASampler", batch_size=4),
             [0] * 100,
-            "selected_round is 256, and there are only 100 samples",
+            "selected_round is 256, but there are only 100 samples",
         ),
         (
             PKSampler(name="PKSampler", batch_size=40, sample_per_id=2),
             LABELS,
-            "needs 20 different classes for each batch of 40, and the data set has 12",
+            "needs 20 different classes for each batch of 40, but the data set has 12",
         ),
         (
             WeightedRandomSampler(

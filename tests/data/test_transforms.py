@@ -391,7 +391,7 @@ def test_what_follows_normalisation_works_on_normalised_numbers(
         ([NORMALIZE, Cutout(fill_value=[1, 1, 1])], "put Cutout before NormalizeImage"),
         ([NORMALIZE, RandAugment()], "RandAugment cannot follow NormalizeImage"),
         ([NORMALIZE, GridMask(), ColorJitter()], "ColorJitter cannot follow NormalizeImage"),
-        ([NORMALIZE, GridMask(), NORMALIZE.model_copy()], "NormalizeImage is there twice"),
+        ([NORMALIZE, GridMask(), NORMALIZE.model_copy()], "duplicate NormalizeImage"),
     ],
 )
 def test_operations_in_the_wrong_place_are_named(ops: list, message: str) -> None:
@@ -461,7 +461,7 @@ MISTAKES = [
     ({"RandomErasing": {"sl": 0.5, "sh": 0.4}}, "sl (0.5) is above sh (0.4)"),
     ({"RandomErasing": {"r1": 0}}, "greater than 0"),
     ({"RandomErasing": {"mode": "pixels"}}, "'const', 'rand' or 'pixel'"),
-    ({"RandomErasing": {"mode": "pixel", "mean": [1.0, 1.0, 1.0]}}, "mean is the fill of mode"),
+    ({"RandomErasing": {"mode": "pixel", "mean": [1.0, 1.0, 1.0]}}, "mean needs mode const"),
     ({"GridMask": {"d1": 224, "d2": 96}}, "d1 (224) must be below d2 (96)"),
     ({"GridMask": {"ratio": 1}}, "less than 1"),
     ({"AugMix": {"mixture_depth": 0}}, "greater than 0"),
@@ -471,13 +471,16 @@ MISTAKES = [
     ({"ColorJitter": {"contrast": [1.2, 0.8]}}, "contrast must be [least, most]"),
     ({"RandomGrayscale": {"p": -0.1}}, "greater than or equal to 0"),
     ({"RandomRotation": {"degrees": [30, -30]}}, "degrees must be [least, most]"),
-    ({"RandomRotation": {"degrees": 9, "expand": True, "center": [1, 1]}}, "only one of the two"),
+    (
+        {"RandomRotation": {"degrees": 9, "expand": True, "center": [1, 1]}},
+        "only one of expand and center",
+    ),
     ({"Pad": {"padding": 10, "padding_mode": "edge"}}, "expected 'constant', not 'edge'"),
-    ({"DecodeImage": {"backend": "pil"}}, "there is one decoder"),
+    ({"DecodeImage": {"backend": "pil"}}, "there is only one decoder"),
     ({"ResizeImage": {"size": 9, "interpolation": "box"}}, "backend cv2 interpolates by nearest"),
     (
         {"ResizeImage": {"size": 9, "backend": "pil", "interpolation": "area"}},
-        "interpolates by nearest, bilinear, bicubic, box, lanczos, hamming; not by area",
+        "interpolates by nearest, bilinear, bicubic, box, lanczos, hamming, not by area",
     ),
     ({"ResizeImage": {"size": 9, "backend": "skimage"}}, "Input should be 'cv2' or 'pil'"),
     ({"NormalizeImage": {"channel_num": 4}}, "expected 3, not 4"),

@@ -123,12 +123,12 @@ def test_what_a_confusion_matrix_says() -> None:
     )
     assert said == [
         "17 of 25 images are right (68.0%).",
-        "The class that is missed most is fox: 0.0% of its 5 images are found (recall).",
-        "The answer to trust least is cat: 57.1% of the 14 images called so are of it (precision).",
-        "No image at all is called fox.",
-        "5 of 5 images of fox are taken for cat, and 0 the other way round.",
-        "2 of 10 images of cat are taken for dog, and 1 the other way round.",
-        "1 of 10 images of dog are taken for cat, and 2 the other way round.",
+        "The class missed most often is fox: 0.0% of its 5 images are found (recall).",
+        "The least reliable prediction is cat: 57.1% of its 14 predictions are right (precision).",
+        "No image is predicted as fox.",
+        "5 of 5 images of fox are mistaken for cat, and 0 the other way round.",
+        "2 of 10 images of cat are mistaken for dog, and 1 the other way round.",
+        "1 of 10 images of dog are mistaken for cat, and 2 the other way round.",
     ]
 
 

@@ -129,7 +129,7 @@ def test_a_report_has_every_file_and_every_image(
     out, notes = capsys.readouterr()
     for held in (colours, colours / "red"):
         assert main(["eval", "-c", str(config_file), "-o", *asked, "--report", str(held)]) == 2
-        assert f"{held}: the images of the data set are here" in capsys.readouterr().err
+        assert f"{held}: this folder holds images of the data set" in capsys.readouterr().err
         assert not (held / "report.md").exists()
     assert "there are 3 classes: top5 of Metric is counted as top3" in notes
     assert "bleu pâle" in out

@@ -259,7 +259,7 @@ def test_export_again_replaces_and_a_failure_replaces_nothing(
     config_file: Path, ready: list[str], bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p.name: p.read_bytes() for p in bundle.iterdir()}
-    with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], and the transforms of"):
+    with pytest.raises(ConfigError, match=r"image_shape is \[3, 64, 64\], but the eval"):
         ppcls.export(load_config(config_file, [*ready, "Global.image_shape=[3, 64, 64]"]))
     monkeypatch.setattr("ppcls.exporting.parity.TOLERANCE", 0.0)
     with pytest.raises(RunError, match="so nothing is exported: largest difference"):
@@ -279,7 +279,7 @@ def test_an_export_does_not_replace_other_files(
 ) -> None:
     (tmp_path / "inference").mkdir()
     (tmp_path / "inference/inference.json").write_text("mine")
-    with pytest.raises(RunError, match=r"inference\.json: there already, and no export of ppcls"):
+    with pytest.raises(RunError, match=r"inference\.json: already exists, and is not an export"):
         ppcls.export(load_config(config_file, ready))
     assert [p.name for p in (tmp_path / "inference").iterdir()] == ["inference.json"]
 
@@ -289,7 +289,7 @@ def test_an_export_does_not_lie_among_the_images(
 ) -> None:
     for folder in (colours, colours / "red"):
         before = sorted(folder.iterdir())
-        with pytest.raises(ConfigError, match="the images of the data set are here; choose anothe"):
+        with pytest.raises(ConfigError, match="holds images of the data set; choose another"):
             ppcls.export(load_config(config_file, [*ready, f"Global.save_inference_dir={folder}"]))
         assert sorted(folder.iterdir()) == before
 
@@ -311,7 +311,7 @@ def other_when_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_export_is_compared_with_the_model_before_it_was_traced(
     config_file: Path, ready: list[str], options: dict
 ) -> None:
-    with pytest.raises(RunError, match=r"gives other logits than the model.*graph is wrong"):
+    with pytest.raises(RunError, match=r"gives different logits from the model.*graph is wrong"):
         ppcls.export(load_config(config_file, ready), **options)
 
 
@@ -324,7 +324,7 @@ def test_a_wrong_graph_of_a_model_with_huge_logits_is_seen(
     model._conv9.bias.set_value(paddle.to_tensor([1e30, 2e30, 3e30]))
     save_weights(model, tmp_path / "huge.npz")
     overrides = [*ready, f"Global.pretrained_model={tmp_path / 'huge.npz'}"]
-    with pytest.raises(RunError, match="gives other logits than the model"):
+    with pytest.raises(RunError, match="gives different logits from the model"):
         ppcls.export(load_config(config_file, overrides))
 
 
@@ -416,12 +416,12 @@ def _edit(edit):
         (_change("inference.pdiparams", lambda b: b[:-1] + b"x"), r"pdiparams: changed since"),
         (_change("inference.yml", lambda b: b"\xff" + b), r"inference\.yml: cannot be read"),
         (_change("inference.yml", lambda b: b"[1"), r"inference\.yml: cannot be read"),
-        (_change("inference.yml", lambda b: b""), "no schema_version: written by"),
+        (_change("inference.yml", lambda b: b""), "no schema_version: not written by"),
         (_edit(lambda s: s.update(schema_version=1)), "reads 2: export the model again"),
         (_edit(lambda s: s.update(schema_version=3)), "reads 2: it needs a newer ppcls"),
         (
             _edit(lambda s: s["PostProcess"]["Topk"]["label_list"].pop()),
-            "label_list has 2 names, and the graph answers with 3 classes",
+            "label_list has 2 names, but the graph outputs 3 classes",
         ),
         (_edit(lambda s: s.pop("PreProcess")), "PreProcess: Field required; export the model"),
         (_edit(lambda s: s["Input"].update(layout="NHWC")), "neither float32 NCHW nor uint8 NHWC"),
@@ -467,7 +467,7 @@ def test_a_source_is_a_checkpoint_a_configuration_or_a_name(
     ("source", "weights", "message"),
     [
         ("run", None, r"is a folder, not a checkpoint; checkpoints in it: .*best_model"),
-        ("run/best_model", "w.npz", "best_model.pdparams are weights already"),
+        ("run/best_model", "w.npz", "best_model.pdparams is itself a weights file"),
         ("elsewhere/alone", None, r"alone.pdparams: no config.yaml beside it.*--weights"),
         ("run/bst_model", None, "neither a checkpoint nor an architecture, and no such config"),
     ],
@@ -507,7 +507,7 @@ def test_class_names_of_other_data_than_the_run_are_refused(
         "Global.checkpoints=null",
     ]
     config = ["-c", str(run_folder / "config.yaml")]
-    told = f"{other}: label 1 is 'grey', and 'green' in {own}, by which these weights were trained"
+    told = f"{other}: label 1 is 'grey', and 'green' in {own}, the class names of these weights"
     for command in (
         ["export", str(run_folder / "best_model"), str(tmp_path / "x"), "--data", str(tmp_path)],
         ["eval", *config, *weights, "--data", str(tmp_path)],
@@ -565,7 +565,7 @@ def test_the_command_exports_a_checkpoint(
     [
         ([], 2, "needs a checkpoint, a configuration or a name"),
         (["x", "y", "-c", "z"], 2, "x and -c z are two sources"),
-        (["-c", "HarDNet68", "--weights", "w"], 2, "--weights goes with a source"),
+        (["-c", "HarDNet68", "--weights", "w"], 2, "--weights needs SOURCE"),
         (["SqueezeNet1_1", "y", "--weights", "gone"], 1, "no such weights: gone"),
         (["SqueezeNet1_1", "y", "--input-size", "0"], 2, "expected SIDE or HEIGHTxWIDTH"),
         (["SqueezeNet1_1", "y", "--format", "onnx"], 2, "invalid choice: 'onnx'"),

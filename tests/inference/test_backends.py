@@ -155,7 +155,7 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
             [*of_bundle, "--data", str(colours), "--check"],
             "--check is for an evaluation of weights",
         ),
-        (["eval", "-c", str(config), "--check", "--json"], "has no results for --json"),
+        (["eval", "-c", str(config), "--check", "--json"], "so --json has no results"),
         (["eval", "-c", str(config), "--threads", "1"], "--threads is for --bundle DIR"),
         (["eval"], "needs -c CONFIG, or --bundle DIR"),
     ):
@@ -164,7 +164,7 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
         assert message in err
         assert err.startswith("usage: ppcls eval ")
     assert main(["eval", "--bundle", "HarDNet68", "--data", str(colours)]) == 1
-    assert "not an exported model of ppcls: no inference.yml" in capsys.readouterr().err
+    assert "not an exported model of ppcls: it has no inference.yml" in capsys.readouterr().err
 
 
 @pytest.mark.process
@@ -244,20 +244,20 @@ def test_a_model_of_another_tool_is_asked_for_what_it_lacks(
         ppcls.Predictor(foreign, labels=labels, transforms=[{"Resize": {}}])
     picture = colours / "red" / "image 03.PNG"
     usual = ppcls.Predictor(foreign, labels=labels, transforms=TRANSFORMS)
-    with pytest.raises(RunError, match=r"no probabilities.*softmax=False"):
+    with pytest.raises(RunError, match=r"not probabilities.*softmax=False"):
         list(usual.predict(picture))
     one = ppcls.Predictor(foreign, labels=labels, transforms=TRANSFORMS, softmax=False)
     (result,) = one.predict(picture)
     (expected,) = ppcls.Predictor(bundle, topk=3).predict(picture)
     assert result.label_names == expected.label_names
     np.testing.assert_allclose(result.scores, expected.scores, atol=1e-6)
-    with pytest.raises(DataError, match="2 class names, and the network answers with 3 classes"):
+    with pytest.raises(DataError, match="2 class names, but the network's output has 3 classes"):
         list(
             ppcls.Predictor(
                 foreign, labels=["a", "b"], transforms=TRANSFORMS, softmax=False
             ).predict(picture)
         )
-    with pytest.raises(ConfigError, match="says how the model was evaluated"):
+    with pytest.raises(ConfigError, match="has the evaluation settings"):
         ppcls.Predictor(bundle, transforms="imagenet")
     with pytest.raises(DataError, match="2 class names for a model with 3 classes"):
         ppcls.Predictor(bundle, labels=["a", "b"])
@@ -274,11 +274,11 @@ def test_an_architecture_is_exported_once(
 ) -> None:
     with pytest.raises(ConfigError, match=r"SqueezeNet1_2: no such folder.*did you mean 'Squeeze"):
         ppcls.Predictor("SqueezeNet1_2", pretrained=True)
-    with pytest.raises(ConfigError, match="say which weights"):
+    with pytest.raises(ConfigError, match="no weights are named"):
         ppcls.Predictor("SqueezeNet1_1")
     # `ppcls predict` has no -o, so the message names the command that has.
     with pytest.raises(
-        WeightsError, match=r"know 3 classes.*`ppcls export SqueezeNet1_1 DIR --weig"
+        WeightsError, match=r"these weights have 3 classes.*`ppcls export SqueezeNet1_1 DIR --weig"
     ):
         ppcls.Predictor("SqueezeNet1_1", pretrained=random_weights, device="cpu")
     paddle.seed(0)
@@ -346,7 +346,7 @@ def test_deployment_options_are_checked_like_all_others(tmp_path: Path) -> None:
     for override, message in (
         ("Global.use_mkldnn=true", "unknown key; did you mean 'enable_mkldnn'"),
         ("Global.batch_size=0", "Global.batch_size: expected greater than 0"),
-        ("Global.use_fp16=true", "use_fp16 is for a GPU, and use_gpu is false"),
+        ("Global.use_fp16=true", "use_fp16 is for a GPU, but use_gpu is false"),
         ("Global.use_tensorrt=true", "use_tensorrt is for a GPU"),
         ("Global.ir_optim=false", "Global.ir_optim: expected True"),
     ):

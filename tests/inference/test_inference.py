@@ -262,7 +262,7 @@ def test_answers_that_are_no_numbers_are_errors() -> None:
 
     one = Classifier(Broken(), PIPELINE, ["r", "g", "b"])
     first, second = one.predict([plain(0), plain(1)])
-    assert first.error == "the network's answer is not finite numbers"
+    assert first.error == "the network's output is not finite"
     assert second.class_ids[0] == 1
 
 
@@ -272,7 +272,7 @@ def test_best_classes_of_equal_scores_come_in_order() -> None:
 
 def test_urls_are_fetched_only_if_allowed() -> None:
     (refused,) = classifier().predict("http://127.0.0.1:9/a.png")
-    assert "fetching is off" in refused.error
+    assert "fetching URLs is off" in refused.error
     (failed,) = classifier(allow_url=True).predict("http://127.0.0.1:9/a.png")
     assert failed.error.startswith("http://127.0.0.1:9/a.png: cannot fetch the image")
 
@@ -290,7 +290,7 @@ def test_backends_that_cannot_say_why(tmp_path: Path, monkeypatch) -> None:
         open_backend("paddle", tmp_path)
     with pytest.raises(BundleError, match="onnxruntime runs; `ppcls export --onnx` writes one"):
         open_backend("onnxruntime", tmp_path)
-    with pytest.raises(ConfigError, match="'paddle-openvino' is gone: use openvino"):
+    with pytest.raises(ConfigError, match="'paddle-openvino' was removed: use openvino"):
         open_backend("paddle-openvino", tmp_path)
     with pytest.raises(ConfigError, match="paddle has no option 'gpu_memory_mb' on this cpu"):
         open_backend("paddle", tmp_path, device="cpu", gpu_memory_mb=100)

@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_whole_records(kind: str, tmp_path: Path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(RunError, match=r"File too large; the \d+ answers before it are in"):
+        with pytest.raises(RunError, match=r"File too large; the file has the \d+ results"):
             write_many(writer)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -155,7 +155,7 @@ def test_an_interrupt_keeps_what_is_answered(bundle: Path, colours: Path, tmp_pa
     assert process.returncode == 130, errors
     found = records(out)
     assert 10 < len(found) < 50_000
-    assert f"{len(found)} of 50000 images are done" in errors.decode()
+    assert f"{len(found)} of 50000 images done" in errors.decode()
 
 
 def test_backends_are_listed(capsys):
@@ -194,7 +194,7 @@ def test_a_threshold_is_a_score(bundle: Path, colours: Path, capsys):
 def test_what_a_bundle_says_itself_is_no_option(bundle: Path, colours: Path, capsys):
     assert main(["predict", str(bundle), str(colours), "--logits"]) == 2
     told = capsys.readouterr().err
-    assert "softmax (--logits) is for models without one; predict_logits in Python answers" in told
+    assert "softmax (--logits) is for models without one; for logits, use predict_logits" in told
     assert main(["predict", str(bundle), str(colours), "--transforms", "imagenet"]) == 2
     assert "transforms (--transforms) is for models without one\n" in capsys.readouterr().err
 

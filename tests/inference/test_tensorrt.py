@@ -118,4 +118,4 @@ def test_a_build_without_tensorrt_says_which_has_it() -> None:
     if can.version is not None:
         pytest.skip("this machine has TensorRT")
     assert "\n" not in can.hint
-    assert "has no TensorRT: install a GPU wheel of Paddle's own index" in can.hint
+    assert "has no TensorRT: install a GPU wheel from Paddle's own index" in can.hint

@@ -62,8 +62,8 @@ def test_weights_saved_by_paddle_itself_load_the_published_way(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"x.pdparams: not a file of weights, or damaged \(0 bytes\); copy or download it"),
-        (b"not a pickle", r"x.pdparams: not a file of weights, or damaged \(12 bytes\); copy"),
+        (b"", r"x.pdparams: not a weights file, or damaged \(0 bytes\); copy or download it"),
+        (b"not a pickle", r"x.pdparams: not a weights file, or damaged \(12 bytes\); copy"),
         (pickle.dumps([1, 2]), "expected a map of names to arrays"),
         (pickle.dumps({"a": 1}), "expected a map of names to arrays"),
     ],
@@ -80,10 +80,12 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
     save_weights(small(4), tmp_path / "four.pdparams")
     model = small(7)
     before = model.state_dict()["_conv9.weight"].numpy().copy()
-    with pytest.raises(WeightsError, match=r"know 4 classes, the model 7; set Arch\.class_num=4"):
+    with pytest.raises(
+        WeightsError, match=r"4 classes, but the model has 7; set Arch\.class_num=4"
+    ):
         load_weights(model, tmp_path / "four")
     (note,) = load_weights(model, tmp_path / "four", adapt=True)
-    assert "4 classes there, 7 here: _conv9 starts afresh" in note
+    assert "4 classes in the file, 7 in the model: _conv9 is untrained" in note
     after = model.state_dict()
     assert (after["_conv9.weight"].numpy() == before).all()
     stored = read_weights(tmp_path / "four")
@@ -130,9 +132,9 @@ def test_every_format_holds_the_same_and_paddle_reads_ours(tmp_path: Path, suffi
         theirs = paddle.load(str(path))
         assert all((np.asarray(theirs[k]) == state[k]).all() for k in state)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="not a file of weights, or damaged"):
+    with pytest.raises(WeightsError, match="not a weights file, or damaged"):
         read_weights(path)
-    with pytest.raises(WeightsError, match="weights are written as one of"):
+    with pytest.raises(WeightsError, match="the suffix of a weights file must be"):
         write_weights(state, tmp_path / "w.bin")
 
 

@@ -179,7 +179,7 @@ def test_a_resumed_run_reduces_its_rate_where_the_whole_run_did(
     weights = [(folder / "latest.pdparams").read_bytes() for folder in (whole, resumed)]
     assert weights[0] == weights[1]
     other = f"Optimizer={{name: AdamW, lr: {lr}}}"
-    with pytest.raises(WeightsError, match="of a run with the optimizer SGD, not AdamW; to go on"):
+    with pytest.raises(WeightsError, match="from a run with the optimizer SGD, not AdamW; to use"):
         train(load_config(config_file, [*asked, *part, other]))
 
 
@@ -332,11 +332,11 @@ MISTAKES = [
     ),
     (
         f"Optimizer={{name: Adam, lr: {LR}, one_dim_param_no_weight_decay: true}}",
-        "one_dim_param_no_weight_decay has nothing to except from: set regularizer or weight_decay",
+        "one_dim_param_no_weight_decay has no effect without decay: set regularizer",
     ),
     (f"Optimizer={{name: SGD, lr: {LR}, momentum: 0.9}}", "Optimizer.momentum: unknown key"),
     (f"Optimizer={{name: SGD, lr: {LR}, clip_norm: 0}}", "clip_norm: expected greater than 0"),
-    (f"Optimizer={{name: AdamW, lr: {LR}, weight_decay: null}}", "0 is no weight decay"),
+    (f"Optimizer={{name: AdamW, lr: {LR}, weight_decay: null}}", "0 turns weight decay off"),
     (
         "Optimizer.lr={name: Piecewise, decay_epochs: [1], values: [1, 0.1], learning_rate: 0.5}",
         "Optimizer.lr: learning_rate (0.5) contradicts values[0] (1)",
@@ -373,7 +373,7 @@ MISTAKES = [
     (
         "Optimizer.lr={name: Cyclic, base_learning_rate: 0.1, max_learning_rate: 1, "
         "step_size_up: 2, exp_gamma: 0.9}",
-        "exp_gamma goes with mode: exp_range, not triangular",
+        "exp_gamma needs mode: exp_range, not triangular",
     ),
     (
         "Optimizer.lr={name: Cyclic, base_learning_rate: 0.1, max_learning_rate: 1, "
@@ -531,7 +531,7 @@ def test_auto_scale_multiplies_every_rate_of_the_run(options: dict, batch: int) 
     assert plain.fitted(256) == (plain, None)
     same, warning = plain.fitted(batch)
     assert same is plain
-    assert f"steps of {batch} images, and reference_batch is 256" in warning
+    assert f"the batch size is {batch}, and reference_batch is 256" in warning
     asked = adapter.validate_python(options | {"reference_batch": 256, "auto_scale": True})
     scaled, said = asked.fitted(batch)
     assert said.startswith(f"learning rates times {batch / 256:g}: ")

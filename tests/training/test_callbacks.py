@@ -113,7 +113,7 @@ def test_a_model_and_a_loss_of_ones_own_train_and_resume(
 @pytest.mark.parametrize(
     ("model", "more", "message"),
     [
-        ("resnet", [], "model is a paddle.nn.Layer, not 'resnet'"),
+        ("resnet", [], "model must be a paddle.nn.Layer, not 'resnet'"),
         (Tiny(3), ["Arch.pretrained=true"], "trained as it is; leave out Arch.pretrained"),
     ],
 )

@@ -116,8 +116,8 @@ def test_a_student_is_trained_and_deployed_and_its_teacher_stays(
     assert (tmp_path / "student/inference.yml").is_file()
     assert main(["export", str(result.folder / "best_model")]) == 1
     told = capsys.readouterr().err
-    assert "holds the models of a distillation, Student and Teacher, and not one Squeeze" in told
-    assert told.endswith(f"; {result.best} is the one that was kept\n")
+    assert "holds the models of a distillation, Student and Teacher, not a single Squeeze" in told
+    assert told.endswith(f"; {result.best} holds the model that was kept\n")
 
 
 @pytest.mark.training
@@ -175,7 +175,7 @@ def test_images_without_labels(config_file: Path, distilling: list[str], colours
         ("Arch.pretrained=true", "pretrained is an option of each model: write it in Arch.models"),
         ("Arch.models.0.Teacher.nme=x", "Arch.models.0.Teacher.nme: unknown key; did you mean"),
         ("Arch.models.1.Student.name=SqueezNet1_1", "no such architecture; did you mean 'Squ"),
-        ("Arch.models.1.Student.class_num=5", "Student has 5 classes, and Arch.class_num is 3"),
+        ("Arch.models.1.Student.class_num=5", "Student has 5 classes, but Arch.class_num is 3"),
         (
             "Loss.Train.1.DistillationDMLLoss.model_name_pairs=[[Student, Techer]]",
             "Loss.Train: DistillationDMLLoss: no model 'Techer' in Arch.models; did you mean 'Tea",
@@ -184,15 +184,15 @@ def test_images_without_labels(config_file: Path, distilling: list[str], colours
             "Loss.Train.2.DistillationDistanceLoss.key=_conv8",
             "'_conv8' is not one of return_patterns of Student",
         ),
-        ("Loss.Train=[{CELoss: }]", "Loss.Train: CELoss names no model; DistillationGTCELoss does"),
+        ("Loss.Train=[{CELoss: }]", "Loss.Train: CELoss names no model; use DistillationGTCELoss"),
         ("Arch={name: SqueezeNet1_1}", "needs DistillationModel, not SqueezeNet1_1"),
         ("Metric.Eval.0.DistillationTopkAcc.model_key=Teacher", "is evaluated, not 'Teacher'"),
         (
             "DataLoader.Train.dataset.name=UnlabeledDataset",
-            "Loss.Train: DistillationGTCELoss is for images with one class each, and "
+            "Loss.Train: DistillationGTCELoss is for images with one class each, but "
             "DataLoader.Train.dataset is UnlabeledDataset; losses of model_name_pairs fit",
         ),
-        ("Global.to_static=true", "Global.to_static: several models"),
+        ("Global.to_static=true", "Global.to_static: does not support a distillation"),
     ],
 )
 def test_mistakes_are_named(
@@ -210,7 +210,7 @@ def test_mistakes_that_only_the_models_show(config_file: Path, distilling: list[
             "Arch.models.1.Student.return_patterns=[_conv, _con8]",
             "Student: return_patterns: SqueezeNet1_1 has no layer '_con8'; did you mean '_con",
         ),
-        ("Global.pretrained_model=w", "each model of Arch.models names the weights"),
+        ("Global.pretrained_model=w", "pretrained weights of each model in Arch.models"),
     ):
         with pytest.raises(ConfigError, match=message):
             train(load_config(config_file, [*distilling, override]))

@@ -257,7 +257,7 @@ def test_another_configuration_on_a_rank_is_named(config: Path, tmp_path: Path) 
     texts = [run.communicate(timeout=HANGS)[0] for run in runs]
     assert [run.returncode for run in runs] == [2, 2]
     for text in texts:
-        assert "rank 1: the configuration is not that of rank 0" in text
+        assert "rank 1: the configuration differs from rank 0" in text
     assert not (tmp_path / "out").exists()
 
 
@@ -272,4 +272,4 @@ def test_a_port_in_use_is_named(config: Path, tmp_path: Path) -> None:
         finally:
             run.kill()
     assert run.returncode == 1
-    assert re.search(r"rank 0: cannot meet the other 1 processes at .*: the port is in use", text)
+    assert re.search(r"rank 0: cannot reach the other 1 processes at .*: the port is in use", text)

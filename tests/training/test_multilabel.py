@@ -170,7 +170,7 @@ def test_a_run_with_several_labels(
     assert labels == ["cold; has green"] * 6 + ["warm"] * 3
     for command in ("export", "infer"):
         assert main([command, *arguments, "Infer.infer_imgs=x"]) == 2
-        assert "and this model gives images several labels" in capsys.readouterr().err
+        assert "does not support multi-label models yet" in capsys.readouterr().err
     assert "cold" in (result.folder / "classes.csv").read_text(encoding="utf-8")
 
 
@@ -179,18 +179,18 @@ def test_a_run_with_several_labels(
     [
         (
             "Loss.Train=[{CELoss: }]",
-            "Loss.Train: CELoss is for images with one class each, and DataLoader.Train.dataset is "
+            "Loss.Train: CELoss is for images with one class each, but DataLoader.Train.dataset is "
             "MultiLabelDataset; MultiLabelLoss fits",
         ),
         ("Metric.Eval=[{TopkAcc: }]", "Metric.Eval: TopkAcc is for images with one class each"),
         ("Metric.Train=[{MultiLabelMAP: }]", "Metric.Train: MultiLabelMAP needs the scores of all"),
         (
             "Loss.Eval=[{MultiLabelLoss: {weight_ratio: true}}]",
-            "Loss.Eval: weight_ratio weighs by the training images",
+            "Loss.Eval: weight_ratio needs the training images",
         ),
         (
             "DataLoader.Eval.dataset.name=ImageNetDataset",
-            "Loss.Eval: MultiLabelLoss is for images with several labels each, and "
+            "Loss.Eval: MultiLabelLoss is for images with several labels each, but "
             "DataLoader.Eval.dataset is ImageNetDataset; CELoss and FocalLoss fit",
         ),
     ],

@@ -66,7 +66,7 @@ def test_a_signal_lets_the_step_end_and_saves(
     assert run.wait(HANGS) == status
     said = (tmp_path / "out.txt").read_text()
     assert "and saved as" in said
-    assert "go on with -o Global.checkpoints=auto" in said
+    assert "resume with -o Global.checkpoints=auto" in said
     assert "Traceback" not in said
     found, notes = newest_checkpoint(folder)
     assert found is not None
@@ -167,7 +167,7 @@ def test_auto_finds_the_newest_whole_checkpoint(tmp_path: Path) -> None:
     found, notes = newest_checkpoint(tmp_path)
     assert found is not None
     assert found.prefix.name == "epoch_1"
-    assert "passed over: " in notes[0]
+    assert "skipped: " in notes[0]
     assert "latest.pdopt" in notes[0]
 
 
@@ -179,8 +179,8 @@ def test_auto_starts_fresh_and_leaves_a_finished_run_as_it_is(
     first = train(load_config(config_file, asked))
     folder = first.folder
     log = (folder / "train.log").read_text()
-    assert "there is no checkpoint in" in log
-    assert "weights to begin with: none, from scratch\n" in log
+    assert "no checkpoint in" in log
+    assert "pretrained weights: none, training from scratch\n" in log
     before = {p: p.read_bytes() for p in folder.glob("[!.]*")}
     again = train(load_config(config_file, asked))
     assert again.was_finished
@@ -195,7 +195,7 @@ def test_auto_starts_fresh_and_leaves_a_finished_run_as_it_is(
     train(load_config(config_file, [*asked, "Global.epochs=2"]))
     assert "resuming" in (folder / "train.log").read_text()
     (folder / "curves.png").unlink()  # What a killed run lacks.
-    with pytest.raises(ConfigError, match=r"this run has 2 epochs already, of 1; raise"):
+    with pytest.raises(ConfigError, match=r"this run has already trained 2 epochs, of 1; raise"):
         train(load_config(config_file, asked))
 
 
@@ -254,7 +254,7 @@ def test_published_checkpoints_are_resumed(tmp_path: Path, optimizer: str) -> No
     assert all(np.array_equal(expected[k].numpy(), found[k].numpy()) for k in expected)
     other = parts()
     other.optimizer = paddle.optimizer.RMSProp(0.01, parameters=other.model.parameters())
-    with pytest.raises(WeightsError, match=r"of another optimizer: it holds .*; RMSProp needs"):
+    with pytest.raises(WeightsError, match=r"for another optimizer: it holds .*; RMSProp needs"):
         other.load(checkpoint)
 
 
@@ -308,12 +308,12 @@ def test_a_checkpoint_of_another_network_is_named(
 ) -> None:
     folder = finished_run
     asked = [*overrides, f"Global.checkpoints={folder}/latest"]
-    of = r"latest: a checkpoint of SqueezeNet1_1 with 3 classes, and Arch is AlexNet with 3"
-    with pytest.raises(WeightsError, match=rf"{of}; go on with it by -c .*yaml$"):
+    of = r"latest: a checkpoint of SqueezeNet1_1 with 3 classes, but Arch is AlexNet with 3"
+    with pytest.raises(WeightsError, match=rf"{of}; resume it with -c .*yaml$"):
         train(load_config(config_file, [*asked, "Arch.name=AlexNet"]))
     more = [*asked, "Arch.class_num=4", "Infer.PostProcess.class_id_map_file=null"]
     anew = rf"-o Global.checkpoints=null Global.pretrained_model={folder}/latest"
-    of = r"latest: the checkpoint knows 3 classes, and the configuration and its data have 4; "
+    of = r"latest: the checkpoint has 3 classes, but the configuration and its data have 4; "
     with pytest.raises(WeightsError, match=rf"{of}.* {anew}"):
         train(load_config(config_file, more))
 
@@ -325,7 +325,7 @@ def test_a_checkpoint_with_other_class_names_is_refused(
     (tmp_path / "names.txt").write_text("0 bleu pâle\n1 red\n2 green\n", encoding="utf-8")
     names = f"Infer.PostProcess.class_id_map_file={tmp_path / 'names.txt'}"
     more = [*overrides, "Global.epochs=2", "Global.checkpoints=auto", names]
-    other = r"class 1 of the checkpoint is 'green', and of the .* data 'red'; a run goes on with"
+    other = r"class 1 is 'green' in the checkpoint, but 'red' in .*; a run keeps its classes"
     with pytest.raises(DataError, match=other):
         train(load_config(config_file, more))
     assert "green" in (finished_run / "label_list.txt").read_text(encoding="utf-8").splitlines()[1]
@@ -359,7 +359,7 @@ def test_the_configuration_of_a_run_says_what_it_is_and_not_what_it_began_from(
     monkeypatch.chdir(tmp_path)
     one = [*ready, "Global.epochs=1", "Global.checkpoints=auto", "Global.save_inference_dir=inf"]
     folder = train(load_config(config_file, one)).folder
-    assert f"weights to begin with: {tmp_path / 'w.pdparams'}" in (folder / "train.log").read_text()
+    assert f"pretrained weights: {tmp_path / 'w.pdparams'}" in (folder / "train.log").read_text()
     kept = load_config(folder / "config.yaml").Global
     assert (kept.checkpoints, kept.pretrained_model) == (None, None)
     assert kept.save_inference_dir == str(tmp_path / "inf")

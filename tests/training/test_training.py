@@ -240,7 +240,7 @@ def test_fine_tuning_starts_with_a_new_head(
         "DataLoader.Eval=null",
     ]
     second = train(load_config(config_file, [*overrides, *more]))
-    assert "3 classes there, 5 here" in (second.folder / "train.log").read_text()
+    assert "3 classes in the file, 5 in the model" in (second.folder / "train.log").read_text()
     assert second.best_metric is None
     assert second.best.name == "latest.pdparams"
     assert read_weights(second.best)["_conv9.bias"].shape == (5,)
@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config_file: Path, overrides: l
     config = load_config(config_file, [*overrides, "Loss.Train=[{CELoss: {weight: 1e39}}]"])
     with pytest.raises(
         RunError,
-        match=r"the loss is inf in epoch 1, step 0 \(learning rate 0\.02\), for the batch of .*PNG",
+        match=r"the loss is inf in epoch 1, step 0 \(learning rate 0\.02\), in the batch .*PNG",
     ):
         train(config)
 
@@ -265,7 +265,7 @@ def test_weights_that_are_no_numbers_are_no_success(
     config = load_config(config_file, [*overrides, *more])
     with pytest.raises(RunError, match="the loss of the evaluation is nan"):
         evaluate(config)
-    with pytest.raises(RunError, match="the model itself answers with numbers that are not finite"):
+    with pytest.raises(RunError, match="the model's own outputs are not finite"):
         ppcls.export(config)
 
 
@@ -308,7 +308,7 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
     if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
         pytest.skip("there is a GPU")
     assert select_device("auto") == "cpu"
-    with pytest.raises(RunError, match=r"Global\.device is gpu, and the installed PaddlePaddle"):
+    with pytest.raises(RunError, match=r"Global\.device is gpu, but the installed PaddlePaddle"):
         select_device("gpu")
 
 
@@ -386,7 +386,7 @@ def test_a_run_without_a_whole_checkpoint_says_which_are_damaged(
     for path in finished_run.glob("*.pdparams"):
         path.write_bytes(b"damaged")
     resume = load_config(config_file, [*overrides, "Global.checkpoints=auto"])
-    with pytest.raises(WeightsError, match=r"is whole \(passed over: .*pdparams"):
+    with pytest.raises(WeightsError, match=r"are damaged \(skipped: .*pdparams"):
         train(resume)
 
 
@@ -395,7 +395,7 @@ def test_what_could_not_be_exported_is_said_before_it_is_trained(
 ) -> None:
     lines = check_training(load_config(config_file, [*overrides, "Global.image_shape=[3,64,64]"]))
     assert "`ppcls export` will refuse this" in lines[-1]
-    assert "is [3, 64, 64], and the transforms of evaluation give [3, 32, 32]" in lines[-1]
+    assert "is [3, 64, 64], but the evaluation transforms give [3, 32, 32]" in lines[-1]
     other = "DataLoader.Eval.dataset.transform_ops.2.NormalizeImage.mean=[0, 0, 0]"
     lines = check_training(load_config(config_file, [*overrides, other]))
     assert "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops" in lines[-1]
@@ -409,8 +409,8 @@ def test_a_run_of_few_updates_is_told_how_to_make_more(
         return [line for line in lines if " updates in all " in line]
 
     (line,) = said("Global.epochs=5")
-    assert "20 updates in all (4 an epoch) are few" in line
-    assert "-o DataLoader.Train.sampler.batch_size=4 makes more" in line
+    assert "20 updates in all (4 an epoch) are too few" in line
+    assert "use a smaller batch (-o DataLoader.Train.sampler.batch_size=4)" in line
     assert not said("Global.epochs=25")
     assert not said("DataLoader.Train.sampler.batch_size=4")
     save_weights(ppcls.create_model("SqueezeNet1_1", class_num=3), tmp_path / "w.npz")

@@ -1,4 +1,4 @@
-"""Is a data set fit to train on? A quick look before every run, and a thorough one on request."""
+"""Data checks: a quick one before every run, and a thorough one on request."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _BLOCK = 32
 
 
 def quick_check(parts: Mapping[str, Dataset], class_num: int) -> dict[str, list[Sample]]:
-    """Read the lists of a run, look at the headers of some images, and return the samples by part.
+    """Read the lists of a run, check the headers of some images, and return the samples by part.
 
-    A label out of range, a missing file, and an image without a header that is one (unless the
-    data set goes on after errors) are problems. At most a thousand images of each part, spread over
-    it, are opened, for at most 0.3 s.
+    Problems are labels out of range, missing files, and invalid image headers (unless `on_error`
+    skips unreadable images). The check opens up to a thousand images spread over each part, for at
+    most 0.3 s.
 
     Raises:
         DataError: the first ten problems, one a line.
@@ -54,7 +54,7 @@ def _header_problems(samples: Sequence[Sample]) -> list[str]:
     chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
     problems = []
     end = time.perf_counter() + _HEADER_SECONDS
-    # In an order that covers the whole list however early the time is up.
+    # This order covers the whole list even if the time is up early.
     for index in np.random.default_rng(0).permutation(chosen).tolist():
         try:
             read_header(samples[index].path)
@@ -65,11 +65,11 @@ def _header_problems(samples: Sequence[Sample]) -> list[str]:
     return sorted(problems)
 
 
-# The thorough look --------------------------------------------------------------------------------
+# The thorough check -------------------------------------------------------------------------------
 
 
 class Part(NamedTuple):
-    """What is read together: where it comes from, its samples, and what is wrong with others."""
+    """One part of a data set: its source, its valid samples, and the problems of the others."""
 
     source: str
     samples: Sequence[Sample]
@@ -77,7 +77,7 @@ class Part(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """One file: what is wrong with it, or what it is."""
+    """One file: its problem, or its facts."""
 
     sample: Sample
     problem: str = ""
@@ -91,14 +91,14 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True)
 class PartCheckup:
-    """What a part holds.
+    """The contents of one part.
 
     Attributes:
         source: the list or folder.
-        images: number of samples that could be read.
-        bytes: their files together.
-        class_counts: how many of them each class has.
-        widths: minimum, median and maximum, in pixels, as the image is seen (EXIF applied).
+        images: number of readable samples.
+        bytes: total size of their files.
+        class_counts: number of readable samples of each class.
+        widths: minimum, median and maximum in pixels, after the EXIF orientation.
         heights: likewise.
         formats: number of images by file format.
         modes: number of images by Pillow's mode (`L` is gray, `P` palette).
@@ -118,7 +118,7 @@ class PartCheckup:
 
 @dataclass(frozen=True)
 class Checkup:
-    """What is wrong with a data set (`errors`), what is odd (`warnings`), and what it holds."""
+    """Result of a data check: errors, warnings, and the contents of each part."""
 
     class_num: int
     parts: dict[str, PartCheckup]
@@ -139,15 +139,15 @@ def check_data(
 ) -> Checkup:
     """Read every image of a data set and report on it.
 
-    Errors are what stops a run or spoils it silently: wrong lines, images that cannot be read.
-    Warnings are what may be meant so: classes without an image, images with a short side below 32
-    pixels, the same file in several parts, or with different labels.
+    Errors stop a run or silently spoil it: invalid lines, unreadable images. Warnings may be
+    intended: classes without images, images with a short side below 32 pixels, the same file in
+    several parts or with different labels.
 
     Args:
-        parts: the samples to train on, to evaluate on, …, by name.
+        parts: the samples of each part (training, validation, …) by its name.
         class_num: number of classes.
-        names: what the classes are called.
-        workers: how many threads read.
+        names: class names.
+        workers: number of reading threads.
         progress: wraps the iterable of blocks of 32 images, as tqdm does.
     """
     todo = [(name, sample) for name, part in parts.items() for sample in part.samples]
@@ -255,5 +255,5 @@ def _duplicates(found: Mapping[str, Sequence[_Found]]) -> Iterator[str]:
             conflicting.append(text)
     parts = " and ".join(found)
     yield from _listed(f"{len(across)} images are in both {parts}", across)
-    yield from _listed(f"{len(within)} images are there several times", within)
+    yield from _listed(f"{len(within)} images are duplicates", within)
     yield from _listed(f"{len(conflicting)} images have several labels", conflicting)

@@ -1,4 +1,4 @@
-"""The UCI handwritten digits as image files: real data that needs no download."""
+"""The UCI handwritten digits as image files: real data without a download."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def write_digits(folder: str | Path, overwrite: bool = False) -> Split:
 
     The data set is "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak, UCI
     Machine Learning Repository, https://doi.org/10.24432/C50P49, CC BY 4.0): 1797 digits written
-    by 13 people. Files are `<digit>/<index>.png`; a fifth of each class is held out. Writing the
-    same folder again changes nothing.
+    by 13 people. Files are `<digit>/<index>.png`; a fifth of each class is the validation set.
+    Writing the same folder again changes nothing.
 
     Raises:
         MissingDependencyError: scikit-learn is not installed.
@@ -50,7 +50,7 @@ def write_digits(folder: str | Path, overwrite: bool = False) -> Split:
 def _check_free(root: Path, files: Mapping[Path, bytes]) -> None:
     """Refuse a folder that holds anything but an earlier copy of the same files."""
     if root.exists() and not root.is_dir():
-        raise DataError(f"{root}: a file is in the way; name a folder")
+        raise DataError(f"{root}: this is a file; name a folder")
     lists = {root / name for name in (TRAIN_LIST, VAL_LIST, LABEL_LIST)}
     for path in root.rglob("*"):
         if path.is_file() and path not in lists and path.read_bytes() != files.get(path):

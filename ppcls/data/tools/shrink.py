@@ -1,4 +1,4 @@
-"""A copy of a data set that decodes faster: smaller JPEGs, in the same folders, with its lists."""
+"""Make a copy of a data set that decodes faster: smaller JPEGs in the same folders, with lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BLOCK = 16
 
 
 class Prepared(NamedTuple):
-    """How many images were rewritten, copied, and there already; all bytes before and after."""
+    """Numbers of images rewritten, copied and already present; total bytes before and after."""
 
     rewritten: int
     copied: int
@@ -46,32 +46,31 @@ def prepare(
 ) -> Prepared:
     """Write every image under `source` to the same place under `target` as a smaller JPEG.
 
-    The short side becomes `short_side` pixels and is never enlarged; EXIF orientation is applied,
-    transparency composited on white, chroma stored at half the resolution. A JPEG that is small
-    enough already is copied. All files keep their names, whatever the suffix: what reads them goes
-    by content. So the lists beside the images (`.txt`, `.csv`, `.jsonl`, anywhere under `source`)
-    are copied as they are.
+    The short side becomes `short_side` pixels and is never enlarged. EXIF orientation is applied,
+    transparency composited on white, and chroma stored at half the resolution. JPEGs that are
+    already small enough are copied. All files keep their names and suffixes, because readers go by
+    content. So the lists under `source` (`.txt`, `.csv`, `.jsonl`) are copied unchanged.
 
-    Run again after an interruption, it goes on where it was. Lists come last: where they are, all
-    images are.
+    After an interruption, run it again to resume. Lists are written last, so their presence means
+    that all images are complete.
 
     Args:
         source: a folder of images.
-        target: another folder, new or of an earlier run with the same options.
-        short_side: in pixels.
-        quality: of the JPEGs, 1 to 100.
-        workers: how many threads.
+        target: another folder, new or from an earlier run with the same options.
+        short_side: length in pixels.
+        quality: JPEG quality, 1 to 100.
+        workers: number of threads.
         progress: wraps the iterable of blocks of 16 images, as tqdm does.
 
     Raises:
-        DataError: no images, images that cannot be read (the first ten are named, after all others
-            are written), or a target that holds something else.
+        DataError: no images, unreadable images (the message names the first ten after all others
+            are written), or a target with other contents.
     """
     src, dst = Path(source), Path(target)
     options = {"short_side": short_side, "quality": quality}
     paths = [path.relative_to(src) for path in find_images(src)] if src.is_dir() else []
     if not paths:
-        raise DataError(f"{src}: no folder with images")
+        raise DataError(f"{src}: not a folder with images")
     _claim(src, dst, options)
 
     def rewrite(block: list[Path]) -> list[tuple[str, int, int] | str]:
@@ -103,15 +102,15 @@ def _claim(src: Path, dst: Path, options: dict[str, int]) -> None:
     if made.is_file():
         earlier = json.loads(made.read_text(encoding="utf-8"))
         if earlier != options:
-            raise DataError(f"{dst}: prepared with {earlier}, not {options}; name another folder")
+            raise DataError(f"{dst}: made with {earlier}, not {options}; name another folder")
     elif dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise DataError(f"{dst}: holds something else; name a new folder")
+        raise DataError(f"{dst}: holds other files; name a new folder")
     with replacing(made) as file:
         file.write_text(json.dumps(options) + "\n", encoding="utf-8")
 
 
 def _rewrite(old: Path, new: Path, short_side: int, quality: int) -> tuple[str, int, int] | str:
-    """Return what became of an image and its bytes before and after, or what is wrong with it."""
+    """Return the action taken and the bytes before and after, or the image's problem."""
     try:
         before = old.stat().st_size
         if new.exists():
@@ -119,7 +118,7 @@ def _rewrite(old: Path, new: Path, short_side: int, quality: int) -> tuple[str, 
         header = read_header(old)
         is_small = min(header.width, header.height) <= short_side
         if header.format == "JPEG" and header.mode in ("L", "RGB") and is_small:
-            image.read(old)  # what cannot be read must not be copied
+            image.read(old)  # never copy an unreadable image
             kind, data = "copied", old.read_bytes()
         else:
             kind, data = "rewritten", _encode(image.read(old), header.mode, short_side, quality)

@@ -1,4 +1,4 @@
-"""Image transforms: each class is its own option list and its own implementation.
+"""Image transforms: each class declares its options and implements them.
 
 Importing this package registers all transforms of ppcls.
 """

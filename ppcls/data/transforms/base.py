@@ -1,4 +1,4 @@
-"""What image transforms have in common: their base class and the types of their options."""
+"""The base class of image transforms, and the types of their options."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Transform(OneKey):
     """An image operation, with the options it takes.
 
     Attributes:
-        random: whether it draws random numbers, which only training may.
+        random: whether it draws random numbers, which is for training only.
         after_normalize: whether it may follow `NormalizeImage`, on float images.
     """
 
@@ -43,18 +43,18 @@ class Transform(OneKey):
 
     @property
     def follows_image_size(self) -> bool:
-        """Whether it leaves a size to `Global.image_size`."""
+        """Whether it takes its size from `Global.image_size`."""
         return False
 
     def sized(self, height: int, width: int) -> Transform:
-        """Return the operation for a model of such images; one that follows no size as it is."""
+        """Return the operation with this image size filled in, if it follows the image size."""
         return self
 
     def check_place(self, normalized: bool) -> None:
         """Raise a ConfigError if its options fit only on the other side of `NormalizeImage`."""
 
     def __call__(self, image: Any, rng: np.random.Generator) -> np.ndarray:
-        """Return the image after the operation; the one given is left as it is."""
+        """Return the transformed image; the given one stays unchanged."""
         raise NotImplementedError
 
 

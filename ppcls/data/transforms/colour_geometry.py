@@ -19,11 +19,11 @@ _NotNegative = Annotated[float, Field(ge=0)]
 
 @TRANSFORMS.register
 class RandomRotation(Transform):
-    """Turn the image about its centre, with the probability `prob`.
+    """Rotate the image about its centre, with the probability `prob`.
 
-    The angle is drawn from `degrees`, [least, most] or -degrees to degrees, counter-clockwise.
-    `expand` makes the image as large as the turned one, and `center`, [x, y] in pixels, puts the
-    centre elsewhere. `fill` is the colour of what comes into sight, or one number for all channels.
+    The counter-clockwise angle is drawn from `degrees`: [least, most], or -degrees to degrees.
+    `expand` enlarges the image so that the rotated one fits; `center`, [x, y] in pixels, moves the
+    centre of rotation. `fill` is the colour of uncovered pixels, or one number for all channels.
     """
 
     random: ClassVar[bool] = True
@@ -40,11 +40,11 @@ class RandomRotation(Transform):
         if isinstance(self.degrees, list) and self.degrees[0] > self.degrees[1]:
             raise ValueError(f"degrees must be [least, most], not {self.degrees}")
         if self.expand and self.center:
-            raise ValueError("expand is for turning about the centre: set only one of the two")
+            raise ValueError("expand needs the default centre: set only one of expand and center")
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), turned or not."""
+        """Return the image, uint8 (H, W, 3), rotated or not."""
         if rng.random() >= self.prob:
             return image
         least, most = (
@@ -56,7 +56,7 @@ class RandomRotation(Transform):
         size = (width, height)
         if self.expand:
             cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
-            # An edge that is off by less than a thousandth of a pixel is a rounding error.
+            # Less than a thousandth of a pixel beyond an edge is a rounding error.
             size = (
                 math.ceil(width * cos + height * sin - 1e-3),
                 math.ceil(width * sin + height * cos - 1e-3),
@@ -84,10 +84,10 @@ _Hue = Annotated[float, Field(ge=-0.5, le=0.5)]
 
 @TRANSFORMS.register
 class ColorJitter(Transform):
-    """Change brightness, contrast, saturation and hue in random order, by chance of `prob`.
+    """Change brightness, contrast, saturation and hue in random order, with probability `prob`.
 
-    A number `v` stands for factors from `max(0, 1 - v)` to `1 + v`, a list [least, most] for those.
-    `hue` is in turns of the colour circle: a number `v` stands for shifts from -v to v, up to 0.5.
+    A number `v` means factors from `max(0, 1 - v)` to `1 + v`; a list gives [least, most]. `hue` is
+    in turns of the colour circle: a number `v`, up to 0.5, means shifts from -v to v.
     """
 
     random: ClassVar[bool] = True
@@ -110,7 +110,7 @@ class ColorJitter(Transform):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), in other colours."""
+        """Return the image, uint8 (H, W, 3), with changed colours."""
         if rng.random() >= self.prob:
             return image
         picture = Image.fromarray(image)
@@ -138,7 +138,7 @@ _ENHANCERS = {
 
 
 def _turn_hue(picture: Image.Image, turns: float) -> Image.Image:
-    """Shift the hue by a part of the colour circle, which has 255 steps in Pillow."""
+    """Shift the hue by a fraction of the colour circle, which has 255 steps in Pillow."""
     hue, saturation, value = picture.convert("HSV").split()
     turned = hue.point([(step + round(turns * 255)) % 255 for step in range(256)])
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")

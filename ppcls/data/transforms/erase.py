@@ -24,11 +24,11 @@ __all__ = ["Cutout", "GridMask", "HideAndSeek", "RandomErasing"]
 class RandomErasing(Transform):
     """Fill a random rectangle, with the probability `EPSILON`.
 
-    Its area is a share between `sl` and `sh` of the image's, its height divided by its width
-    between `r1` and `1 / r1`, drawn evenly, or evenly in the logarithm (`use_log_aspect`). Of
-    `attempt` draws the first that fits is taken. The fill is `mean` (`const`), in the units of the
-    image where it stands; or drawn from the standard normal distribution, one colour (`rand`) or
-    each pixel (`pixel`), which has a meaning only after `NormalizeImage`.
+    Its area is a share of the image's area between `sl` and `sh`. Its height divided by its width
+    is between `r1` and `1 / r1`, drawn evenly or evenly in the logarithm (`use_log_aspect`). The
+    first of `attempt` draws that fits is used. The mode `const` fills with `mean`, in the units of
+    the image at this place in the list. `rand` draws one colour and `pixel` each pixel from the
+    standard normal distribution; both need to follow `NormalizeImage`.
     https://arxiv.org/abs/1708.04896
     """
 
@@ -49,22 +49,22 @@ class RandomErasing(Transform):
         if self.sl > self.sh:
             raise ValueError(f"sl ({self.sl:g}) is above sh ({self.sh:g})")
         if self.mode != "const" and any(self.mean):
-            raise ValueError(f"mean is the fill of mode const; mode is {self.mode}")
+            raise ValueError(f"mean needs mode const; mode is {self.mode}")
         return self
 
     def check_place(self, normalized: bool) -> None:
-        """Raise a ConfigError for a fill in normalised units on pixels, or the other way round."""
+        """Raise a ConfigError for a normalised fill on pixels, or a colour after normalising."""
         if normalized:
             return
         if self.mode != "const":
             raise ConfigError(
                 f"transform_ops: RandomErasing with mode: {self.mode} fills with normalised "
-                "numbers; put it after NormalizeImage"
+                "values; put it after NormalizeImage"
             )
         if not all(0 <= value <= 255 for value in self.mean):
             raise ConfigError(
                 f"transform_ops: RandomErasing.mean {self.mean} is not a colour of 0 to 255; "
-                "in normalised numbers, it belongs after NormalizeImage"
+                "for normalised values, put RandomErasing after NormalizeImage"
             )
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -98,7 +98,7 @@ class RandomErasing(Transform):
 
 @TRANSFORMS.register
 class Cutout(Transform):
-    """Fill `n_holes` squares with sides of `length` pixels; they may reach over the edge.
+    """Fill `n_holes` squares with sides of `length` pixels; they may cross the edge.
 
     `fill_value` is a colour, or null (or `none`) for a random one in each hole.
     https://arxiv.org/abs/1708.04552
@@ -112,7 +112,7 @@ class Cutout(Transform):
     fill_value: Colour | Literal["none"] | None = [0, 0, 0]
 
     def check_place(self, normalized: bool) -> None:
-        """Raise a ConfigError for colours on normalised numbers."""
+        """Raise a ConfigError for a colour after `NormalizeImage`."""
         if normalized and self.fill_value != [0, 0, 0]:
             raise ConfigError(
                 "transform_ops: Cutout.fill_value is a colour of 0 to 255; put Cutout before "
@@ -137,9 +137,9 @@ class Cutout(Transform):
 class GridMask(Transform):
     """Hide a grid, with the probability `prob`.
 
-    The grid's period is drawn from `d1` to below `d2` pixels, its phase at random, its angle from 0
-    to below `rotate` degrees. Of each period a share of `ratio` is band; mode 0 hides the bands
-    (squares of `1 - ratio` of a period stay), mode 1 hides the squares and leaves the bands.
+    The period is drawn from `d1` to below `d2` pixels, the phase at random, and the angle from 0 to
+    below `rotate` degrees. Bands take the share `ratio` of each period. Mode 0 hides the bands and
+    keeps the squares between them; mode 1 hides the squares and keeps the bands.
     https://arxiv.org/abs/2001.04086
     """
 
@@ -160,13 +160,13 @@ class GridMask(Transform):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image (H, W, 3), uint8 or float32, behind the grid or not."""
+        """Return the image (H, W, 3), uint8 or float32, with or without the grid."""
         if rng.random() >= self.prob:
             return image
         height, width = image.shape[:2]
         period = int(rng.integers(self.d1, self.d2))
         band = int(period * self.ratio + 0.5)
-        # Half as large again as the image, so that turning it uncovers no corner.
+        # Half as large again as the image, so that rotation uncovers no corner.
         rows, columns = (
             (np.arange(int(1.5 * side)) - rng.integers(period)) % period >= band
             for side in (height, width)
@@ -181,9 +181,9 @@ class GridMask(Transform):
 
 @TRANSFORMS.register
 class HideAndSeek(Transform):
-    """Divide the image into squares of 16, 32, 44 or 56 pixels and hide each with a chance of half.
+    """Divide the image into squares of 16, 32, 44 or 56 pixels and hide each with probability 0.5.
 
-    One image in five stays whole. https://arxiv.org/abs/1811.02545
+    One image in five stays unchanged. https://arxiv.org/abs/1811.02545
     """
 
     random: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Mixing the images of a batch, on the device and in float: mixup and cutmix."""
+"""Mixup and cutmix: they mix the float images of a batch on the device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Alpha = Annotated[float, Field(gt=0)]
 
 
 class Mixing(OneKey):
-    """What is done with a whole batch."""
+    """A transform of a whole batch."""
 
     def __call__(
         self, images: Tensor, targets: Tensor, rng: np.random.Generator
@@ -45,7 +45,7 @@ MixOp = Annotated[Any, MIXINGS]
 
 @MIXINGS.register
 class MixupOperator(Mixing):
-    """Blend every image and its target with another's, by a share drawn from Beta(alpha, alpha).
+    """Blend each image and target with another one; the share is drawn from Beta(alpha, alpha).
 
     https://arxiv.org/abs/1710.09412
     """
@@ -66,7 +66,7 @@ class MixupOperator(Mixing):
 
 @MIXINGS.register
 class CutmixOperator(Mixing):
-    """Paste a random rectangle of another image, and weigh the targets by the areas.
+    """Paste a random rectangle of another image, and weight the targets by area.
 
     https://arxiv.org/abs/1905.04899
     """
@@ -107,7 +107,7 @@ class SampledCutmix(Options):
 
 @MIXINGS.register
 class OpSampler(Mixing):
-    """One of the operators, drawn anew for each batch by their `prob`; the rest stays as it is."""
+    """Draw one operator for each batch by their `prob`; the other batches stay unchanged."""
 
     MixupOperator: SampledMixup | None = None
     CutmixOperator: SampledCutmix | None = None

@@ -1,4 +1,4 @@
-"""Normalising images: what ends a list of transforms, as one affine map a channel."""
+"""Normalisation at the end of a list of transforms: one affine map a channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["NO_CHANGE", "Affine", "NormalizeImage", "ToCHWImage"]
 
 
 class Affine(NamedTuple):
-    """`pixel * scale + bias`, both float32 (3,): what `NormalizeImage` comes to."""
+    """`pixel * scale + bias`, both float32 (3,): `NormalizeImage` as an affine map."""
 
     scale: np.ndarray
     bias: np.ndarray
@@ -25,9 +25,9 @@ NO_CHANGE = Affine(np.ones(3, np.float32), np.zeros(3, np.float32))
 
 @TRANSFORMS.register
 class NormalizeImage(Transform):
-    """`(image * scale - mean) / std` for each channel, wherever they are (`order`).
+    """`(image * scale - mean) / std` for each channel, in any layout (`order`).
 
-    Ends a list, before or after `ToCHWImage`; only what hides parts of an image may follow.
+    It ends a list, before or after `ToCHWImage`; only transforms that hide parts may follow.
     """
 
     scale: Fraction = 1 / 255
@@ -41,7 +41,7 @@ class NormalizeImage(Transform):
 
     @property
     def affine(self) -> Affine:
-        """What it comes to."""
+        """The operation as an affine map."""
         std = np.asarray(self.std)
         return Affine(
             (self.scale / std).astype(np.float32),

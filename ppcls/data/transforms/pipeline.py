@@ -1,11 +1,10 @@
-"""Lists of transforms, as evaluation, training, bundles and predictors run them.
+"""Lists of transforms for training, evaluation, bundles and predictors.
 
-A configuration's `transform_ops` is a list of transforms. The same list runs in evaluation, is
-written into an exported bundle and runs in the predictor. Images are uint8 (H, W, 3) RGB:
-`NormalizeImage` and `ToCHWImage` end a list and are folded into one affine map per channel, applied
-to a whole batch (`Pipeline.affine`). Only where augmentations that hide parts of an image follow
-`NormalizeImage`, as in some published lists, is it applied in its place, and images are float32
-from there on.
+A configuration's `transform_ops` is a list of transforms. The same list runs in evaluation, goes
+into the exported bundle, and runs in the predictor. Images are uint8 (H, W, 3) RGB.
+`NormalizeImage` and `ToCHWImage` end a list; they become one affine map per channel, which applies
+to a whole batch (`Pipeline.affine`). In some published lists, augmentations that hide parts of an
+image follow `NormalizeImage`. Then it runs at its place, and later images are float32.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ __all__ = ["Pipeline", "TransformList", "refuse_random"]
 
 
 class Pipeline:
-    """A list of transforms, split into what works on one image and what works on a batch.
+    """A list of transforms, split into operations on one image and on a batch.
 
     Args:
         ops: transforms as in a configuration: `DecodeImage` first, then image operations, then
-            optionally `NormalizeImage` and `ToCHWImage`, then what hides parts of images.
-        image_size: (height, width) of the images of those that name no size themselves.
+            optionally `NormalizeImage` and `ToCHWImage`, then operations that hide parts.
+        image_size: (height, width) for operations that set no size.
 
     Attributes:
-        ops: the transforms, each with a size.
+        ops: the transforms, with sizes filled in.
         image_ops: the operations on uint8 images.
-        normalize_op: `NormalizeImage`, where the list has it.
+        normalize_op: `NormalizeImage`, if the list has it.
         float_ops: the operations on normalised images.
-        affine: what is left to do with a batch: `NormalizeImage`, unless `float_ops` need it done.
+        affine: the map that a batch still needs: `NormalizeImage`, unless `float_ops` follow it.
 
     Raises:
-        ConfigError: the list does not begin with `DecodeImage`, an operation is in a place where it
-            cannot work, or names no size where none is given.
+        ConfigError: the list does not begin with `DecodeImage`, an operation cannot work at its
+            place, or it needs a size and none is given.
     """
 
     def __init__(self, ops: Sequence[Any], image_size: tuple[int, int] | None = None):
@@ -60,14 +59,14 @@ class Pipeline:
             name = type(op).__name__
             if isinstance(op, (NormalizeImage, ToCHWImage)):
                 if any(other is not op and type(other) is type(op) for other in self.ops):
-                    raise ConfigError(f"transform_ops: {name} is there twice")
+                    raise ConfigError(f"transform_ops: duplicate {name}")
                 last = op
                 if isinstance(op, NormalizeImage):
                     self.normalize_op = op
             elif last and not op.after_normalize:
                 raise ConfigError(
                     f"transform_ops: {name} cannot follow {type(last).__name__}; NormalizeImage "
-                    "and ToCHWImage must be the last operations, before those that hide parts"
+                    "and ToCHWImage must come last; only operations that hide parts may follow"
                 )
             else:
                 op.check_place(normalized=self.normalize_op is not None)
@@ -76,7 +75,7 @@ class Pipeline:
         self.affine = folded.affine if folded else NO_CHANGE
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
-        """Return the transformed image (H, W, 3): uint8, or float32 where there are `float_ops`."""
+        """Return the transformed image (H, W, 3): uint8, or float32 with `float_ops`."""
         for op in self.image_ops:
             source = op(source, rng)
         if self.normalize_op and self.float_ops:
@@ -88,12 +87,12 @@ class Pipeline:
         return source
 
     def gives_same(self, other: Pipeline) -> bool:
-        """Whether another list of transforms gives the same images, normalised the same."""
+        """Whether another list of transforms gives the same normalised images."""
         affines = zip(self.affine, other.affine, strict=True)
         return self.image_ops == other.image_ops and all(np.array_equal(a, b) for a, b in affines)
 
     def output_shape(self, height: int, width: int) -> list[int]:
-        """Return [C, H, W] of what becomes of an image of that height and width."""
+        """Return the output shape [C, H, W] for an image of this height and width."""
         image = self(np.zeros((height, width, 3), np.uint8), np.random.default_rng(0))
         return [image.shape[2], *image.shape[:2]]
 
@@ -105,7 +104,7 @@ class Pipeline:
         return batch
 
     def to_pixels(self, images: np.ndarray) -> np.ndarray:
-        """Map model inputs (N, 3, H, W), such as mixed ones, back to uint8 (N, H, W, 3), to see."""
+        """Map model inputs (N, 3, H, W), such as mixed ones, back to visible uint8 (N, H, W, 3)."""
         scale, bias = self.normalize_op.affine if self.normalize_op else NO_CHANGE
         pixels = (images.transpose(0, 2, 3, 1) - bias) / scale
         return np.rint(np.clip(pixels, 0, 255)).astype(np.uint8)
@@ -113,7 +112,7 @@ class Pipeline:
 
 def _check_order(ops: list) -> list:
     try:
-        Pipeline(ops, image_size=(224, 224))  # any will do to see whether they fit together
+        Pipeline(ops, image_size=(224, 224))  # any size can check the order
     except ConfigError as error:
         raise ValueError(str(error).removeprefix("transform_ops: ")) from None
     return ops
@@ -127,4 +126,4 @@ def refuse_random(ops: Sequence[Transform], section: str) -> None:
     """Raise a ValueError if one of the operations draws random numbers."""
     drawn = [type(op).__name__ for op in ops if op.random]
     if drawn:
-        raise ValueError(f"{drawn[0]} is random, which only training may be, not {section}")
+        raise ValueError(f"{drawn[0]} is random, which is for training only, not {section}")

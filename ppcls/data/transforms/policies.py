@@ -1,7 +1,7 @@
-"""Augmentation policies: random sequences of simple operations, which are Pillow's.
+"""Augmentation policies: random sequences of Pillow's simple operations.
 
-A policy names operations and says how strong each is at a level from 0 to 1; the strengths differ
-between the published policies, and so does what grows with the level.
+A policy names operations and the strength of each at a level from 0 to 1. The published policies
+differ in these strengths, and in the operations that grow stronger with the level.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _BICUBIC = Image.Resampling.BICUBIC
 
 
 class _Style(NamedTuple):
-    """How what comes into sight is filled, and between which interpolations one is drawn."""
+    """The colour of uncovered pixels, and the interpolations to draw from."""
 
     fill: tuple[int, ...] = (0, 0, 0)
     resample: tuple[Image.Resampling, ...] = (_NEAREST,)
 
 
-# The operations: what they do with a picture, a strength, and how they fill and interpolate.
+# The operations: functions of an image, a strength, a fill and an interpolation.
 
 
 def _affine(
@@ -86,7 +86,7 @@ def _invert(picture: Picture, *_: Any) -> Picture:
 
 
 def _posterize(picture: Picture, bits: float, *_: Any) -> Picture:
-    """Keep the highest bits of each channel; none is black."""
+    """Keep the highest bits of each channel; 0 bits are black."""
     return picture.point([value & 256 - (256 >> int(bits)) for value in range(256)] * 3)
 
 
@@ -95,7 +95,7 @@ def _solarize(picture: Picture, threshold: float, *_: Any) -> Picture:
 
 
 def _solarize_add(picture: Picture, amount: float, *_: Any) -> Picture:
-    """Add to what is below 128."""
+    """Add `amount` to values below 128."""
     values = [min(255, v + int(amount)) if v < 128 else v for v in range(256)]
     return picture.point(values * 3)
 
@@ -112,7 +112,7 @@ _brightness = partial(_enhance, ImageEnhance.Brightness)
 _sharpness = partial(_enhance, ImageEnhance.Sharpness)
 
 
-# The strengths: from a level, 0 to 1, and random signs to what an operation takes.
+# The strengths: they turn a level, 0 to 1, and a random sign into an operation's argument.
 
 Strength = Callable[[float, Rng], float]
 
@@ -130,7 +130,7 @@ def _linear(start: float, end: float) -> Strength:
 
 
 def _whole(start: int, end: int) -> Strength:
-    """From start to end in whole numbers, rounded towards the start."""
+    """From start to end in integers, rounded towards the start."""
     return lambda level, rng: start + int((end - start) * level)
 
 
@@ -142,7 +142,7 @@ class _Op(NamedTuple):
     apply: Callable[..., Picture]
     strength: Strength = _none
     resample: Image.Resampling | None = None
-    """Where it is not the policy's."""
+    """Overrides the policy's own."""
 
 
 def _run(op: _Op, picture: Picture, level: float, style: _Style, rng: Rng) -> Picture:
@@ -247,9 +247,10 @@ def _as_pillow(image: np.ndarray) -> Picture:
 
 @TRANSFORMS.register
 class AutoAugment(Transform):
-    """One of the 25 pairs of operations that were found to be best on ImageNet.
+    """Apply one of the 25 pairs of operations that the paper found best on ImageNet.
 
-    `fillcolor` fills what comes into sight. https://arxiv.org/abs/1805.09501
+    `fillcolor` fills the pixels that a shift or rotation uncovers.
+    https://arxiv.org/abs/1805.09501
     """
 
     random: ClassVar[bool] = True
@@ -295,10 +296,10 @@ _RANDAUGMENT_V2 = {
 
 @TRANSFORMS.register
 class RandAugment(Transform):
-    """`num_layers` operations, each drawn from 14, with a strength of `magnitude` out of 10.
+    """Apply `num_layers` operations, each drawn from 14, with a strength of `magnitude` out of 10.
 
-    Posterizing and solarizing are the stronger the lower the magnitude is. `fillcolor` fills what
-    comes into sight. https://arxiv.org/abs/1909.13719
+    Posterize and solarize are stronger at a lower magnitude. `fillcolor` fills the pixels that a
+    shift or rotation uncovers. https://arxiv.org/abs/1909.13719
     """
 
     random: ClassVar[bool] = True
@@ -323,8 +324,8 @@ class RandAugment(Transform):
 class RandAugmentV2(RandAugment):
     """The variant of `RandAugment` for EfficientNetV2: 16 operations, with other strengths.
 
-    Translations are in pixels; two operations are added, which brighten what is dark and cut a
-    square out. https://arxiv.org/abs/2104.00298
+    Translations are in pixels. The two additional operations brighten dark pixels and cut out a
+    square. https://arxiv.org/abs/2104.00298
     """
 
     def _layer(self, picture: Picture, rng: Rng) -> Picture:
@@ -388,7 +389,7 @@ _TIMM_WEIGHTS = {
     "brightness": 0.005,
     "equalize": 0.005,
 }
-"""The probabilities of `w0`, to be scaled to a sum of one; the others have none."""
+"""The weights of `w0`, before scaling to a sum of one; the other operations have none."""
 
 _RAND_SECTIONS = {"m": (10.0, 0, 10), "n": (2, 1, 13), "w": (None, 0, 0), "inc": (0, 0, 1)}
 _AUGMIX_SECTIONS = {"m": (3.0, 0, 10), "w": (3, 1, 20), "d": (-1, 1, 20), "a": (1.0, 1e-3, 100)}
@@ -397,7 +398,7 @@ _TIMM_SECTIONS: dict[str, dict[str, tuple[float | None, float, float]]] = {
     "augmix": {**_AUGMIX_SECTIONS, "mstd": (0.0, 0, 10)},
     **{name: {"mstd": (0.0, 0, 10)} for name in _TIMM_FIXED},
 }
-"""For each policy its sections: the default, the least and the most. Integers stay integers."""
+"""The sections of each policy: default, minimum and maximum. Integers stay integers."""
 
 
 @cache
@@ -405,7 +406,7 @@ def _parse_timm(text: str) -> tuple[str, dict[str, Any]]:
     """Return the policy of a `config_str` and the values of its sections.
 
     Raises:
-        ValueError: something in it is not known or out of range.
+        ValueError: a part of it is unknown or out of range.
     """
     policy, *sections = text.split("-")
     if policy not in _TIMM_SECTIONS:
@@ -430,19 +431,19 @@ def _parse_timm(text: str) -> tuple[str, dict[str, Any]]:
 
 @TRANSFORMS.register
 class TimmAutoAugment(Transform):
-    """A policy as timm names it, with the probability `prob`.
+    """A policy in timm's notation, with the probability `prob`.
 
-    `config_str` is a policy and sections, with dashes between: `rand-m9-mstd0.5-inc1`.
+    `config_str` joins a policy and its sections with dashes: `rand-m9-mstd0.5-inc1`.
 
-    - `rand`: `n` operations (2), each with a chance of one half, with the magnitude `m` (10, out of
-      10) plus normal noise of `mstd` (0); `inc1`: all grow stronger with the magnitude; `w0`: draw
-      the operations, each once at most, by a fixed set of weights.
+    - `rand`: `n` operations (2), each with probability 0.5 and the magnitude `m` (10, out of 10)
+      plus normal noise of `mstd` (0). `inc1`: all grow stronger with the magnitude. `w0`: draw the
+      operations without repetition by a fixed set of weights.
     - `augmix`: `w` chains (3) of `d` operations (1 to 3) of magnitude `m` (3), mixed with weights
       from Dirichlet(`a`) and then with the image by Beta(`a`, `a`) (1).
-    - `original`, `v0`: AutoAugment; with an `r` after it posterizing grows with the magnitude.
+    - `original`, `v0`: AutoAugment; with the suffix `r`, posterize grows with the magnitude.
 
-    `interpolation` may be `random` between two; `mean` is the colour, 0 to 1, of what comes into
-    sight. Translations are relative to the image.
+    `interpolation: random` draws one of two; `mean` is the colour, 0 to 1, of uncovered pixels.
+    Translations are relative to the image size.
     https://github.com/huggingface/pytorch-image-models
     """
 

@@ -1,4 +1,4 @@
-"""Decoding, resizing, cropping and flipping images."""
+"""Transforms that decode, resize, crop and flip images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "box", "lanczo
 
 
 def _size(height: int, width: int) -> int | list[int]:
-    """Return a size as options have it: a side, or [width, height]."""
+    """Return a size as an option: a side, or [width, height]."""
     return width if width == height else [width, height]
 
 
@@ -44,9 +44,9 @@ def _width_height(size: int | list[int]) -> tuple[int, int]:
 
 
 class _Resizing(Transform):
-    """What resizes: with OpenCV (bilinear unless said), or Pillow (bicubic unless said).
+    """A transform that resizes with OpenCV (bilinear by default) or Pillow (bicubic by default).
 
-    Pillow smooths what it makes smaller; OpenCV does so with `area` alone.
+    Pillow smooths when it reduces an image; OpenCV does so only with `area`.
     """
 
     backend: Literal["cv2", "pil"] = "cv2"
@@ -64,7 +64,7 @@ class _Resizing(Transform):
         known = _CV2 if self.backend == "cv2" else _PILLOW
         if self.interpolation not in known:
             raise ValueError(
-                f"backend {self.backend} interpolates by {', '.join(known)}; not by "
+                f"backend {self.backend} interpolates by {', '.join(known)}, not by "
                 f"{self.interpolation}"
             )
         return self
@@ -78,7 +78,7 @@ class _Resizing(Transform):
 
 @TRANSFORMS.register
 class DecodeImage(Transform):
-    """Read the image (always RGB, height first). Begins every list."""
+    """Read the image (always RGB, height first). Every list begins with it."""
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
         """Return the image, uint8 (H, W, 3) RGB, of a path, bytes or an array."""
@@ -87,14 +87,14 @@ class DecodeImage(Transform):
 
 @TRANSFORMS.register
 class ResizeImage(_Resizing):
-    """Resize to a size of its own, or to what `Global.image_size` asks for.
+    """Resize to a fixed size, or to one derived from `Global.image_size`.
 
-    `size` is the result (a side, or [width, height]); `resize_short` the shorter side of the
-    result; `cover` a size ([width, height]) that the result just covers. With none of them, the
-    result just covers `Global.image_size` divided by `crop_pct` (0.875 unless set; rounded down),
-    of which `CropImage` takes the centre; with `keep_ratio: false` it is `Global.image_size`,
-    whatever the proportions of the image. `interpolation` is bilinear with the backend `cv2` and
-    bicubic with `pil` unless it is set.
+    `size` sets the result (a side, or [width, height]), `resize_short` its shorter side, and
+    `cover` a size ([width, height]) that the result just covers. With none of them, the result just
+    covers `Global.image_size` divided by `crop_pct` (default 0.875; rounded down), and `CropImage`
+    takes its centre. With `keep_ratio: false` the result is `Global.image_size`, whatever the
+    proportions of the image. The default `interpolation` is bilinear with the backend `cv2` and
+    bicubic with `pil`.
     """
 
     size: Size | None = None
@@ -107,23 +107,23 @@ class ResizeImage(_Resizing):
     def _one_of_them(self) -> ResizeImage:
         own = [key for key in ("size", "resize_short", "cover") if getattr(self, key) is not None]
         if len(own) > 1:
-            raise ValueError(f"set one of size, resize_short and cover, not {' and '.join(own)}")
+            raise ValueError(f"set only one of size, resize_short, cover; found {', '.join(own)}")
         for key in ("crop_pct", "keep_ratio"):
             if own and getattr(self, key) is not None:
                 raise ValueError(
-                    f"{key} is about Global.image_size, and {own[0]} is set; leave one of them out"
+                    f"{key} is for Global.image_size, but {own[0]} is set; leave one of them out"
                 )
         if self.keep_ratio is False and self.crop_pct is not None:
-            raise ValueError("crop_pct leaves room to crop, and keep_ratio: false leaves none")
+            raise ValueError("crop_pct has no effect with keep_ratio: false; leave one of them out")
         return self
 
     @property
     def follows_image_size(self) -> bool:
-        """Whether it leaves the size to `Global.image_size`."""
+        """Whether it takes its size from `Global.image_size`."""
         return self.size is None and self.resize_short is None and self.cover is None
 
     def sized(self, height: int, width: int) -> ResizeImage:
-        """Return the operation for a model of such images."""
+        """Return the operation with this image size filled in."""
         if not self.follows_image_size:
             return self
         own: dict[str, Any] = {"crop_pct": None, "keep_ratio": None}
@@ -150,20 +150,20 @@ class ResizeImage(_Resizing):
 
 @TRANSFORMS.register
 class CropImage(Transform):
-    """Crop the centre to `size`; an image smaller than that gets an even black border.
+    """Crop the centre to `size`; a smaller image gets an even black border.
 
-    Without `size` (a side, or [width, height]) it is `Global.image_size`.
+    `size` is a side or [width, height]; the default is `Global.image_size`.
     """
 
     size: Size | None = None
 
     @property
     def follows_image_size(self) -> bool:
-        """Whether it leaves the size to `Global.image_size`."""
+        """Whether it takes its size from `Global.image_size`."""
         return self.size is None
 
     def sized(self, height: int, width: int) -> CropImage:
-        """Return the operation for a model of such images."""
+        """Return the operation with this image size filled in."""
         return self if self.size else self.model_copy(update={"size": _size(height, width)})
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -186,12 +186,12 @@ class CropImage(Transform):
 
 @TRANSFORMS.register
 class RandCropImage(_Resizing):
-    """Crop a random part, `scale` of the area and `ratio` wide to high, and resize it to `size`.
+    """Crop a random part and resize it to `size`.
 
-    The crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as PaddleClas does: the area and
-    the ratio (`use_log_aspect`: its logarithm) evenly, and the area limited to what fits, so that
-    no draw is ever rejected. Without `size` (a side, or [width, height]) it is
-    `Global.image_size`.
+    `scale` is the range of the part's share of the area, `ratio` that of width divided by height.
+    This is the crop of GoogLeNet (https://arxiv.org/abs/1409.4842), drawn as in PaddleClas: the
+    area and the ratio (`use_log_aspect`: its logarithm) evenly, with the area limited so that every
+    draw fits. `size` is a side or [width, height]; the default is `Global.image_size`.
     """
 
     random: ClassVar[bool] = True
@@ -203,11 +203,11 @@ class RandCropImage(_Resizing):
 
     @property
     def follows_image_size(self) -> bool:
-        """Whether it leaves the size to `Global.image_size`."""
+        """Whether it takes its size from `Global.image_size`."""
         return self.size is None
 
     def sized(self, height: int, width: int) -> RandCropImage:
-        """Return the operation for a model of such images."""
+        """Return the operation with this image size filled in."""
         return self if self.size else self.model_copy(update={"size": _size(height, width)})
 
     @model_validator(mode="after")
@@ -241,7 +241,7 @@ class RandCropImage(_Resizing):
 
 @TRANSFORMS.register
 class RandFlipImage(Transform):
-    """Flip every second image: left to right (1), top to bottom (0), or both (-1)."""
+    """Flip with probability 0.5: left to right (1), top to bottom (0), or both (-1)."""
 
     random: ClassVar[bool] = True
 

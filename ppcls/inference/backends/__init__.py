@@ -1,4 +1,4 @@
-"""What runs a network: a file for each backend, and which of them to take."""
+"""Inference backends, one file each, and their selection."""
 
 import sys
 

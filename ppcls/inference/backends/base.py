@@ -1,4 +1,4 @@
-"""What all backends have in common, and how they are registered."""
+"""The base class of backends, and their registry."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Capability:
-    """What a backend can do on this machine.
+    """The capabilities of a backend on this machine.
 
     Attributes:
-        version: of the library that it runs on; None where that is not installed.
-        precisions: what it computes in, for each device that it can use; empty if unusable.
-        hint: how to install it, or why it cannot be used here, or not on a GPU.
+        version: version of its library; None if that is not installed.
+        precisions: the supported precisions of each usable device; empty if there is none.
+        hint: how to install it, or why it is unusable here or on a GPU.
     """
 
     version: str | None
@@ -50,16 +50,16 @@ class Capability:
 class EngineBackend(ABC):
     """Runs a bundle's network with an inference engine; any thread may call it.
 
-    It is made with the bundle's folder, `device` (`cpu` or `gpu`), `precision` (inputs and outputs
-    stay float32), on a CPU the `threads` of one inference, and its own options.
+    Its constructor takes the bundle's folder, `device` (`cpu` or `gpu`), `precision` (inputs and
+    outputs stay float32), `threads` (CPU threads of one inference), and its own options.
 
     Attributes:
-        name: what `backend` and `--backend` call it.
-        reads: the files of a bundle that it can run; it takes the first that is there.
+        name: its name in `backend` and `--backend`.
+        reads: the bundle files that it can run; it takes the first existing one.
         remedy: the command that writes such a file.
         options: names of the options that only it takes, for each device.
-        preference: for each device, how early `auto` takes it: the highest first. It never does
-            where there is none.
+        preference: its priority in `auto`, for each device; the highest wins, and `auto` never
+            takes it for a device without a priority.
     """
 
     name: ClassVar[str]
@@ -74,7 +74,7 @@ class EngineBackend(ABC):
     @classmethod
     @abstractmethod
     def capability(cls) -> Capability:
-        """Return what it can do on this machine."""
+        """Return its capabilities on this machine."""
 
     @abstractmethod
     def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
@@ -94,7 +94,7 @@ class EngineBackend(ABC):
         """Return the file of a bundle that this backend runs.
 
         Raises:
-            BundleError: it has none; the message says how to get one.
+            BundleError: the bundle has none; the message names the command that writes one.
         """
         for name in cls.reads:
             if (folder / name).is_file():
@@ -112,7 +112,7 @@ BackendT = TypeVar("BackendT", bound=type[EngineBackend])
 
 
 def register_backend(cls: BackendT) -> BackendT:
-    """Let `backend` and `--backend` name a class: a decorator.
+    """Register a class under its name for `backend` and `--backend`; use it as a decorator.
 
     Raises:
         ConfigError: it is not derived from `EngineBackend`, or its name is taken.
@@ -120,7 +120,7 @@ def register_backend(cls: BackendT) -> BackendT:
     if not (inspect.isclass(cls) and issubclass(cls, EngineBackend)):
         raise ConfigError(f"register_backend: {cls!r} is not a class derived from EngineBackend")
     known = BACKENDS.get(cls.name, cls)
-    # A module that is loaded again registers its classes again.
+    # A reloaded module registers its classes again.
     again = (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
     if cls.name == "auto" or not again:
         raise ConfigError(f"register_backend: the name {cls.name!r} is taken; choose another")
@@ -129,7 +129,7 @@ def register_backend(cls: BackendT) -> BackendT:
 
 
 def installed_version(*distributions: str) -> str | None:
-    """Return the version of the first of these packages that is installed, or None."""
+    """Return the version of the first installed package of these, or None."""
     for name in distributions:
         try:
             return metadata.version(name)

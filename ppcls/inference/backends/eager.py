@@ -1,4 +1,4 @@
-"""A model as it is, without export."""
+"""The eager backend: a model without export."""
 
 from __future__ import annotations
 

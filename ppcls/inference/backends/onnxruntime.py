@@ -1,4 +1,4 @@
-"""ONNX Runtime: the bundle's ONNX file. Needs no Paddle."""
+"""ONNX Runtime: runs the bundle's ONNX file. Needs no Paddle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 @register_backend
 class OnnxRuntimeBackend(EngineBackend):
-    """Runs a bundle's ONNX file; threads may run it at the same time.
+    """Runs a bundle's ONNX file; several threads may run it at once.
 
     Raises:
         BundleError: the bundle has no ONNX file, or ONNX Runtime cannot load it.
@@ -52,7 +52,7 @@ class OnnxRuntimeBackend(EngineBackend):
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=[_PROVIDERS[device]]
             )
-        except Exception as error:  # its own exceptions share no base but this
+        except Exception as error:  # its exceptions share no other base class
             reason = " ".join(str(error).split())
             raise BundleError(f"{graph}: ONNX Runtime cannot load it: {reason}") from None
         self._input = self._session.get_inputs()[0].name
@@ -63,7 +63,7 @@ class OnnxRuntimeBackend(EngineBackend):
 
     @classmethod
     def capability(cls) -> Capability:
-        """Return what it can do on this machine."""
+        """Return its capabilities on this machine."""
         version = installed_version("onnxruntime", "onnxruntime-gpu")
         if version is None:
             return Capability(None, hint="pip install 'ppcls[onnxruntime]'")

@@ -1,4 +1,4 @@
-"""OpenVINO: the bundle's ONNX file, on a CPU. Needs no Paddle."""
+"""OpenVINO: runs the bundle's ONNX file on a CPU. Needs no Paddle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _cpu_capabilities() -> tuple[str, ...]:
 
 @register_backend
 class OpenVINOBackend(EngineBackend):
-    """Runs a bundle's ONNX file; threads may run it at the same time.
+    """Runs a bundle's ONNX file; several threads may run it at once.
 
     Raises:
         BundleError: the bundle has no ONNX file, or OpenVINO cannot load it.
@@ -56,7 +56,7 @@ class OpenVINOBackend(EngineBackend):
         graph = self.graph_file(Path(folder))
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            # Without it OpenVINO computes in bf16 by itself where the processor has that.
+            # Without this, OpenVINO chooses bf16 by itself on processors that support it.
             "INFERENCE_PRECISION_HINT": _ELEMENT[precision],
             "INFERENCE_NUM_THREADS": threads or core_count(),
         }
@@ -77,7 +77,7 @@ class OpenVINOBackend(EngineBackend):
 
     @classmethod
     def capability(cls) -> Capability:
-        """Return what it can do on this machine."""
+        """Return its capabilities on this machine."""
         version = installed_version("openvino")
         if version is None:
             return Capability(None, hint="pip install 'ppcls[openvino]'")

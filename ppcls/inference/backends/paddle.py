@@ -1,4 +1,4 @@
-"""Paddle Inference: the exported graph, on a CPU with oneDNN or on a GPU."""
+"""Paddle Inference: runs the exported graph, on a CPU with oneDNN or on a GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["PaddleBackend", "PaddleRunner", "create_engine", "engine_config"]
 
 
 def engine_config(graph: Path) -> Any:
-    """Return Paddle's `inference.Config` of a graph, which says nothing while it runs."""
+    """Return Paddle's `inference.Config` of a graph, with its log output off."""
     require_paddle()
     from paddle import inference
 
@@ -43,13 +43,13 @@ def create_engine(config: Any, folder: Path) -> Any:
         return inference.create_predictor(config)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # Paddle's own reason stands after the traces of both languages.
+        # Paddle's reason follows the stack traces of both languages.
         reason = next((line for line in lines if "Error:" in line), lines[0] if lines else "")
         raise BundleError(f"{folder}: Paddle Inference cannot load it: {reason}") from None
 
 
 class PaddleRunner(EngineBackend):
-    """Runs a graph that is configured; one inference at a time, whichever thread asks."""
+    """Runs a configured graph, one inference at a time for all threads."""
 
     reads = (GRAPH_FILE, OLDER_GRAPH_FILE)
 
@@ -80,12 +80,12 @@ class PaddleBackend(PaddleRunner):
     """Paddle Inference with its own kernels: oneDNN on a CPU, CUDA on a GPU.
 
     Args:
-        device: `auto` takes the GPU where Paddle finds one.
+        device: `auto` takes the GPU if Paddle finds one.
         onednn: False to compute without oneDNN on a CPU, which takes about three times as long.
-        gpu_memory_mb: MiB of a GPU's memory to take at once; more is taken when it is needed.
+        gpu_memory_mb: MiB of GPU memory to reserve at the start; it grows when necessary.
 
     Raises:
-        BundleError: there is no graph for it, or Paddle Inference cannot load it.
+        BundleError: the bundle has no graph for it, or Paddle Inference cannot load it.
         MissingDependencyError: Paddle is not installed.
     """
 
@@ -122,12 +122,12 @@ class PaddleBackend(PaddleRunner):
 
     @classmethod
     def capability(cls) -> Capability:
-        """Return what it can do on this machine."""
+        """Return its capabilities on this machine."""
         version = installed_version("paddlepaddle", "paddlepaddle-gpu")
         if version is None:
             return Capability(None, hint="pip install 'ppcls[cpu]'")
         precisions = {"cpu": ["fp32", *(["bf16"] if cpu_has_bf16() else [])]}
-        # The package's name says what it was built for, and spares an import that takes a second.
+        # The package name tells the build, without an import that takes a second.
         made_for_gpu, hint = installed_version("paddlepaddle-gpu"), ""
         if made_for_gpu and gpu_count():
             precisions["gpu"] = ["fp32", "fp16"]

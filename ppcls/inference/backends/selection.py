@@ -1,4 +1,4 @@
-"""Which backend runs a bundle: the one that is named, or the fastest that can."""
+"""Backend selection: the named one, or the fastest usable one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ON_CPU = "device='cpu' (--device cpu)"
 
 
 class Opened(NamedTuple):
-    """A backend that is ready.
+    """An opened backend with its version, device and precision.
 
     Attributes:
         engine: runs the network.
-        name: of the backend.
-        version: of its library.
-        device: where it runs.
-        precision: what it computes in.
+        name: name of the backend.
+        version: version of its library.
+        device: device that it runs on.
+        precision: precision that it computes in.
         threads: CPU threads of one inference; None on a GPU.
     """
 
@@ -41,7 +41,7 @@ class Opened(NamedTuple):
 
 
 def backend_options() -> list[str]:
-    """Return the names of all options that only some backends take."""
+    """Return the names of all backend-specific options."""
     found = (names for backend in BACKENDS.values() for names in backend.options.values())
     return sorted({name for names in found for name in names})
 
@@ -50,11 +50,11 @@ def find_backend(name: str) -> type[EngineBackend]:
     """Return a registered backend.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no backend has that name.
     """
     if name == "paddle-openvino":
         raise ConfigError(
-            "the backend 'paddle-openvino' is gone: use openvino, which runs the file that "
+            "the backend 'paddle-openvino' was removed: use openvino, which runs the file that "
             "`ppcls export --onnx` writes"
         )
     if name not in BACKENDS:
@@ -71,7 +71,7 @@ def usable(folder: Path) -> dict[str, Capability]:
 
 
 def _preferred(folder: Path, device: str, precision: str) -> list[str]:
-    """Return the names of the backends that `auto` tries, in this order."""
+    """Return the names of the backends that `auto` tries, in order."""
     found = [b for b in BACKENDS.values() if device in b.preference]
     found.sort(key=lambda backend: -backend.preference[device])
     names = [backend.name for backend in found]
@@ -82,18 +82,18 @@ def _preferred(folder: Path, device: str, precision: str) -> list[str]:
 def choose(
     folder: Path, device: Device = "auto", precision: InferencePrecision = "fp32"
 ) -> tuple[str, str]:
-    """Return the names of the backend and the device that `auto` stands for.
+    """Return the backend and the device that `auto` selects.
 
-    It is what `ppcls benchmark --tune` found the fastest, or else the first of those that were
-    faster on our models.
+    It prefers the fastest backend from `ppcls benchmark --tune`, and otherwise the first usable one
+    in the order of speed on our models.
 
     Raises:
-        RunError: nothing that is installed can run the bundle so.
+        RunError: no installed backend can run the bundle on this device in this precision.
     """
     for where in ("gpu", "cpu") if device == "auto" else (device,):
         for name in _preferred(folder, where, precision):
             backend = BACKENDS[name]
-            # One after the other: to ask may take an import.
+            # One after the other, as asking a backend may import its library.
             if backend.can_read(folder) and precision in backend.capability().precisions.get(
                 where, ()
             ):
@@ -122,15 +122,15 @@ def open_backend(
         name: a key of `BACKENDS`, or `auto`.
         folder: the bundle.
         device: `auto` takes a GPU if the backend can use one.
-        precision: what to compute in.
+        precision: precision to compute in.
         threads: CPU threads of one inference; None is all cores.
-        options: what only this backend takes.
+        options: options of this backend alone.
 
     Raises:
-        ConfigError: no such backend, or it cannot compute so or has no such option.
-        MissingDependencyError: it is not installed.
-        RunError: it has no such device.
-        BundleError: the bundle lacks the file that it runs.
+        ConfigError: no such backend, precision or option.
+        MissingDependencyError: the backend is not installed.
+        RunError: the backend cannot use this device.
+        BundleError: the bundle lacks the file that the backend runs.
     """
     where: str = device
     if name == "auto":
@@ -148,7 +148,7 @@ def open_backend(
         does = ", ".join(can.precisions[where])
         raise ConfigError(f"the backend {name} computes in {does} on this {where}, not {precision}")
     if where == "gpu" and threads is not None:
-        raise ConfigError("threads are those of a CPU, and this runs on a GPU")
+        raise ConfigError("threads is an option for a CPU, but this runs on a GPU")
     for option in options:
         if option not in backend.options.get(where, ()):
             raise ConfigError(f"the backend {name} has no option {option!r} on this {where}")

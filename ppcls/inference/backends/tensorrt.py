@@ -1,7 +1,7 @@
 """TensorRT through Paddle Inference on an NVIDIA GPU. Not yet run on one: see docs/tensorrt.md.
 
-An engine takes minutes to build and fits one GPU, one version and one range of shapes, so it is
-kept on disk under a name made from all of these.
+An engine takes minutes to build and fits one GPU, one version and one range of shapes. So it is
+stored on disk, under a name made from all of these.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from ppcls.options import Count, Options
 __all__ = ["TensorRTBackend", "TensorRTOptions"]
 
 _WHEEL = (
-    "install a GPU wheel of Paddle's own index (https://www.paddlepaddle.org.cn/packages/stable/"
-    "cu126/) with TensorRT 10.5 beside it, or use the image "
+    "install a GPU wheel from Paddle's own index (https://www.paddlepaddle.org.cn/packages/stable/"
+    "cu126/) together with TensorRT 10.5, or use the image "
     "paddlepaddle/paddle:3.0.0-gpu-cuda12.6-cudnn9.5-trt10.5"
 )
 _GPU_POOL_MB = 256
 _MIN_SUBGRAPH = 3
-"""Smaller groups of operators stay with Paddle: handing them over costs more than they gain."""
+"""Smaller groups of operators stay with Paddle, because the transfer costs more than it gains."""
 
 
 class TensorRTOptions(Options):
-    """What an engine is built for.
+    """Build options of an engine.
 
     Attributes:
-        min_batch, opt_batch, max_batch: smallest, usual and largest number of images at once; the
-            engine is fastest at the usual one and refuses what is outside.
-        workspace_mb: memory of the GPU that building may use, in MiB.
-        cache: folder to keep engines in; None is `tensorrt` in the cache of ppcls.
+        min_batch, opt_batch, max_batch: smallest, usual and largest batch size; the engine is
+            fastest at the usual size and refuses sizes outside the range.
+        workspace_mb: GPU memory for the build, in MiB.
+        cache: folder for engines; None is `tensorrt` in the cache of ppcls.
     """
 
     min_batch: Count = 1
@@ -64,11 +64,11 @@ class TensorRTOptions(Options):
         return self
 
     def shapes(self, image: Sequence[int]) -> list[tuple[int, ...]]:
-        """Return the smallest, usual and largest input, for images of a shape."""
+        """Return the smallest, usual and largest input shape, from the shape of an image."""
         return [(batch, *image) for batch in (self.min_batch, self.opt_batch, self.max_batch)]
 
     def folder(self, made_for: Mapping[str, Any]) -> Path:
-        """Return where the engine is kept: its name holds these facts and the options."""
+        """Return the engine's folder; its name depends on these facts and the options."""
         facts = {**made_for, **self.model_dump(exclude={"cache"})}
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         cache = Path(self.cache).expanduser() if self.cache else cache_home() / "tensorrt"
@@ -77,15 +77,15 @@ class TensorRTOptions(Options):
 
 @register_backend
 class TensorRTBackend(PaddleRunner):
-    """TensorRT inside Paddle Inference; one inference at a time, whichever thread asks.
+    """TensorRT inside Paddle Inference; one inference at a time for all threads.
 
     Args:
-        precision: `bf16` is for the newer graph format alone.
-        tensorrt: what the engine is built for.
+        precision: `bf16` needs the newer graph format.
+        tensorrt: build options of the engine.
 
     Raises:
         RunError: this Paddle has no TensorRT, or no GPU.
-        BundleError: there is no graph for it.
+        BundleError: the bundle has no graph for it.
     """
 
     name = "tensorrt"
@@ -116,7 +116,7 @@ class TensorRTBackend(PaddleRunner):
         }
         kept = self._options.folder(made_for)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{kept}.lock"):  # another process may be at the same engine
+        with FileLock(f"{kept}.lock"):  # another process may build the same engine
             if graph.name == GRAPH_FILE:
                 convert_graph(graph, kept, shapes, spec.dtype, precision, self._options)
                 config = gpu_config(kept / GRAPH_FILE)
@@ -133,19 +133,19 @@ class TensorRTBackend(PaddleRunner):
         """Map images as the network takes them, (N, ...), to all of its outputs, float32.
 
         Raises:
-            RunError: the engine is not built for so many.
+            RunError: the batch size is outside the range of the engine.
         """
         least, most = self._options.min_batch, self._options.max_batch
         if not least <= len(batch) <= most:
             raise RunError(
-                f"a batch of {len(batch)} images, and the TensorRT engine is built for {least} to "
+                f"the batch size is {len(batch)}, but the TensorRT engine is built for {least} to "
                 f"{most}: choose another batch size, or another min_batch and max_batch"
             )
         return super().run_all(batch)
 
     @classmethod
     def capability(cls) -> Capability:
-        """Return what it can do on this machine."""
+        """Return its capabilities on this machine."""
         if installed_version("paddlepaddle-gpu", "paddlepaddle") is None:
             return Capability(None, hint=f"PaddlePaddle is not installed: {_WHEEL}")
         if hint := _why_not():
@@ -160,7 +160,7 @@ def _tensorrt_version() -> str:
 
 
 def _why_not() -> str:
-    """Return in one line why TensorRT cannot be used here, or an empty text."""
+    """Return in one line why TensorRT is unusable here, or an empty string."""
     require_paddle()
     import paddle
 
@@ -186,12 +186,12 @@ def convert_graph(
     precision: str,
     options: TensorRTOptions,
 ) -> None:
-    """Write a graph of the newer format with its engine into a folder, unless it is there."""
+    """Write a graph of the newer format with its engine into a folder, unless it exists."""
     if (kept / GRAPH_FILE).is_file():
         return
     from paddle.tensorrt import Input, PrecisionMode, TensorRTConfig, convert
 
-    # Others see the folder only when all of it is there.
+    # Other processes see the folder only when it is complete.
     work = kept.with_name(f".{kept.name}.{os.getpid()}")
     work.mkdir(parents=True, exist_ok=True)
     names = ("min_input_shape", "optim_input_shape", "max_input_shape")
@@ -210,7 +210,7 @@ def convert_graph(
 
 
 def record_shapes(graph: Path, kept: Path, shapes: list[tuple[int, ...]], dtype: str) -> None:
-    """Run the smallest, usual and largest batch once, so that Paddle knows all shapes inside."""
+    """Run the smallest, usual and largest batch once, so that Paddle records all inner shapes."""
     if (kept / "shapes.pbtxt").is_file():
         return
     config = gpu_config(graph)
@@ -224,7 +224,7 @@ def record_shapes(graph: Path, kept: Path, shapes: list[tuple[int, ...]], dtype:
 
 
 def build_at_first_run(config: Any, kept: Path, precision: str, options: TensorRTOptions) -> None:
-    """Have a graph of the older format build its engine when it first runs, and keep it."""
+    """Let a graph of the older format build and store its engine at its first run."""
     from paddle.inference import PrecisionType
 
     config.enable_tensorrt_engine(

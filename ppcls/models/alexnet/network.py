@@ -42,8 +42,8 @@ class AlexNet(ImageClassifier):
     Args:
         class_num: number of classes.
         in_channels: channels of the input image.
-        dropout: probability before each of the two hidden linear layers. The published model drops
-            without rescaling in training and scales by `1 - dropout` in evaluation.
+        dropout: drop probability before each of the two hidden linear layers. The published model
+            drops without rescaling in training and scales by `1 - dropout` in evaluation.
     """
 
     first_conv = "_conv1._conv"
@@ -57,7 +57,7 @@ class AlexNet(ImageClassifier):
             FeatureInfo(256, 16),
             FeatureInfo(256, 32),
         ]
-        # The layers that are followed by a pooling are a level deeper in the checkpoints.
+        # In the checkpoints, layers before a pooling are nested one level deeper.
         self._conv1 = nn.Sequential(("_conv", conv(in_channels, 64, 11, stride=4, padding=2)))
         self._conv2 = nn.Sequential(("_conv", conv(64, 192, 5, padding=2)))
         self._conv3 = conv(192, 384, 3)
@@ -65,7 +65,7 @@ class AlexNet(ImageClassifier):
         self._conv5 = nn.Sequential(("_conv", conv(256, 256, 3)))
         self._pool = nn.MaxPool2D(kernel_size=3, stride=2)
         self._drop = nn.Dropout(dropout, mode="downscale_in_infer")
-        # The published model draws all three from the first one's range.
+        # The published model draws all three from the range of the first.
         flat = 256 * 6 * 6
         self._fc6 = nn.Linear(flat, 4096, **uniform(flat))
         self._fc7 = nn.Linear(4096, 4096, **uniform(flat))
@@ -79,7 +79,7 @@ class AlexNet(ImageClassifier):
         return [c1, c2, c5, self._pool(c5)]
 
     def forward_head(self, x: Tensor) -> Tensor:
-        # The identity at 224x224; other input sizes are brought to what the linear layers read.
+        # The identity at 224x224; it adapts other input sizes to the linear layers.
         x = F.adaptive_avg_pool2d(x, 6).flatten(1)
         x = F.relu(self._fc6(self._drop(x)))
         x = F.relu(self._fc7(self._drop(x)))

@@ -41,7 +41,7 @@ class ResidualBlock(nn.Layer):
 
 
 class DarkNet(ImageClassifier):
-    """DarkNet: stages of residual blocks, each opened by a strided convolution.
+    """DarkNet: stages of residual blocks, each of which begins with a strided convolution.
 
     Args:
         depth: number of residual blocks of each stage.
@@ -57,7 +57,7 @@ class DarkNet(ImageClassifier):
         width = 32
         self._conv1 = ConvBNReLU(in_channels, width, 3)
         self.feature_info = []
-        # The checkpoints keep every layer at the top level: a stage is a list of their names.
+        # The checkpoints keep every layer at the top level, so a stage is a list of layer names.
         self._stages: list[list[str]] = []
         for i, blocks in enumerate(depth):
             downsample = "_conv2" if i == 0 else f"_downsample_{i - 1}"

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class DenseLayer(nn.Layer):
-    """1x1 to the bottleneck of `4 * growth` channels, 3x3 to `growth`, appended to the input."""
+    """1x1 to a bottleneck of `4 * growth` channels, then 3x3 to `growth`, appended to the input."""
 
     def __init__(self, in_channels: int, growth: int):
         super().__init__()
@@ -75,7 +75,7 @@ class DenseNet(ImageClassifier):
         super().__init__()
         self.conv1_func = ConvBN(in_channels, stem, 7, stride=2)
         self.feature_info = [FeatureInfo(stem, 2)]
-        # The checkpoints count the stages from 2, the stem being the first.
+        # The checkpoints count the stages from 2; the stem is the first.
         self._stages: list[tuple[str, str]] = []
         width = stem
         for i, layers in enumerate(depth, start=2):

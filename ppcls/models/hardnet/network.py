@@ -20,7 +20,7 @@ __all__ = ["HarDNet", "HarDNet39_ds", "HarDNet68", "HarDNet68_ds", "HarDNet85"]
 
 
 def relu6(x: Tensor) -> Tensor:
-    # The same function as F.relu6, spelled with an operator that every export format can read.
+    # Same as F.relu6, written with an operator that every export format supports.
     return paddle.clip(x, 0.0, 6.0)
 
 
@@ -97,11 +97,11 @@ class HarDNet(ImageClassifier):
         growth: growth rate of each block.
         depth: number of layers of each block.
         downsample: whether the resolution is halved after each block.
-        multiplier: how much wider a layer is for every further layer it reads.
+        multiplier: factor by which each additional input widens a layer.
         depthwise: depthwise-separable layers and strided depthwise downsampling (`_ds`).
-        block_dropout: probability after the last block; None for no such layer, which moves the
-            index of the layers after it.
-        dropout: probability before the linear layer.
+        block_dropout: drop probability after the last block; None for no dropout layer, which
+            shifts the index of the layers after it.
+        dropout: drop probability before the linear layer.
         class_num: number of classes.
         in_channels: channels of the input image.
     """
@@ -129,7 +129,7 @@ class HarDNet(ImageClassifier):
             ConvBNReLU6(in_channels, stem[0], stride=2),
             ConvBNReLU6(stem[0], stem[1], kernel_size=1 if depthwise else 3),
         ]
-        # The stages end at `_stage_ends`: the last layer before each halving of the resolution.
+        # `_stage_ends`: the index of the last layer before each halving of the resolution.
         self._stage_ends = [1]
         self.feature_info = [FeatureInfo(stem[1], 2)]
         base.append(DepthwiseConvBN(stem[1], stride=2) if depthwise else nn.MaxPool2D(3, 2, 1))

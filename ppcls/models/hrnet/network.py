@@ -1,7 +1,7 @@
 """HRNet: deep high-resolution representation learning (https://arxiv.org/abs/1908.07919).
 
-Branches at strides 4, 8, 16 and 32 run side by side, one more in every stage, and exchange what
-they know after each module; the highest resolution is never given up. `SE_` variants add
+Branches at strides 4, 8, 16 and 32 run in parallel, one more in every stage, and exchange features
+after each module; the highest resolution stays to the end. `SE_` variants add
 squeeze-and-excitation (https://arxiv.org/abs/1709.01507) to every residual block. Attribute names
 are those of the published checkpoints.
 """
@@ -22,14 +22,14 @@ __all__ = ["HRNet"]
 
 
 def _upsample_to(x: Tensor, target: Tensor, scale: int) -> Tensor:
-    """Nearest upsampling by a whole factor, cut to the target's size.
+    """Nearest upsampling by an integer factor, cropped to the target's size.
 
-    An odd side is rounded up when it is halved, so a map may come back a little too large.
+    Halving rounds an odd side up, so the upsampled map may be a little too large.
     """
     if paddle.in_dynamic_mode():
         x = F.interpolate(x, scale_factor=scale, mode="nearest")
     else:
-        # The same bit for bit, without the operator that several export formats refuse.
+        # Bit-identical, without the operator that several export formats refuse.
         channels, height, width = x.shape[1:]
         x = x.reshape([-1, channels, height, 1, width, 1])
         x = x.expand([-1, channels, height, scale, width, scale])
@@ -103,7 +103,7 @@ class Bottleneck(nn.Layer):
 
 
 class Fusion(nn.Layer):
-    """Add to every branch what all the others see, brought to its resolution and channels."""
+    """Add to each branch the other branches, adapted to its resolution and channels."""
 
     def __init__(self, channels: list[int]):
         super().__init__()
@@ -135,7 +135,7 @@ class Fusion(nn.Layer):
 
 
 class HighResolutionModule(nn.Layer):
-    """Four residual blocks on every branch, then the exchange between the branches."""
+    """Four residual blocks on each branch, then the exchange between branches."""
 
     def __init__(self, channels: list[int], use_se: bool):
         super().__init__()
@@ -157,8 +157,8 @@ def _stage(channels: list[int], modules: int, use_se: bool) -> nn.Sequential:
 class HRNet(ImageClassifier):
     """HRNet with the classification head of the paper (`_C`).
 
-    The feature maps are those of the head: each branch widened by a bottleneck, plus the map of
-    the next higher resolution brought down to it.
+    The feature maps come from the head: each branch widened by a bottleneck, plus the downsampled
+    map of the next higher resolution.
 
     Args:
         width: channels of the highest resolution; every halving of the resolution doubles them.

@@ -1,9 +1,8 @@
 """SENet-154: squeeze-and-excitation networks (https://arxiv.org/abs/1709.01507).
 
-A ResNeXt whose blocks weigh their channels by what they see of the whole image. The `vd` variant
-takes two of ResNet-D's tricks (https://arxiv.org/abs/1812.01187): three 3x3 convolutions as the
-stem, and shortcuts that average before they project. Attribute names are those of the published
-checkpoints.
+A ResNeXt whose blocks weight their channels by global image context. The `vd` variant takes two
+changes from ResNet-D (https://arxiv.org/abs/1812.01187): a stem of three 3x3 convolutions, and
+shortcuts that average before they project. Attribute names are those of the published checkpoints.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from ppcls.models.card import ModelCard, Published, published_weights
 
 _DROPOUT = (
-    "The published weights expect the input of the last convolution halved in evaluation, as this "
-    "model does; weights trained elsewhere need that convolution's weight doubled."
+    "The published weights expect evaluation to halve the input of the last convolution, as this "
+    "model does; for weights trained elsewhere, double the weight of that convolution."
 )
 
 

@@ -1,7 +1,7 @@
 """SqueezeNet: AlexNet-level accuracy with 50x fewer parameters (https://arxiv.org/abs/1602.07360).
 
 A fire module squeezes its input to few channels with a 1x1 convolution, then expands them with
-1x1 and 3x3 convolutions side by side. Attribute names are those of the published checkpoints.
+parallel 1x1 and 3x3 convolutions. Attribute names are those of the published checkpoints.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class SqueezeNet(ImageClassifier):
 
     Args:
         stem: channels, kernel size and padding of the first convolution.
-        squeeze: squeeze channels of each fire module, by stage; a stage opens with a max pooling.
+        squeeze: squeeze channels of each fire module, by stage; max pooling begins a stage.
         class_num: number of classes.
         in_channels: channels of the input image.
-        dropout: probability before the last convolution. The published models drop without
+        dropout: drop probability before the last convolution. The published models drop without
             rescaling in training and scale by `1 - dropout` in evaluation.
     """
 
@@ -107,6 +107,6 @@ def SqueezeNet1_0(**kwargs: Any) -> SqueezeNet:
 
 @register_architecture
 def SqueezeNet1_1(**kwargs: Any) -> SqueezeNet:
-    # A smaller stem and earlier pooling: 2.2 times fewer operations than 1.0.
+    # A smaller stem and earlier pooling: 1.0 takes 2.2 times as many operations.
     squeeze = ((16, 16), (32, 32), (48, 48, 64, 64))
     return SqueezeNet(stem=(64, 3, 1), squeeze=squeeze, **kwargs)
