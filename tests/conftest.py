@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 # Several processes of tests share the cores: no library takes them all. Read where it is imported.
@@ -189,13 +189,11 @@ def finished_run(shared_run: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def only_marked_tests_start_python(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Keep `make test-quick` quick: each start of Python takes seconds."""
-    if request.node.get_closest_marker("process"):
-        return
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test start Python only where it is marked so: `make test-quick` leaves those out."""
+    if item.get_closest_marker("process"):
+        return (yield)
     start = subprocess.Popen.__init__
 
     def checked(self: subprocess.Popen, args: list, *more: object, **options: object) -> None:
@@ -203,4 +201,6 @@ def only_marked_tests_start_python(
             pytest.fail("a test that starts Python is to be marked: @pytest.mark.process")
         start(self, args, *more, **options)
 
-    monkeypatch.setattr(subprocess.Popen, "__init__", checked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", checked)
+        return (yield)

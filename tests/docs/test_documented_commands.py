@@ -132,7 +132,7 @@ def test_every_command_has_a_place_on_the_page_of_commands() -> None:
 @pytest.mark.slow
 def test_the_page_on_adding_an_architecture_ends_in_passing_tests(tmp_path: Path) -> None:
     copy = tmp_path / "ppcls"
-    ignored = shutil.ignore_patterns(".git", ".venv", "*cache*", "build", "demo")
+    ignored = shutil.ignore_patterns(".git", ".venv*", "*cache*", "build", "demo")
     shutil.copytree(ROOT, copy, ignore=ignored)
     page = ROOT / "docs/add_architecture.md"
     text = page.read_text("utf-8")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+pytestmark = [pytest.mark.process, pytest.mark.training]
 PAGE = ROOT / "docs/extending.md"
 
 # Runs what the page has, in its order, in one process: what is registered is gone with it.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import paddle
 import pytest
-from conftest import ROOT
+from conftest import ROOT, smallest_of_each_family
 
 from ppcls.checkpoints.weights import build_model
 from ppcls.cli import main
@@ -21,6 +21,9 @@ from ppcls.models.registry import create_model
 from ppcls.training.dry_run import check_evaluation, check_training
 
 SHIPPED = sorted(p for p in ROOT.glob("configs/**/*.yaml") if "_base_" not in p.parts)
+# Of ImageNet's recipes one of each family: the others are read in tests/config/test_config_files.py
+# and built in tests/models/test_arch.py.
+SLOW = [p for p in SHIPPED if "ImageNet" in p.parts and p.stem not in smallest_of_each_family()]
 
 
 def small(path: Path) -> list[str]:
@@ -32,7 +35,11 @@ def small(path: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("zero_weights")
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: "/".join(p.with_suffix("").parts[-2:]))
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in SHIPPED],
+    ids=lambda p: "/".join(p.with_suffix("").parts[-2:]),
+)
 def test_every_shipped_configuration_checks(path: Path, colours: Path, tmp_path: Path) -> None:
     data = read_config(path)[0]
     output = "model_save_dir" if "TRAIN" in data else "Global.output_dir"
