@@ -6,6 +6,7 @@ docs/bundle.md specifies the format. This module does not need Paddle.
 from __future__ import annotations
 
 import hashlib
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -273,15 +274,20 @@ def _check_plugins(listed: Any, path: Path) -> None:
         version = f" {plugin.version}" if plugin.version else ""
         raise BundleError(
             f"{path}: the transforms {', '.join(plugin.classes)} need the plug-in "
-            f"{plugin.name}{version}, which is not loaded; load it with --plugin {plugin.name}, or "
-            f"`import {plugin.name}` in Python"
+            f"{plugin.name}{version}, which "
+            + (
+                "is loaded and does not register them (any more)"
+                if plugin.name in sys.modules
+                else f"is not loaded; load it with --plugin {plugin.name}, or `import "
+                f"{plugin.name}` in Python"
+            )
         )
     now = {plugin.name: plugin for plugin in plugins_of(TRANSFORMS.classes)}
     for plugin in plugins:
         if plugin.name in now and now[plugin.name].sha256 != plugin.sha256:
             warnings.warn(
                 f"{path}: the plug-in {plugin.name} has changed since the export: predictions may "
-                "be others",
+                "differ",
                 stacklevel=4,
             )
 

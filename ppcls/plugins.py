@@ -7,6 +7,7 @@ never imports a module because a bundle or a checkpoint names it; the user has t
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -52,8 +53,15 @@ def _load(name: str) -> str:
     if name.endswith(".py"):
         path = Path(name).expanduser().resolve()
         if not path.is_file():
-            raise ConfigError(f"plug-in {name}: no such file")
+            if path.stem in sys.modules:  # loaded from where it is now, by --plugin
+                return path.stem
+            raise ConfigError(
+                f"plug-in {name}: no such file; if it has moved, --plugin {path.stem}.py with its "
+                "new folder loads it"
+            )
         folder, module = str(path.parent), path.stem
+    elif not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+        raise ConfigError(f"plug-in {name!r}: expected the name of a module or a .py file")
     there = folder in sys.path
     if not there:
         sys.path.append(folder)
@@ -61,21 +69,26 @@ def _load(name: str) -> str:
         found = import_module(module)
     except PpclsError as error:
         raise type(error)(f"plug-in {name}: {error}") from error
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "\0"):
+    except (Exception, SystemExit) as error:
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if missing and (module == missing or module.startswith(f"{missing}.")):
             raise ConfigError(
-                f"plug-in {name}: no module {error.name!r} on Python's path or in {folder}; "
+                f"plug-in {name}: no module {missing!r} on Python's path or in {folder}; "
                 "name a module, or the path of a .py file"
             ) from None
         frames = traceback.extract_tb(error.__traceback__)
         at = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+        if isinstance(error, SyntaxError):
+            at = f"{error.filename}:{error.lineno}: "
         raise ConfigError(f"plug-in {name}: {at}{type(error).__name__}: {error}") from error
     finally:
         if not there:
             sys.path.remove(folder)
     loaded = Path(getattr(found, "__file__", None) or "")
     if name.endswith(".py") and loaded.resolve() != Path(name).expanduser().resolve():
-        raise ConfigError(f"plug-in {name}: another module is called {module!r}: {loaded}")
+        raise ConfigError(
+            f"plug-in {name}: another module is called {module!r}: {loaded}; rename one"
+        )
     return module
 
 

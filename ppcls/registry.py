@@ -8,7 +8,7 @@ Pydantic fixes the accepted types when it creates a class; classes marked with
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from importlib import import_module
 from operator import or_
@@ -59,6 +59,7 @@ class Registry(Generic[OptionsT]):
         base: the common base class.
         default: the class of a map without `name`, if that is allowed.
         nested: whether the classes have fields of other registries.
+        required: methods of the base class of which a class must define one.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Registry(Generic[OptionsT]):
         base: type[OptionsT],
         default: str | None = None,
         nested: bool = False,
+        required: Sequence[str] = (),
     ):
         self.kind, self.base, self.default = kind, base, default
         if nested:
             _NESTED.append(self)
         self._classes: dict[str, type[OptionsT]] = {}
         self._aliases: dict[str, str] = {}
+        self.required = required
 
     @overload
     def register(self, cls: ClassT, *, aliases: tuple[str, ...] = ()) -> ClassT: ...
@@ -91,7 +94,8 @@ class Registry(Generic[OptionsT]):
                 f"register_{self.kind}: {cls!r} is not a class derived from "
                 f"{self.base.__module__}.{self.base.__name__}"
             )
-        for name in (cls.__name__, *aliases):
+        names = (cls.__name__, *(() if isinstance(aliases, str) else aliases))
+        for name in names:
             known = self.get(name)
             # A reloaded module registers its classes again.
             if known and (known.__module__, known.__qualname__) != (
@@ -102,11 +106,37 @@ class Registry(Generic[OptionsT]):
                     f"register_{self.kind}: {name!r} is taken by {known.__module__}."
                     f"{known.__qualname__}; give the class another name"
                 )
+        if not _own(cls):
+            self._check(cls, aliases)
         self._classes[cls.__name__] = cls
         self._aliases |= dict.fromkeys(aliases, cls.__name__)
         if not _own(cls):
             _rebuild()
         return cls
+
+    def _check(self, cls: type, aliases: tuple[str, ...]) -> None:
+        """Refuse what would fail only when it is used.
+
+        Raises:
+            ConfigError: a method is missing, options are not fields, or the aliases are none.
+        """
+        if isinstance(aliases, str) or (aliases and issubclass(self.base, OneKey)):
+            raise ConfigError(
+                f"register_{self.kind}: aliases={aliases!r}: expected a tuple of names, and only "
+                "for classes that are chosen by `name`; a class that is a key has one name"
+            )
+        if "__init__" in cls.__dict__:
+            raise ConfigError(
+                f"register_{self.kind}: {cls.__name__} defines __init__; options are annotated "
+                "fields of the class, such as `amount: float = 0.2`"
+            )
+        if self.required and not any(
+            getattr(cls, name) is not getattr(self.base, name) for name in self.required
+        ):
+            raise ConfigError(
+                f"register_{self.kind}: {cls.__name__} must define {' or '.join(self.required)} "
+                f"(see ppcls.{self.base.__name__})"
+            )
 
     def remove(self, name: str) -> None:
         """Remove a registered class and its aliases."""

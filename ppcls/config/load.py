@@ -64,6 +64,10 @@ def load_config(
             found, the expected value and the closest known key.
         DataError: the folder has no label list.
     """
+    if isinstance(overrides, (str, dict)):
+        raise ConfigError(
+            f"load_config: overrides is a list such as ['Global.epochs=3'], not {overrides!r}"
+        )
     return resolve(source, overrides, data, processes)[0]
 
 

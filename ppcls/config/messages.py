@@ -34,7 +34,10 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
     if kind == "extra_forbidden":
         word = str(location[-1])
-        known = [name for name, _ in fields_at(location, root)]
+        fields = fields_at(location, root)
+        known = [name for name, _ in fields]
+        if fields and not any(field for _, field in fields):
+            return f"unknown key; {known[0]} has no options"
         same = [k for k in known_keys(root) if k.rpartition(".")[2] == word]
         if root is Config and word in SECTIONED_NAMES:
             same.append(SECTIONED_NAMES[word])

@@ -199,7 +199,7 @@ class Dataset(Options):
         )
 
 
-DATASETS = Registry("dataset", Dataset, default="ImageNetDataset", nested=True)
+DATASETS = Registry("dataset", Dataset, default="ImageNetDataset", nested=True, required=("scan",))
 register_dataset = DATASETS.register
 DatasetOption = Annotated[Any, DATASETS]
 """The annotation of `DataLoader.Train.dataset` and `DataLoader.Eval.dataset`."""

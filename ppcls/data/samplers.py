@@ -125,7 +125,7 @@ class Sampler(Options):
             yield Draw(order[places], copies[places])
 
 
-SAMPLERS = Registry("sampler", Sampler, default="DistributedBatchSampler")
+SAMPLERS = Registry("sampler", Sampler, default="DistributedBatchSampler", required=("order",))
 register_sampler = SAMPLERS.register
 SamplerOption = Annotated[Any, SAMPLERS]
 """The annotation of `DataLoader.Train.sampler`."""

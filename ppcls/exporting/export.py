@@ -105,6 +105,8 @@ def export(
             written. An earlier export stays unchanged.
         Stopped: SIGINT or SIGTERM stopped the export, and nothing is exported.
     """
+    if not isinstance(config, Config):
+        raise ConfigError(f"export takes a Config, as ppcls.load_config returns it, not {config!r}")
     if file_format not in get_args(GraphFormat):
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:

@@ -64,7 +64,7 @@ class Loss(OneKey):
         return self
 
 
-LOSSES = Registry("loss", Loss)
+LOSSES = Registry("loss", Loss, required=("__call__",))
 register_loss = LOSSES.register
 LossTerm = Annotated[Any, LOSSES]
 """The annotation of one entry of `Loss.Train` and `Loss.Eval`."""

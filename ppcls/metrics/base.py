@@ -58,7 +58,7 @@ class Metric(OneKey):
         return []
 
 
-METRICS = Registry("metric", Metric)
+METRICS = Registry("metric", Metric, required=("value", "per_image", "parts"))
 register_metric = METRICS.register
 MetricTerm = Annotated[Any, METRICS]
 """The annotation of one entry of `Metric.Train` and `Metric.Eval`."""

@@ -187,7 +187,7 @@ class Schedule(Options):
         )
 
 
-SCHEDULERS = Registry("scheduler", Schedule)
+SCHEDULERS = Registry("scheduler", Schedule, required=("rate",))
 register_scheduler = SCHEDULERS.register
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from ppcls.checkpoints.files import Checkpoint
+from ppcls.errors import ConfigError, did_you_mean
 from ppcls.evaluation.results import Evaluation
 from ppcls.training.timer import Speed, Update
 
@@ -55,6 +56,14 @@ class Callback:
     writes files. An exception in a callback ends the run. `trainer.end(reason)` ends the run after
     the current epoch, including its evaluation and checkpoint.
     """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        known = [name for name in vars(Callback) if name.startswith("on_")]
+        for name in vars(cls):
+            if name.startswith("on_") and name not in known:
+                hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+                raise ConfigError(f"{cls.__name__}: no callback is called {name!r}{hint}")
 
     def on_start(self, trainer: Trainer) -> None:
         """Before the first step; model, optimizer and data are ready (`trainer.state`)."""

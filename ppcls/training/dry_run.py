@@ -27,7 +27,7 @@ def _images(loader: Loader, name: str, model: paddle.nn.Layer) -> str:
     count, height, width = batch.images.shape[:3]
     return (
         f"{name}: {len(loader.dataset)} images, {len(loader)} batches; the first has {count} "
-        f"images, {width}x{height}, {logits.shape[1]} logits each"
+        f"images, height {height}, width {width}, {logits.shape[1]} logits each"
     )
 
 
@@ -54,8 +54,8 @@ def check_training(config: Config) -> list[str]:
         count, height, width = batch.images.shape[:3]
         lines = [
             data.summary(),
-            f"Train: the first batch has {count} images, {width}x{height}; {logits.shape[1]} "
-            f"logits each, loss {value:.5f}",
+            f"Train: the first batch has {count} images, height {height}, width {width}; "
+            f"{logits.shape[1]} logits each, loss {value:.5f}",
         ]
         if data.eval:
             lines.append(_images(data.eval, "Eval", deployed_model(config, run.state.model)))

@@ -11,6 +11,7 @@ from paddle import Tensor
 
 from ppcls.data.loader import Batch
 from ppcls.data.transforms.mix import Mixing
+from ppcls.errors import ConfigError
 from ppcls.losses.base import LossFunction
 from ppcls.models.normalize import Normalize
 from ppcls.training.distillation_model import DistillationModel
@@ -57,6 +58,11 @@ class Supervised:
         """Return the loss, the logits and the labels of a batch (see `prepare`)."""
         images, targets, labels = self.prepare(batch, entropy)
         logits = self.model(images)
+        if list(logits.shape) != [len(labels), self.class_num]:
+            raise ConfigError(
+                f"the model returns {list(logits.shape)} for {len(labels)} images; expected logits "
+                f"[{len(labels)}, {self.class_num}], one for each class (Arch.class_num)"
+            )
         return self.loss(logits, targets), logits, labels
 
 

@@ -47,15 +47,20 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
-def changed_machine(folder: Path, device: str, processes: int) -> list[str]:
-    """Return how device and process count differ from the last start in a run's folder."""
+def changed_machine(
+    folder: Path, device: str, processes: int, plugins: Sequence[str] = ()
+) -> list[str]:
+    """Return how device, processes and plug-ins differ from the last start in a run's folder."""
     try:
         last = json.loads((folder / _FILE).read_text(encoding="utf-8").splitlines()[-1])
         was = {"device": last["device"], "processes": last["processes"]}
+        known = {plugin["name"]: plugin["sha256"] for plugin in last.get("plugins", [])}
     except (OSError, ValueError, LookupError, TypeError):  # no earlier start, or a killed one
         return []
     now = {"device": device, "processes": processes}
-    return [f"{key} {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
+    edited = [p.name for p in load_plugins(plugins) if known.get(p.name, p.sha256) != p.sha256]
+    changed = [f"{key} {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
+    return changed + [f"the code of the plug-in {name}" for name in edited]
 
 
 def record_start(

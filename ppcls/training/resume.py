@@ -68,7 +68,7 @@ def changed_settings(
     names = path.with_name(LABEL_LIST)
     if names.is_file():
         changed += _named_classes(names, labels, anew)
-    changed += changed_machine(path.parent, device, distributed.world_size())
+    changed += changed_machine(path.parent, device, distributed.world_size(), config.Global.plugins)
     return [f"changed since the run was last started: {line}" for line in changed]
 
 

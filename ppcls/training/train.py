@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
@@ -398,6 +399,13 @@ def train(
             another process of the run has ended.
         Stopped: SIGINT or SIGTERM stopped the run; it is saved.
     """
+    if not isinstance(config, Config):
+        raise ConfigError(f"train takes a Config, as ppcls.load_config returns it, not {config!r}")
+    if loss is not None and (inspect.isclass(loss) or not callable(loss)):
+        raise ConfigError(f"train: loss is a function of logits and labels, not {loss!r}")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise ConfigError(f"train: callbacks are ppcls.Callback objects, not {callback!r}")
     with on_device(config.Global.device) as device:
         return _train(config, device, overwrite, profile, model, loss, callbacks)
 

@@ -104,6 +104,37 @@ def test_what_is_wrong_with_a_plug_in_is_named(
         load_config(config_file, [f"Global.plugins=[{tmp_path / 'my.py'}]"])
 
 
+def test_a_class_that_could_not_work_is_refused_when_it_is_registered() -> None:
+    def register(kind: str, base: type, body: dict, **options: object) -> None:
+        getattr(ppcls, f"register_{kind}")(type("Mine", (base,), body), **options)
+
+    for kind, base, body, message in (
+        ("loss", ppcls.Loss, {}, "Mine must define __call__"),
+        (
+            "metric",
+            ppcls.Metric,
+            {"valu": lambda self, answers: 0.0},
+            "must define value or per_image or parts",
+        ),
+        ("scheduler", ppcls.Schedule, {}, "must define rate"),
+        ("dataset", ppcls.Dataset, {}, "must define scan"),
+        ("transform", ppcls.Transform, {"__init__": print}, "options are annotated fields"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            register(kind, base, body)
+    with pytest.raises(ConfigError, match="aliases="):
+        register("loss", ppcls.Loss, {"__call__": print}, aliases=("foo",))
+
+
+def test_a_transform_that_returns_no_image_is_named(
+    config_file: Path, overrides: list[str], plugin: Path
+) -> None:
+    plugin.write_text(plugin.read_text().replace("np.uint8)", "np.float32)"))
+    config = load_config(config_file, [*overrides, *dark(plugin)])
+    with pytest.raises(ConfigError, match=r"Darken\d+ returned float32 \(32, 32, 3\); expected u"):
+        config.pipeline("Infer")(np.zeros((40, 40, 3), np.uint8), np.random.default_rng(0))
+
+
 def test_a_module_that_is_nowhere_is_named(config_file: Path, capsys) -> None:
     assert main(["config", str(config_file), "--plugin", "no_such_module"]) == 2
     assert "plug-in no_such_module: no module 'no_such_module'" in capsys.readouterr().err

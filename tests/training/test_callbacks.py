@@ -122,3 +122,24 @@ def test_what_is_no_model_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         ppcls.train(load_config(config_file, [*overrides, *more]), model=model)
+
+
+def test_what_would_be_ignored_or_fail_late_is_refused(
+    config_file: Path, overrides: list[str]
+) -> None:
+    config = load_config(config_file, overrides)
+    with pytest.raises(ConfigError, match="no callback is called 'on_stpe'; did you mean 'on_step"):
+        type("Mine", (ppcls.Callback,), {"on_stpe": lambda self: None})
+    for arguments, message in (
+        ({"callbacks": [Recorder]}, "callbacks are ppcls.Callback objects, not <class"),
+        ({"loss": "CELoss"}, "loss is a function of logits and labels, not 'CELoss'"),
+        ({"loss": nn.CrossEntropyLoss}, "loss is a function of logits and labels, not <class"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            ppcls.train(config, **arguments)
+    with pytest.raises(ConfigError, match=r"returns \[8, 4\] for 8 images; expected logits \[8, 3"):
+        ppcls.train(config, model=Tiny(4))
+    with pytest.raises(ConfigError, match="train takes a Config"):
+        ppcls.train("quick_start/folder")
+    with pytest.raises(ConfigError, match="overrides is a list such as"):
+        load_config(config_file, "Global.epochs=3")

@@ -61,14 +61,14 @@ def test_check_finds_what_training_would(
     assert main(["train", "-c", str(config_file), "--check", "-o", *overrides]) == 0
     said = capsys.readouterr().out
     assert "SqueezeNet1_1, 3 classes, on cpu: 27 images, 4 batches an epoch" in said
-    assert "first batch has 8 images, 32x32; 3 logits each, loss 1." in said
+    assert "first batch has 8 images, height 32, width 32; 3 logits each, loss 1." in said
     assert not (tmp_path / "output").exists()
     with pytest.raises(DataError):
         check_training(load_config(config_file, [*overrides, "Arch.class_num=2"]))
     with pytest.raises(ConfigError, match="needs trained weights"):
         check_evaluation(load_config(config_file, overrides))
     assert check_evaluation(load_config(config_file, overrides), allow_random=True) == [
-        "Eval: 9 images, 2 batches; the first has 5 images, 32x32, 3 logits each"
+        "Eval: 9 images, 2 batches; the first has 5 images, height 32, width 32, 3 logits each"
     ]
 
 
@@ -104,7 +104,7 @@ def test_the_training_command_of_the_flat_dialect_starts(
     assert ran.returncode == 0, ran.stdout + log
     assert "HarDNet68, 3 classes, on cpu x 2: 27 images" in log
     # The batch of two images is shared by two processes.
-    assert "Train: the first batch has 1 images, 64x64; 3 logits each" in log
+    assert "Train: the first batch has 1 images, height 64, width 64; 3 logits each" in log
 
 
 def test_a_batch_that_the_processes_cannot_share_is_named(readme_overrides: list[str]) -> None:

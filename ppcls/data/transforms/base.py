@@ -58,7 +58,7 @@ class Transform(OneKey):
         raise NotImplementedError
 
 
-TRANSFORMS = Registry("transform", Transform)
+TRANSFORMS = Registry("transform", Transform, required=("__call__",))
 register_transform = TRANSFORMS.register
 TransformOp = Annotated[Any, TRANSFORMS]
 """The annotation of one entry of `transform_ops`."""

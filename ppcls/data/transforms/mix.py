@@ -37,7 +37,7 @@ class Mixing(OneKey):
         raise NotImplementedError
 
 
-MIXINGS = Registry("batch_transform", Mixing)
+MIXINGS = Registry("batch_transform", Mixing, required=("__call__",))
 register_batch_transform = MIXINGS.register
 MixOp = Annotated[Any, MIXINGS]
 """The annotation of one entry of `batch_transform_ops`."""

@@ -24,6 +24,18 @@ from ppcls.errors import ConfigError
 __all__ = ["Pipeline", "TransformList", "refuse_random"]
 
 
+def _check_image(op: Transform, image: Any) -> None:
+    """Refuse what a transform of a user's returns, if it is no image.
+
+    Raises:
+        ConfigError: it is not a uint8 array (H, W, 3).
+    """
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,):
+        return
+    found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else repr(type(image))
+    raise ConfigError(f"transform {type(op).__name__} returned {found}; expected uint8 (H, W, 3)")
+
+
 class Pipeline:
     """A list of transforms, split into operations on one image and on a batch.
 
@@ -78,6 +90,8 @@ class Pipeline:
         """Return the transformed image (H, W, 3): uint8, or float32 with `float_ops`."""
         for op in self.image_ops:
             source = op(source, rng)
+            if type(op).__module__.partition(".")[0] != "ppcls":
+                _check_image(op, source)
         if self.normalize_op and self.float_ops:
             scale, bias = self.normalize_op.affine
             values = np.arange(256, dtype=np.float32)[:, None] * scale + bias
