@@ -269,6 +269,7 @@ def test_a_model_of_another_tool_is_asked_for_what_it_lacks(
     assert json.loads(capsys.readouterr().out)["label_names"] == expected.label_names
 
 
+@pytest.mark.process
 def test_an_architecture_is_exported_once(
     colours: Path, random_weights: Path, home: Path, tmp_path: Path
 ) -> None:
