@@ -105,7 +105,7 @@ def _foreign(
 ) -> ModelFacts:
     if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
         raise BundleError(
-            f"{folder}: not an exported model: it has no {SPEC_FILE}; `ppcls export` makes one"
+            f"{folder}: not an exported model: no {SPEC_FILE} in it; `ppcls export` makes one"
         )
     if labels is None or transforms is None:
         raise BundleError(

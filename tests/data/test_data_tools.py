@@ -113,9 +113,9 @@ def test_a_check_replaces_nothing_that_it_reads(photos: Path, capsys) -> None:
 def test_options_of_a_check_fit_what_is_checked(photos: Path, capsys) -> None:
     for target, options, message in (
         (photos, ["-o", "a=1"], "-o is for a configuration, but "),
-        (photos, ["--image-root", "x"], "--image-root is for a list, and "),
+        (photos, ["--image-root", "x"], "--image-root is for a list, but "),
         (photos / "val_list.txt", ["--data", "x"], "--data is for a configuration, but "),
-        ("HarDNet68", ["--class-num", "3"], "--class-num is for a folder or a list, and "),
+        ("HarDNet68", ["--class-num", "3"], "--class-num is for a folder or a list, but "),
     ):
         assert main(["data", "check", str(target), *options]) == 2
         err = capsys.readouterr().err

@@ -411,7 +411,7 @@ def _edit(edit):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: (f / "inference.yml").unlink(), r"without inference\.yml, so of another tool"),
+        (lambda f: (f / "inference.yml").unlink(), r"without inference\.yml, so from another tool"),
         (lambda f: (f / "inference.json").unlink(), r"inference\.json: missing"),
         (_change("inference.pdiparams", lambda b: b[:-1] + b"x"), r"pdiparams: changed since"),
         (_change("inference.yml", lambda b: b"\xff" + b), r"inference\.yml: cannot be read"),

@@ -102,9 +102,12 @@ Metric:
         ("Loss.Train=[{MarginLos: }]", "MarginLoss"),
         (
             "Loss.Train=[{MarginLoss: {margin: [1.0, 2.0]}}]",
-            "Loss.Train.0.MarginLoss.margin has 2 entries; Arch.class_num is 3",
+            "Loss.Train.0.MarginLoss.margin: has 2 entries; Arch.class_num is 3",
         ),
-        ("Metric.Train=[{ClassRecall: }]", "ClassRecall needs the scores of all images: it is for"),
+        (
+            "Metric.Train=[{ClassRecall: }]",
+            "ClassRecall needs the scores of all images; use it in Metric.Eval",
+        ),
     ],
 )
 def test_their_mistakes_are_named_as_any_others(
