@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from ppcls.data import image
+from ppcls.data import folders, image
 from ppcls.data.datasets import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
@@ -124,7 +124,7 @@ def main() -> None:
     with TemporaryDirectory() as made:
         if args.folder is None:
             write_pictures(Path(made))
-        paths = image.find_images(Path(args.folder or made))
+        paths = folders.find_images(Path(args.folder or made))
         if not paths:
             sys.exit(f"{args.folder}: no images")
         rates = one_core([path.read_bytes() for path in paths], args.repeats)

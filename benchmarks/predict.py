@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ppcls.benchmark.results import describe_machine
 from ppcls.data import image
-from ppcls.data.image import find_images
+from ppcls.data.folders import find_images
 from ppcls.devices import core_count
 from ppcls.inference.backends import open_backend
 from ppcls.inference.model_folder import read_facts

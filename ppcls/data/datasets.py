@@ -11,8 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from ppcls.data.folders import folder_classes, read_image_folder
-from ppcls.data.image import find_images
+from ppcls.data.folders import find_images, folder_classes, read_image_folder
 from ppcls.data.lists import Sample, raise_problems, read_lines, scan_image_list
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import Pipeline, TransformList

@@ -19,6 +19,7 @@ from ppcls.files import replacing
 __all__ = [
     "Listed",
     "Split",
+    "find_images",
     "folder_classes",
     "list_folder",
     "read_image_folder",
@@ -261,3 +262,20 @@ def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:
         same = False
     if not same:
         raise DataError(f"{path} exists and differs; add --overwrite to replace it")
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return all image files under a folder, by suffix (any case), sorted by path.
+
+    Raises:
+        DataError: the folder, or one inside it, cannot be read.
+    """
+    found = []
+    for inside, _, names in os.walk(folder, onerror=_refuse_folder):
+        paths = (Path(inside, name) for name in names)
+        found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    return sorted(found)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot read the folder: {error.strerror}") from None

@@ -26,9 +26,10 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 
-from ppcls.errors import DataError, ImageError
+from ppcls.data.image_tone import Unreadable, to_rgb, tone_of
+from ppcls.errors import ImageError
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Header", "find_images", "read", "read_header"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Header", "read", "read_header", "read_image"]
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -96,7 +97,6 @@ _URL_TIMEOUT = 30.0
 _MAX_JPEG_SCANS = 100
 """Encoders write about ten; each costs a pass over the image, even if it has few bytes."""
 
-_BAND = 2**20
 """Pixels converted at a time, which keeps the temporary memory of a conversion small."""
 
 
@@ -342,19 +342,15 @@ def _read_pillow(
         image.load()
         # The size of an icon is known only now.
         _check_size(*image.size, max_pixels, name, kind)
-        return _orient(_to_rgb(image, _tone(image, png_bits), background), _orientation(image))
+        return _orient(to_rgb(image, tone_of(image, png_bits), background), _orientation(image))
     except ImageError:
         raise
-    except _Unreadable as error:
+    except Unreadable as error:
         raise ImageError(str(error), name, kind) from None
     except MemoryError:
         raise ImageError("not enough memory to decode it", name, kind) from None
     except Exception as error:  # decoders of hostile data raise nearly every built-in type
         raise ImageError(f"the image is truncated or damaged: {error}", name, kind) from None
-
-
-class _Unreadable(Exception):
-    """An intact image that cannot be shown as RGB."""
 
 
 def _orientation(image: Image.Image) -> int:
@@ -376,96 +372,6 @@ def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
         image = cv2.transpose(image)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
     return image if flip is None else cv2.flip(image, flip)
-
-
-class _Tone:
-    """Maps the samples of an image to 0 to 255: `(sample - low) * 255 / (high - low)`."""
-
-    def __init__(self, low: float, high: float, transparent: Any = None):
-        self.low = low
-        self.high = high
-        self.transparent = transparent
-
-    def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Return samples as uint8, rounded."""
-        scaled = (samples.astype(np.float64) - self.low) * (255 / (self.high - self.low))
-        return np.rint(scaled).astype(np.uint8)
-
-
-def _tone(image: Image.Image, png_bits: int) -> _Tone:
-    """Return the range of the image's samples, and which sample value is transparent."""
-    transparent = image.info.get("transparency") if image.mode != "P" else None
-    low, high = 0.0, 255.0
-    if image.mode.startswith("I;16"):
-        high = 65535.0
-        tags = getattr(image, "tag_v2", {})  # TIFF's, numbered as in TIFF 6.0
-        if tags.get(258) == (12,):  # BitsPerSample
-            high = 4095.0
-        if tags.get(262) == 0:  # PhotometricInterpretation: white is zero
-            low, high = high, low
-    elif image.mode == "I" and image.format == "PPM":
-        high = 65535.0  # Pillow scales the file's maximum to this value
-    elif image.mode in ("I", "F"):
-        low, high = _range(np.asarray(image), is_float=image.mode == "F")
-    elif image.format == "PNG" and transparent is not None:
-        # The colour has the file's bit depth, while Pillow returns samples with eight bits.
-        if image.mode == "RGB" and png_bits == 16:
-            transparent = tuple(v >> 8 for v in transparent)
-        elif image.mode == "L" and png_bits < 8:
-            transparent = transparent * 255 // (2**png_bits - 1)
-    return _Tone(low, high, transparent)
-
-
-def _range(samples: np.ndarray, is_float: bool) -> tuple[float, float]:
-    """Return the range of samples if the file states none.
-
-    It is the first of [0, 1] (floats only), [0, 255] and [0, 65535] that holds all samples, or else
-    their minimum to their maximum.
-    """
-    low, high = float(samples.min()), float(samples.max())
-    if not np.isfinite([low, high]).all():
-        raise _Unreadable("the image has samples that are not finite")
-    for nominal in (1.0, 255.0, 65535.0)[0 if is_float else 1 :]:
-        if low >= 0 and high <= nominal:
-            return 0.0, nominal
-    return (low, high) if high > low else (low, low + 1)
-
-
-def _to_rgb(image: Image.Image, tone: _Tone, background: tuple[int, int, int]) -> np.ndarray:
-    """Return a decoded image of any mode as RGB, uint8 (H, W, 3)."""
-    width, height = image.size
-    out = np.empty((height, width, 3), np.uint8)
-    rows = max(1, _BAND // width)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        band = image if rows >= height else image.crop((0, top, width, bottom))
-        out[top:bottom] = np.asarray(_band_to_rgb(band, tone, background))
-    return out
-
-
-def _band_to_rgb(band: Image.Image, tone: _Tone, background: tuple[int, int, int]) -> Image.Image:
-    alpha = None
-    if band.mode in ("I", "F") or band.mode.startswith("I;16"):
-        samples = np.asarray(band)
-        if tone.transparent is not None:
-            alpha = Image.fromarray(np.where(samples == tone.transparent, 0, 255).astype(np.uint8))
-        colour = Image.fromarray(tone(samples)).convert("RGB")
-    elif band.mode in ("La", "LA", "PA", "RGBa", "RGBA") or (
-        band.mode == "P" and "transparency" in band.info
-    ):
-        colour = band.convert({"La": "LA"}.get(band.mode, "RGBA")).convert("RGBA")
-        alpha = colour.getchannel("A")
-        colour = colour.convert("RGB")
-    else:
-        colour = band if band.mode == "RGB" else band.convert("RGB")
-        if tone.transparent is not None:
-            same = (np.asarray(colour) == np.asarray(tone.transparent)).all(axis=2)
-            alpha = Image.fromarray(np.where(same, 0, 255).astype(np.uint8))
-    if alpha is None:
-        return colour
-    out = Image.new("RGB", band.size, background)
-    out.paste(colour, mask=alpha)
-    return out
 
 
 class Header(NamedTuple):
@@ -501,20 +407,3 @@ def read_header(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header
         raise ImageError(f"not an image that can be decoded: {error}", name) from None
     _check_size(header.width, header.height, max_pixels, name, header.format)
     return header
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Return all image files under a folder, by suffix (any case), sorted by path.
-
-    Raises:
-        DataError: the folder, or one inside it, cannot be read.
-    """
-    found = []
-    for inside, _, names in os.walk(folder, onerror=_refuse_folder):
-        paths = (Path(inside, name) for name in names)
-        found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    return sorted(found)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise DataError(f"{error.filename}: cannot read the folder: {error.strerror}") from None

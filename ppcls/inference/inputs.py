@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ppcls.data.image import IMAGE_SUFFIXES, find_images
+from ppcls.data.folders import find_images
+from ppcls.data.image import IMAGE_SUFFIXES
 from ppcls.data.lists import read_lines
 from ppcls.errors import DataError
 

@@ -259,7 +259,7 @@ def test_no_answer_replaces_what_is_asked_about(bundle: Path, tmp_path: Path, ca
         (picture, ["--grid", str(picture)], "is an input"),
         (listed, ["--csv", str(listed)], "is an input"),
         (picture, ["--csv", str(tmp_path / "a"), "--jsonl", str(tmp_path / "a")], "another output"),
-        (picture, ["--save-images", str(tmp_path)], "holds 7.png, an input"),
+        (picture, ["--save-images", str(tmp_path)], "holds the input 7.png"),
     ):
         assert main(["predict", str(bundle), str(inputs), *options]) == 2
         assert message in capsys.readouterr().err

@@ -134,7 +134,7 @@ def run_of_two(tmp_path_factory: pytest.TempPathFactory) -> TwoProcesses:
 def test_a_killed_process_ends_the_run_which_is_resumed(run_of_two: TwoProcesses) -> None:
     # It ends; what rank 0 has said shows that it did not wait for the launcher to end it.
     assert run_of_two.status != 0
-    assert f"rank 0: rank 1 (process {run_of_two.killed}) is gone" in run_of_two.said
+    assert f"rank 0: rank 1 (process {run_of_two.killed}) has ended" in run_of_two.said
     assert "resuming" in (run_of_two.folder / "train.log").read_text()
     steps = [(r["epoch"], r["step"]) for r in records(run_of_two.folder, "train")]
     assert steps == sorted(set(steps))
@@ -214,7 +214,7 @@ def test_a_signal_to_the_launcher_saves(config: Path, tmp_path: Path) -> None:
     run.send_signal(signal.SIGTERM)
     assert run.wait(HANGS) != 0
     assert "and saved as" in said(tmp_path)
-    assert "is gone" not in said(tmp_path)
+    assert "has ended" not in said(tmp_path)
 
 
 def start_ranks(configs: list[Path], output: Path, port: int) -> list[subprocess.Popen]:

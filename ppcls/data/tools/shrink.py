@@ -14,7 +14,8 @@ import numpy as np
 import simplejpeg
 
 from ppcls.data import image
-from ppcls.data.image import find_images, read_header
+from ppcls.data.folders import find_images
+from ppcls.data.image import read_header
 from ppcls.data.lists import LIST_SUFFIXES, raise_problems
 from ppcls.data.map_ahead import map_ahead
 from ppcls.errors import DataError, ImageError
