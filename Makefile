@@ -1,6 +1,6 @@
 # make demo    train, evaluate, export and predict on real images (about five minutes, two cores)
 # make test    run the tests, two at a time: JOBS=4 runs four (about five minutes, two cores)
-# make test-quick  run the tests that start no process and train nothing (about a minute)
+# make test-quick  run the tests without processes, training and large networks (about a minute)
 # make test-slow  run the slow tests, which `make test` skips
 # make lint    check style, types and import rules
 # make docs    build the documentation into build/site; `make docs-config` regenerates the
@@ -59,7 +59,7 @@ test: $(VENV)/installed
 	$(PYTEST)
 
 test-quick: $(VENV)/installed
-	$(PYTEST) -m "not slow and not process and not training"
+	$(PYTEST) -m "not slow and not process and not training and not large"
 
 test-slow: $(VENV)/installed
 	$(PYTEST) -m slow

@@ -64,6 +64,7 @@ def test_scores_are_probabilities_best_first(bundle: Path, colours: Path) -> Non
     assert result.scores == sorted(result.scores, reverse=True)
 
 
+@pytest.mark.large
 def test_two_models_live_in_one_process(
     config_file: Path, ready: list[str], tmp_path: Path
 ) -> None:

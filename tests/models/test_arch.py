@@ -71,7 +71,9 @@ def assert_agrees(name: str, *, runs: bool) -> None:
 
 
 @pytest.mark.usefixtures("zero_weights")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.large) if n in QUICK else n for n in NAMES]
+)
 def test_agrees_with_its_card_and_the_published_model(name: str) -> None:
     assert_agrees(name, runs=name in QUICK)
 
@@ -93,6 +95,7 @@ def ungraded(model: ImageClassifier) -> set[str]:
     return {k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None}
 
 
+@pytest.mark.large
 @pytest.mark.usefixtures("zero_weights")
 @pytest.mark.parametrize(
     "name", [n if n in SMALLEST else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]

@@ -40,6 +40,7 @@ INITIALISED = (
 )
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("zero_weights")
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FACTS]

@@ -223,6 +223,7 @@ def test_the_stem_is_adapted_to_other_input_channels(tmp_path: Path, in_channels
         load_weights(other, tmp_path / "w")
 
 
+@pytest.mark.large
 def test_published_weights_are_asked_for_by_name_or_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +272,7 @@ DataLoader:
 """
 
 
+@pytest.mark.large
 def test_real_weights_reach_their_accuracy_on_real_images(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

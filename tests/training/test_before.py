@@ -47,6 +47,7 @@ def assert_same(found: list[dict], expected: list[dict]) -> None:
         }
 
 
+@pytest.mark.training
 def test_an_interrupted_run_goes_on_to_the_same_end(
     before: Path, expected: dict, colours: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def small(path: Path) -> list[str]:
     return ["Global.image_size=64", *batches]
 
 
+@pytest.mark.large
 @pytest.mark.usefixtures("zero_weights")
 @pytest.mark.parametrize(
     "path",
