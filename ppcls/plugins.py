@@ -17,6 +17,7 @@ from pathlib import Path
 from ppcls.errors import ConfigError, PpclsError
 from ppcls.files import sha256
 from ppcls.options import Options
+from ppcls.registry import is_own
 
 __all__ = ["Plugin", "load_plugins", "missing_plugins", "plugins_of"]
 
@@ -107,7 +108,7 @@ def plugins_of(classes: Iterable[type]) -> list[Plugin]:
     """Return the plug-ins that define the classes; ppcls's own classes need none."""
     modules: dict[str, set[str]] = {}
     for cls in classes:
-        if cls.__module__.partition(".")[0] != "ppcls":
+        if not is_own(cls):
             modules.setdefault(cls.__module__, set()).add(cls.__name__)
     return [_facts(module, names) for module, names in modules.items()]
 

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from ppcls.errors import ConfigError
 from ppcls.options import OneKey, Options, one_of
 
-__all__ = ["Registry", "follows_registries", "import_modules"]
+__all__ = ["Registry", "follows_registries", "import_modules", "is_own"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 ModelT = TypeVar("ModelT", bound=type[BaseModel])
@@ -44,7 +44,8 @@ def _rebuild() -> None:
         follower.model_rebuild(force=True)
 
 
-def _own(cls: type) -> bool:
+def is_own(cls: type) -> bool:
+    """Whether a class is part of ppcls, and not of a plug-in."""
     return cls.__module__.partition(".")[0] == "ppcls"
 
 
@@ -85,7 +86,8 @@ class Registry(Generic[OptionsT]):
         """Register a class under its own name and aliases; usable as a decorator.
 
         Raises:
-            ConfigError: the class is not derived from the base class, or the name is taken.
+            ConfigError: the class is not derived from the base class, could not work, or its name
+                is taken.
         """
         if cls is None:
             return lambda cls: self.register(cls, aliases=aliases)
@@ -94,8 +96,12 @@ class Registry(Generic[OptionsT]):
                 f"register_{self.kind}: {cls!r} is not a class derived from "
                 f"{self.base.__module__}.{self.base.__name__}"
             )
-        names = (cls.__name__, *(() if isinstance(aliases, str) else aliases))
-        for name in names:
+        if isinstance(aliases, str) or (aliases and issubclass(self.base, OneKey)):
+            raise ConfigError(
+                f"register_{self.kind}: aliases={aliases!r}: expected a tuple of names, and only "
+                "for classes that are chosen by `name`; a class that is a key has one name"
+            )
+        for name in (cls.__name__, *aliases):
             known = self.get(name)
             # A reloaded module registers its classes again.
             if known and (known.__module__, known.__qualname__) != (
@@ -106,25 +112,20 @@ class Registry(Generic[OptionsT]):
                     f"register_{self.kind}: {name!r} is taken by {known.__module__}."
                     f"{known.__qualname__}; give the class another name"
                 )
-        if not _own(cls):
-            self._check(cls, aliases)
+        if not is_own(cls):
+            self._check(cls)
         self._classes[cls.__name__] = cls
         self._aliases |= dict.fromkeys(aliases, cls.__name__)
-        if not _own(cls):
+        if not is_own(cls):
             _rebuild()
         return cls
 
-    def _check(self, cls: type, aliases: tuple[str, ...]) -> None:
+    def _check(self, cls: type) -> None:
         """Refuse what would fail only when it is used.
 
         Raises:
-            ConfigError: a method is missing, options are not fields, or the aliases are none.
+            ConfigError: a method is missing, or options are not fields.
         """
-        if isinstance(aliases, str) or (aliases and issubclass(self.base, OneKey)):
-            raise ConfigError(
-                f"register_{self.kind}: aliases={aliases!r}: expected a tuple of names, and only "
-                "for classes that are chosen by `name`; a class that is a key has one name"
-            )
         if "__init__" in cls.__dict__:
             raise ConfigError(
                 f"register_{self.kind}: {cls.__name__} defines __init__; options are annotated "

@@ -20,6 +20,7 @@ from ppcls.data.transforms.base import Transform, TransformOp
 from ppcls.data.transforms.normalize import NO_CHANGE, NormalizeImage, ToCHWImage
 from ppcls.data.transforms.resize_crop import DecodeImage
 from ppcls.errors import ConfigError
+from ppcls.registry import is_own
 
 __all__ = ["Pipeline", "TransformList", "refuse_random"]
 
@@ -90,7 +91,7 @@ class Pipeline:
         """Return the transformed image (H, W, 3): uint8, or float32 with `float_ops`."""
         for op in self.image_ops:
             source = op(source, rng)
-            if type(op).__module__.partition(".")[0] != "ppcls":
+            if not is_own(type(op)):
                 _check_image(op, source)
         if self.normalize_op and self.float_ops:
             scale, bias = self.normalize_op.affine
