@@ -7,7 +7,7 @@ therefore fast, and loads Paddle only when a name needs it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ppcls.errors import naming_missing_paddle
+from ppcls.paddle_install import naming_missing_paddle
 from ppcls.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from ppcls.models.normalize import Normalize as Normalize
     from ppcls.models.registry import create_model as create_model
     from ppcls.models.registry import register_architecture as register_architecture
+    from ppcls.models.weight_files import read_weights as read_weights
+    from ppcls.models.weight_files import write_weights as write_weights
     from ppcls.models.weights import load_weights as load_weights
-    from ppcls.models.weights import read_weights as read_weights
     from ppcls.models.weights import save_weights as save_weights
-    from ppcls.models.weights import write_weights as write_weights
     from ppcls.optim.optimizers import Optimizer as Optimizer
     from ppcls.optim.optimizers import register_optimizer as register_optimizer
     from ppcls.optim.schedules import Rate as Rate
@@ -100,7 +100,7 @@ _HOMES = {
     "open_data": "ppcls.training.run",
     "profile": "ppcls.models.cost",
     "read_image": "ppcls.data.image",
-    "read_weights": "ppcls.models.weights",
+    "read_weights": "ppcls.models.weight_files",
     "register_architecture": "ppcls.models.registry",
     "register_backend": "ppcls.inference.backends.base",
     "register_batch_transform": "ppcls.data.transforms.mix",
@@ -114,7 +114,7 @@ _HOMES = {
     "save_weights": "ppcls.models.weights",
     "split_folder": "ppcls.data.folders",
     "train": "ppcls.training.train",
-    "write_weights": "ppcls.models.weights",
+    "write_weights": "ppcls.models.weight_files",
 }
 
 __all__ = [

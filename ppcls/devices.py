@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ppcls.errors import RunError, require_paddle
+from ppcls.errors import RunError
+from ppcls.paddle_install import require_paddle
 
 __all__ = [
     "core_count",

@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and the spelling suggestions in their messages.
+"""The errors that a user can cause.
 
 Every message is one line (or one line per problem). It names the file, key or value, what was
 expected, and the remedy. The command line prints the message without a traceback and exits with
@@ -6,11 +6,6 @@ expected, and the remedy. The command line prints the message without a tracebac
 """
 
 from __future__ import annotations
-
-import difflib
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 __all__ = [
     "BundleError",
@@ -22,10 +17,6 @@ __all__ = [
     "RunError",
     "Stopped",
     "WeightsError",
-    "did_you_mean",
-    "naming_missing_paddle",
-    "refuse_unknown",
-    "require_paddle",
 ]
 
 
@@ -97,47 +88,3 @@ class Stopped(RunError):
 
 class MissingDependencyError(PpclsError, ImportError):
     """A required optional package is not installed; the message has the command to install it."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the known word closest to `word`, or `""`."""
-    by_lower = {name.lower(): name for name in known}
-    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[match[0]]!r}?" if match else ""
-
-
-def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `ConfigError` for the first given option of `what` that is not known."""
-    known = list(known)
-    for word in given:
-        if word not in known:
-            hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
-            raise ConfigError(f"{what} has no option {word!r}{hint}")
-
-
-@contextmanager
-def naming_missing_paddle() -> Iterator[None]:
-    """Import modules that need PaddlePaddle; if it is absent, tell which build to install.
-
-    Raises:
-        MissingDependencyError: PaddlePaddle is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Paddle warns on first import that extensions compile slowly; ppcls has none.
-            warnings.filterwarnings("ignore", message="No ccache found")
-            yield
-    except ModuleNotFoundError as error:
-        if error.name != "paddle":
-            raise
-        raise MissingDependencyError(
-            "PaddlePaddle is not installed. CPU: pip install 'ppcls[cpu]'. NVIDIA GPU: pip install "
-            "'paddlepaddle-gpu>=3' -i https://www.paddlepaddle.org.cn/packages/stable/cu126/ "
-            "(Paddle's own index, here for CUDA 12.6; PyPI's paddlepaddle-gpu ends at 2.6.2)"
-        ) from None
-
-
-def require_paddle() -> None:
-    """Raise `MissingDependencyError` with the install command if PaddlePaddle is absent."""
-    with naming_missing_paddle():
-        import paddle  # noqa: F401

@@ -22,7 +22,7 @@ from typing import Any
 
 from ppcls.errors import ConfigError, RunError, WeightsError
 from ppcls.files import replacing, sha256
-from ppcls.models.weights import read_pickle
+from ppcls.models.weight_files import read_pickle
 
 __all__ = [
     "Checkpoint",

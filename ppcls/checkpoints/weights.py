@@ -15,11 +15,12 @@ from ppcls.checkpoints.files import Checkpoint, newest_checkpoint, open_checkpoi
 from ppcls.checkpoints.run_folder import run_folder
 from ppcls.config import Config
 from ppcls.devices import seed_everything
-from ppcls.errors import ConfigError, WeightsError, did_you_mean
+from ppcls.errors import ConfigError, WeightsError
 from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import model_card
 from ppcls.models.registry import create_model
 from ppcls.models.weights import load_weights, locate_weights
+from ppcls.spelling import did_you_mean
 
 __all__ = [
     "build_model",

@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import Any
 
 from ppcls.cli.options import Commands, UsageError, examples_text, parse
-from ppcls.errors import PpclsError, Stopped, naming_missing_paddle
+from ppcls.errors import PpclsError, Stopped
+from ppcls.paddle_install import naming_missing_paddle
 from ppcls.version import __version__
 
 __all__ = ["main", "run"]

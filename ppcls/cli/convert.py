@@ -10,7 +10,7 @@ from ppcls.errors import ConfigError
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from ppcls.models.weights import FORMATS, read_weights, write_weights
+    from ppcls.models.weight_files import FORMATS, read_weights, write_weights
 
     if Path(args.target).suffix not in FORMATS:
         raise UsageError(f"OUT must end in {', '.join(FORMATS)}, but is {args.target}")

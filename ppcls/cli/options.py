@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.inference.types import Device, InferencePrecision
+from ppcls.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from ppcls.config import Config

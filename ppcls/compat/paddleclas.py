@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from ppcls.compat.inference_cls import DeployGlobal
-from ppcls.errors import ConfigError, refuse_unknown
+from ppcls.errors import ConfigError
 from ppcls.exporting.by_name import Predictor
 from ppcls.ignored_options import IGNORED
 from ppcls.options import first_problem
+from ppcls.spelling import refuse_unknown
 
 __all__ = ["PaddleClas"]
 

@@ -11,8 +11,9 @@ from ppcls.config.paddleclas20 import SECTIONED_NAMES
 from ppcls.config.schema import Config
 from ppcls.config.schema_keys import fields_at, known_keys
 from ppcls.config.yaml_files import Key, dotted, key_of
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.options import Options
+from ppcls.spelling import did_you_mean
 
 __all__ = ["explain"]
 

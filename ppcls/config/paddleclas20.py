@@ -14,10 +14,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from ppcls.config.yaml_files import Key, dotted
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import TransformList, refuse_random
-from ppcls.errors import did_you_mean
 from ppcls.models.catalogue import list_models
 from ppcls.options import Count, Factor, Mismatch, NotNegative, Options, PathText, Positive, Share
 from ppcls.registry import follows_registries
+from ppcls.spelling import did_you_mean
 
 __all__ = [
     "FLAT_SECTIONS",

@@ -12,11 +12,12 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from ppcls.config.data import DataLoaders
 from ppcls.config.sections import LossOptions, MetricOptions
 from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_random
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.optimizers import OptimizerOption
 from ppcls.options import Count, Mismatch, Options, PathText, Share
 from ppcls.registry import follows_registries
+from ppcls.spelling import did_you_mean
 
 __all__ = ["Config", "required"]
 

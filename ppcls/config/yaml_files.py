@@ -12,9 +12,10 @@ import yaml
 
 import ppcls
 from ppcls.config.schema_keys import default_list
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models
 from ppcls.options import Options
+from ppcls.spelling import did_you_mean
 
 __all__ = [
     "Key",

@@ -13,8 +13,9 @@ import numpy as np
 
 from ppcls.data.image import IMAGE_SUFFIXES
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Sample, read_label_names
-from ppcls.errors import DataError, did_you_mean
+from ppcls.errors import DataError
 from ppcls.files import replacing
+from ppcls.spelling import did_you_mean
 
 __all__ = [
     "Listed",

@@ -11,16 +11,11 @@ from typing import Any
 from filelock import FileLock
 
 from ppcls.bundle import SPEC_FILE, read_bundle
-from ppcls.errors import (
-    BundleError,
-    ConfigError,
-    MissingDependencyError,
-    WeightsError,
-    did_you_mean,
-)
+from ppcls.errors import BundleError, ConfigError, MissingDependencyError, WeightsError
 from ppcls.files import cache_home, sha256
 from ppcls.inference import predictor
 from ppcls.models.catalogue import list_models, model_card
+from ppcls.spelling import did_you_mean
 
 __all__ = ["Predictor", "export_untrained", "exported"]
 

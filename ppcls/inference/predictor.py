@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ppcls.data import image as image_reader
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import core_count
-from ppcls.errors import ConfigError, DataError, ImageError, RunError, refuse_unknown
+from ppcls.errors import ConfigError, DataError, ImageError, RunError
 from ppcls.inference.backends import Backend, EngineBackend, backend_options, open_backend
 from ppcls.inference.inputs import is_url, sources_of
 from ppcls.inference.model_folder import read_facts
@@ -25,6 +25,7 @@ from ppcls.inference.options import PredictorOptions
 from ppcls.inference.prefetch import LoadedImage, load_image, prefetch
 from ppcls.inference.results import Result, Timing, best_classes, softmax
 from ppcls.options import first_problem
+from ppcls.spelling import refuse_unknown
 
 if TYPE_CHECKING:
     from typing_extensions import Self

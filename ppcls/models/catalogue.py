@@ -12,8 +12,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import ppcls.models
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.models.card import ModelCard
+from ppcls.spelling import did_you_mean
 
 __all__ = ["add_card", "family_module", "list_models", "model_card"]
 

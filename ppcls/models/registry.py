@@ -9,11 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
 
-from ppcls.errors import ConfigError, refuse_unknown
+from ppcls.errors import ConfigError
 from ppcls.models.base import ImageClassifier
 from ppcls.models.card import ModelCard
 from ppcls.models.catalogue import add_card, family_module, model_card
 from ppcls.models.weights import load_weights, locate_weights
+from ppcls.spelling import refuse_unknown
 
 __all__ = ["create_model", "register_architecture"]
 

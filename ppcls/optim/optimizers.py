@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.optim.schedules import ScheduleOption
 from ppcls.options import NotNegative, Options, Positive, Share
 from ppcls.registry import Registry
+from ppcls.spelling import did_you_mean
 
 if TYPE_CHECKING:
     import paddle

@@ -14,7 +14,8 @@ from ppcls.data import image
 from ppcls.data.lists import Label
 from ppcls.data.transforms.mix import Mixing
 from ppcls.data.transforms.pipeline import Pipeline
-from ppcls.errors import ConfigError, DataError, require_paddle
+from ppcls.errors import ConfigError, DataError
+from ppcls.paddle_install import require_paddle
 from ppcls.pictures.figures import name_style, save_figure, shorten
 from ppcls.pictures.tiles import Tile, draw_tiles, tile_grid
 

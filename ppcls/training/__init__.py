@@ -1,5 +1,5 @@
 """Training and evaluation. Importing this package needs PaddlePaddle."""
 
-from ppcls.errors import require_paddle
+from ppcls.paddle_install import require_paddle
 
 require_paddle()

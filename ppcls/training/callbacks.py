@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from ppcls.checkpoints.files import Checkpoint
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.evaluation.results import Evaluation
+from ppcls.spelling import did_you_mean
 from ppcls.training.timer import Speed, Update
 
 if TYPE_CHECKING:
     from ppcls.training.train import Trainer
 
-__all__ = ["Callback", "Callbacks", "EarlyStopping", "Report", "TrainStep"]
+__all__ = ["Callback", "EarlyStopping", "Report", "TrainStep"]
 
 
 class Report(NamedTuple):
@@ -82,44 +82,6 @@ class Callback:
 
     def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
         """After the run: close files; `error` is the exception or signal that ended it, if any."""
-
-
-class Callbacks(Callback):
-    """Several callbacks, called in turn; `on_end` reaches all of them even if one raises."""
-
-    def __init__(self, callbacks: list[Callback]):
-        self.callbacks = callbacks
-
-    def on_start(self, trainer: Trainer) -> None:
-        """Call each of them."""
-        for callback in self.callbacks:
-            callback.on_start(trainer)
-
-    def on_step(self, trainer: Trainer, step: TrainStep) -> None:
-        """Call each of them."""
-        for callback in self.callbacks:
-            callback.on_step(trainer, step)
-
-    def on_eval(self, trainer: Trainer, epoch: int, found: Evaluation) -> None:
-        """Call each of them."""
-        for callback in self.callbacks:
-            callback.on_eval(trainer, epoch, found)
-
-    def on_save(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
-        """Call each of them."""
-        for callback in self.callbacks:
-            callback.on_save(trainer, checkpoint)
-
-    def on_note(self, trainer: Trainer, text: str) -> None:
-        """Call each of them."""
-        for callback in self.callbacks:
-            callback.on_note(trainer, text)
-
-    def on_end(self, trainer: Trainer, error: BaseException | None) -> None:
-        """Call each of them, last one first."""
-        with ExitStack() as stack:
-            for callback in self.callbacks:
-                stack.callback(callback.on_end, trainer, error)
 
 
 class EarlyStopping(Callback):

@@ -8,12 +8,13 @@ import paddle
 from paddle import Tensor, nn
 
 from ppcls.config.schema import DistillationArch
-from ppcls.errors import ConfigError, did_you_mean
+from ppcls.errors import ConfigError
 from ppcls.losses.distillation import Outputs
 from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import model_card
 from ppcls.models.registry import create_model
 from ppcls.models.weights import load_weights, locate_weights
+from ppcls.spelling import did_you_mean
 from ppcls.training.freeze import prepare_model
 
 __all__ = ["DistillationModel", "build_distillation"]

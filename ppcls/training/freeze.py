@@ -12,8 +12,9 @@ from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 
 from ppcls.config.schema import ArchOptions
-from ppcls.errors import ConfigError, RunError, did_you_mean
+from ppcls.errors import ConfigError, RunError
 from ppcls.models.base import ImageClassifier
+from ppcls.spelling import did_you_mean
 
 __all__ = ["checkpoint_gradients", "freeze", "prepare_model", "set_training", "statistics"]
 

@@ -13,7 +13,8 @@ from paddle import nn
 from ppcls.checkpoints.files import Checkpoint
 from ppcls.errors import WeightsError
 from ppcls.models.base import ImageClassifier
-from ppcls.models.weights import load_weights, read_pickle, read_weights
+from ppcls.models.weight_files import read_pickle, read_weights
+from ppcls.models.weights import load_weights
 from ppcls.training.ema import WeightAverage
 from ppcls.training.precision import Precision
 

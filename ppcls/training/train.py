@@ -30,9 +30,9 @@ from ppcls.evaluation.evaluate import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
 from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
-from ppcls.models.weights import read_weights, write_weights
+from ppcls.models.weight_files import read_weights, write_weights
 from ppcls.pictures.training import training_curves
-from ppcls.training.callbacks import Callback, Callbacks, EarlyStopping, Report, TrainStep
+from ppcls.training.callbacks import Callback, EarlyStopping, Report, TrainStep
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
@@ -100,7 +100,7 @@ class Trainer:
         self.options, self.schedule = config.Global, run.schedule
         self.state, self.objective, self.loader = run.state, run.objective, loader
         self.evaluate, self.folder, self.stop = run.evaluate, folder, stop
-        self.callbacks, self.profile = Callbacks(list(callbacks)), profile
+        self.callbacks, self.profile = list(callbacks), profile
         self.is_first, self.ended = distributed.rank() == 0, False
         self.metric = deciding_metric(config)
         self.steps = -(-len(loader) // self.options.update_freq)
@@ -127,7 +127,8 @@ class Trainer:
         """
         error: BaseException | None = None
         try:
-            self.callbacks.on_start(self)
+            for callback in self.callbacks:
+                callback.on_start(self)
             for text in notes:
                 self.note(text)
             self.train_epochs()
@@ -135,7 +136,9 @@ class Trainer:
             error = raised
             raise
         finally:
-            self.callbacks.on_end(self, error)
+            with ExitStack() as stack:  # reaches all of them even if one raises
+                for callback in self.callbacks:
+                    stack.callback(callback.on_end, self, error)
 
     def train_epochs(self) -> None:
         """Train for the remaining epochs."""
@@ -148,7 +151,8 @@ class Trainer:
 
     def note(self, text: str) -> None:
         """Show the user a line."""
-        self.callbacks.on_note(self, text)
+        for callback in self.callbacks:
+            callback.on_note(self, text)
 
     def end(self, reason: str) -> None:
         """End the run after this epoch, including its evaluation and checkpoint."""
@@ -183,7 +187,9 @@ class Trainer:
                 for output in outputs:
                     totals.add(*output)
             report = self.report(totals, timer) if self.is_look(place) else None
-            self.callbacks.on_step(self, TrainStep(*place, update, report))
+            done = TrainStep(*place, update, report)
+            for callback in self.callbacks:
+                callback.on_step(self, done)
             state.optimizer.clear_grad()
             progress.step += 1
             self.end_step(place, totals)
@@ -305,7 +311,8 @@ class Trainer:
         watches = self.schedule.watches
         if watches and epoch > self.schedule.warmup_epoch:
             progress.watched.append(score if watches == "score" else found.means["loss"])
-        self.callbacks.on_eval(self, epoch, found)
+        for callback in self.callbacks:
+            callback.on_eval(self, epoch, found)
         return is_best
 
     def save(self, names: Sequence[str] = ()) -> None:
@@ -330,7 +337,8 @@ class Trainer:
             names=tuple(names),
         )
         self.name(checkpoint)
-        self.callbacks.on_save(self, checkpoint)
+        for callback in self.callbacks:
+            callback.on_save(self, checkpoint)
 
     def name(self, checkpoint: Checkpoint) -> None:
         """Copy a checkpoint to its other names, and remove old `epoch_N` beyond `keep_last`."""

@@ -15,7 +15,7 @@ from ppcls.config import data_overrides, dump_config, load_config
 from ppcls.config.printing import show_config
 from ppcls.errors import ConfigError, WeightsError
 from ppcls.evaluation.evaluate import evaluate
-from ppcls.models.weights import read_weights
+from ppcls.models.weight_files import read_weights
 from ppcls.training.dry_run import check_training
 from ppcls.training.train import train
 

@@ -17,13 +17,8 @@ import ppcls
 from ppcls.cli import main
 from ppcls.errors import RunError, WeightsError
 from ppcls.files import replacing
-from ppcls.models.weights import (
-    load_weights,
-    read_pickle,
-    read_weights,
-    save_weights,
-    write_weights,
-)
+from ppcls.models.weight_files import read_pickle, read_weights, write_weights
+from ppcls.models.weights import load_weights, save_weights
 
 
 def small(class_num: int = 4):

@@ -24,7 +24,8 @@ from ppcls.losses.distillation import (
     DistillationGTCELoss,
     DistillationKLDivLoss,
 )
-from ppcls.models.weights import read_weights, save_weights
+from ppcls.models.weight_files import read_weights
+from ppcls.models.weights import save_weights
 from ppcls.training.dry_run import check_evaluation
 from ppcls.training.train import train
 

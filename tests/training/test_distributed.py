@@ -21,7 +21,7 @@ from conftest import ROOT
 
 from ppcls.cli import main
 from ppcls.config import load_config
-from ppcls.models.weights import read_weights
+from ppcls.models.weight_files import read_weights
 from ppcls.training.train import train
 
 pytestmark = pytest.mark.process

@@ -23,7 +23,7 @@ from ppcls.checkpoints.weights import find_weights
 from ppcls.config import load_config
 from ppcls.errors import ConfigError, DataError, RunError, WeightsError
 from ppcls.evaluation.evaluate import evaluate
-from ppcls.models.weights import read_pickle, read_weights
+from ppcls.models.weight_files import read_pickle, read_weights
 from ppcls.training.precision import Precision
 from ppcls.training.state import TrainState
 from ppcls.training.train import train

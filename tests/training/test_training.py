@@ -23,7 +23,8 @@ from ppcls.evaluation.evaluate import evaluate
 from ppcls.losses.base import weighted_sum
 from ppcls.losses.classification import CELoss
 from ppcls.metrics.single_label import TopkAcc
-from ppcls.models.weights import read_pickle, read_weights, save_weights
+from ppcls.models.weight_files import read_pickle, read_weights
+from ppcls.models.weights import save_weights
 from ppcls.optim.schedules import ScheduleOption
 from ppcls.training.dry_run import check_training
 from ppcls.training.profile import ProfileOptions

@@ -15,7 +15,7 @@ from ppcls.config import load_config
 from ppcls.config.schema import AMPOptions
 from ppcls.errors import ConfigError, RunError
 from ppcls.evaluation.evaluate import evaluate
-from ppcls.models.weights import read_pickle, read_weights
+from ppcls.models.weight_files import read_pickle, read_weights
 from ppcls.training.freeze import checkpoint_gradients, freeze, set_training, statistics
 from ppcls.training.precision import Precision, auto_cast_arguments, scaler_arguments
 from ppcls.training.train import TrainResult, train

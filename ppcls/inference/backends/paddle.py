@@ -10,13 +10,14 @@ import numpy as np
 
 from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE
 from ppcls.devices import core_count, cpu_has_bf16, gpu_count
-from ppcls.errors import BundleError, require_paddle
+from ppcls.errors import BundleError
 from ppcls.inference.backends.base import (
     Capability,
     EngineBackend,
     installed_version,
     register_backend,
 )
+from ppcls.paddle_install import require_paddle
 
 __all__ = ["PaddleBackend", "PaddleRunner", "create_engine", "engine_config"]
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ppcls.devices import core_count
-from ppcls.errors import ConfigError, MissingDependencyError, RunError, did_you_mean
+from ppcls.errors import ConfigError, MissingDependencyError, RunError
 from ppcls.inference.backends.base import BACKENDS, Backend, Capability, EngineBackend
 from ppcls.inference.fastest import recall
 from ppcls.inference.types import Device, InferencePrecision
+from ppcls.spelling import did_you_mean
 
 __all__ = ["Opened", "backend_options", "choose", "find_backend", "open_backend", "usable"]
 

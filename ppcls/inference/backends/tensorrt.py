@@ -20,11 +20,12 @@ from pydantic import model_validator
 
 from ppcls.bundle import GRAPH_FILE, WEIGHTS_FILE, read_bundle
 from ppcls.devices import gpu_count
-from ppcls.errors import RunError, require_paddle
+from ppcls.errors import RunError
 from ppcls.files import cache_home, sha256
 from ppcls.inference.backends.base import Capability, installed_version, register_backend
 from ppcls.inference.backends.paddle import PaddleRunner, create_engine, engine_config
 from ppcls.options import Count, Options
+from ppcls.paddle_install import require_paddle
 
 __all__ = ["TensorRTBackend", "TensorRTOptions"]
 
