@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ppcls.cli.options import Commands, add_backend_options, positive, score
+from ppcls.cli.options import Commands, UsageError, add_backend_options, positive, score
 from ppcls.cli.predictions import add_output_options, output
 
 
@@ -15,7 +15,9 @@ def _predict(args: argparse.Namespace) -> int:
     from ppcls.exporting.by_name import Predictor
     from ppcls.inference.inputs import find_inputs
 
-    inputs = find_inputs(args.inputs)
+    if not (args.inputs or args.list):
+        raise UsageError("`ppcls predict` needs an INPUT or --list")
+    inputs = find_inputs(args.inputs, args.list)
     with Predictor(
         args.model,
         pretrained=args.weights or args.pretrained,
@@ -56,6 +58,8 @@ def add_commands(commands: Commands) -> None:
         ppcls predict output/digits/inference photos --csv answers.csv --save-images answers
         ppcls predict output/digits/inference photos --threshold 0.5 | jq .label_names
         ppcls predict HRNet_W18_C photos --pretrained
+        find photos -newer answers.csv -name '*.jpg' | ppcls predict bundle --list -
+        curl -s https://example.org/cat.jpg | ppcls predict bundle -
         """,
     )
     predict.add_argument(
@@ -66,10 +70,18 @@ def add_commands(commands: Commands) -> None:
     )
     predict.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         metavar="INPUT",
         help="an image, a folder, a glob pattern, a .txt list of images, with or without labels, "
-        "or a URL (with --allow-url)",
+        "a URL (with --allow-url), or - for an image from standard input",
+    )
+    predict.add_argument(
+        "--list",
+        action="append",
+        default=[],
+        metavar="FILE|-",
+        help="a list of images, one a line, with or without labels; - reads it from standard "
+        "input, with paths relative to the current folder; may be repeated",
     )
     predict.add_argument("--topk", type=positive, metavar="K", help="classes per image")
     predict.add_argument(

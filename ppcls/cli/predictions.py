@@ -37,14 +37,13 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
     for one in inputs:
         if one.label is not None and not 0 <= one.label < len(classifier.labels):
             raise DataError(
-                f"{one.path}: label {one.label} in its list, but the model has labels "
+                f"{one.path!s}: label {one.label} in its list, but the model has labels "
                 f"0..{len(classifier.labels) - 1}"
             )
     files = {kind: getattr(args, kind) for kind in WRITERS}
     _refuse_overwriting(inputs, args, [*files.values(), args.grid])
     show = _shown(args.format, any(files.values()))
     tally = _Tally()
-    sources = [one.path for one in inputs]
     with ExitStack() as stack:
         writers = [
             stack.enter_context(closing(WRITERS[kind](path)))
@@ -55,7 +54,7 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
         bar = stack.enter_context(
             tqdm(total=len(inputs), unit="image", leave=False, disable=not sys.stderr.isatty())
         )
-        results = classifier.predict(sources, timing=args.timing)
+        results = classifier.predict(inputs, timing=args.timing)
         try:
             for one, result in zip(inputs, results, strict=True):
                 for writer in writers:
@@ -82,7 +81,8 @@ def _refuse_overwriting(
         ConfigError: two outputs are one file, or an output is an input or a list of them.
     """
     read = {Path(one.path).resolve() for one in inputs if isinstance(one.path, (str, Path))}
-    read |= {Path(name).resolve() for name in args.inputs if Path(name).is_file()}
+    named = [*args.inputs, *args.list]
+    read |= {Path(name).resolve() for name in named if Path(name).is_file()}
     written: set[Path] = set()
     for output in outputs:
         path = Path(output).resolve() if output else None
@@ -133,11 +133,12 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
     if args.save_images and tally.drawn:
         from ppcls.pictures.annotate import save_annotated
 
-        root = Path(args.inputs[0]).expanduser()
+        named = [*args.inputs, *args.list]
+        root = Path(named[0]).expanduser() if len(named) == 1 else None
         save_annotated(
             [(one.path, result) for one, result in tally.drawn],
             Path(args.save_images),
-            root if len(args.inputs) == 1 and root.is_dir() else None,
+            root if root and root.is_dir() else None,
         )
         print(f"pictures {args.save_images}", file=sys.stderr)
     if tally.failed:

@@ -175,7 +175,7 @@ read_image = read
 def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
     """Return the source's name for messages, and its bytes."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return f"{len(source)} bytes", bytes(source)
+        return getattr(source, "filename", f"{len(source)} bytes"), bytes(source)
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "the file object"))
         try:

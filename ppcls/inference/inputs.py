@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -14,16 +15,24 @@ from PIL import Image
 
 from ppcls.data.folders import find_images
 from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import read_lines
-from ppcls.errors import DataError
+from ppcls.data.lists import LIST_SUFFIXES, read_lines
+from ppcls.errors import ConfigError, DataError
 
-__all__ = ["Input", "find_inputs", "is_url", "sources_of"]
+__all__ = ["STANDARD_INPUT", "Input", "PipedImage", "find_inputs", "is_url", "sources_of"]
+
+STANDARD_INPUT = "-"
+
+
+class PipedImage(bytes):
+    """An encoded image from standard input, which records and errors call `-`."""
+
+    filename = STANDARD_INPUT
 
 
 class Input(NamedTuple):
-    """An image file or URL, and its class if a list states one."""
+    """An image file, URL or piped image, and its class if a list states one."""
 
-    path: Path | str
+    path: Path | str | PipedImage
     label: int | None = None
 
 
@@ -32,16 +41,54 @@ def is_url(name: Any) -> bool:
     return isinstance(name, str) and name.lower().startswith(("http://", "https://"))
 
 
-def _from_list(path: Path) -> list[Input]:
-    """Read `path` or `path label` lines, relative to the list's own folder."""
+def _from_list(name: Path | str) -> list[Input]:
+    """Read `path` or `path label` lines, relative to the list's own folder.
+
+    `-` is standard input, where paths are relative to the current folder.
+    """
+    if name == STANDARD_INPUT:
+        where, folder = "standard input", Path()
+        lines = _piped_lines()
+    else:
+        path = Path(name).expanduser()
+        where, folder = str(path), path.parent
+        lines = read_lines(path, "image list")
     found = []
-    for _, line in read_lines(path, "image list"):
+    for number, line in lines:
         labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+)", line)
-        if labelled and not (path.parent / line).exists():
-            found.append(Input(path.parent / labelled[1], int(labelled[2])))
+        if labelled and not (folder / line).exists():
+            one = Input(folder / labelled[1], int(labelled[2]))
         else:
-            found.append(Input(path.parent / line))
+            one = Input(folder / line)
+        _refuse_several(Path(str(one.path)), f"{where}:{number}")
+        found.append(one)
     return found
+
+
+def _piped_lines() -> list[tuple[int, str]]:
+    """Return the non-blank lines of standard input, UTF-8, with their line numbers."""
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input: the image list is not UTF-8 (byte {error.start}); for an image, "
+            "write - without --list"
+        ) from None
+    lines = [(i, line.rstrip()) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise DataError("standard input: the image list is empty")
+    return lines
+
+
+def _refuse_several(path: Path, where: str) -> None:
+    """Raise `DataError` if a line of a list names a folder or another list."""
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES and (suffix in LIST_SUFFIXES or path.is_dir()):
+        kind = "another list" if suffix in LIST_SUFFIXES else "a folder"
+        raise DataError(
+            f"{where}: {path} is {kind}; every line names one image (name folders and lists on "
+            "the command line)"
+        )
 
 
 def _expand(name: str | PathLike[str]) -> list[Input] | None:
@@ -66,21 +113,38 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
     return find_inputs(matches) if matches else None
 
 
-def find_inputs(names: Iterable[str | Path]) -> list[Input]:
-    """Return the images that the names stand for, in the order given.
+def find_inputs(names: Iterable[str | Path], lists: Iterable[str | Path] = ()) -> list[Input]:
+    """Return the images that the names stand for, in the order given, then those of the lists.
 
-    A name is a file, a URL, a folder (searched recursively by suffix), a glob pattern, or a `.txt`
-    list of `path` or `path label` lines relative to the list.
+    Args:
+        names: a name is a file, a URL, a folder (searched recursively by suffix), a glob pattern, a
+            `.txt` list of `path` or `path label` lines relative to the list, or `-` for an encoded
+            image from standard input.
+        lists: files of such lines, of any suffix, or `-` for standard input, where paths are
+            relative to the current folder.
 
     Raises:
-        DataError: a name stands for no image: no such file, or a folder or list without images.
+        DataError: a name stands for no image: no such file, a folder or list without images, a list
+            with a folder or another list in it, or nothing on standard input.
+        ConfigError: standard input is named twice.
     """
+    names, lists = list(names), list(lists)
+    if [*names, *lists].count(STANDARD_INPUT) > 1:
+        raise ConfigError("- is standard input, which can be read only once")
     found: list[Input] = []
     for name in names:
+        if name == STANDARD_INPUT:
+            data = sys.stdin.buffer.read()
+            if not data:
+                raise DataError("standard input is empty; - reads an encoded image from it")
+            found.append(Input(PipedImage(data)))
+            continue
         inside = _expand(name)
         if inside is None:
             raise DataError(f"{name}: no such file or folder")
         found += inside
+    for one in lists:
+        found += _from_list(one)
     return found
 
 
@@ -94,7 +158,9 @@ def _is_one(inputs: Any) -> bool:
 
 def _each(inputs: Iterable[Any]) -> Iterator[Any]:
     for one in inputs:
-        if isinstance(one, (str, PathLike)):
+        if isinstance(one, Input):  # stands for itself alone
+            yield one.path
+        elif isinstance(one, (str, PathLike)):
             # A missing image gives a result with an error, at its place among the others.
             found = _expand(one)
             yield from [i.path for i in found] if found is not None else [one]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 import ppcls
-from ppcls.cli import main
+from ppcls.cli import _parser, main
 from ppcls.models.weights import save_weights
 
 
@@ -49,6 +50,27 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
         main([*command.split(), "--help"])
     assert stopped.value.code == 0
     assert f"examples:\n  ppcls {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", ["N D --weights W --onnx", "N --weights W D --onnx", "--onnx --weights W N D"]
+)
+def test_options_stand_before_between_and_after_the_arguments(arguments: str) -> None:
+    args = _parser("ppcls").parse_args(["export", *arguments.split()])
+    assert (args.source, args.folder, args.weights, args.onnx) == ("N", "D", "W", True)
+
+
+@pytest.mark.process
+def test_onnx_runtime_sends_nothing_and_says_nothing_without_a_home(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend\n"
+        "print(bool(OnnxRuntimeBackend.capability().version), os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    environment = os.environ | {"HOME": "/proc/none"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (found.stdout, found.stderr) == ("True 1\n", "")
 
 
 @pytest.mark.process
@@ -277,7 +299,7 @@ USAGE = [
     (["train", "-c", "{config}", "-o", "Optimizer=null"], "needs the section Optimizer"),
     (["eval", "-c", "{config}", "-o", "DataLoader.Eval=null"], "the section DataLoader.Eval"),
     (["export", "-c", "{config}", "-o", "Infer=null"], "needs the section Infer"),
-    (["predict", "{data}"], "the following arguments are required: INPUT"),
+    (["predict", "{data}"], "needs an INPUT or --list"),
     (["predict", "{data}", "x", "--topk", "0"], "expected a positive integer, not 0"),
     (["predict", "{data}", "x", "--grid", "a.jpg"], "expected a .png file in an existing folder"),
     (["info", "DPN-68"], "no architecture is called 'DPN-68'; did you mean 'DPN68'?"),

@@ -282,8 +282,12 @@ def test_backends_that_cannot_say_why(tmp_path: Path, monkeypatch) -> None:
         open_backend("openvin", tmp_path)
     with pytest.raises(MissingDependencyError, match=r"tensorrt cannot be used: .*TensorRT"):
         open_backend("tensorrt", tmp_path)
-    with pytest.raises(RunError, match="no installed backend runs it in fp32"):
+    with pytest.raises(
+        BundleError, match=r"has no inference\.onnx, which openvino"
+    ):
         open_backend("auto", tmp_path)
+    with pytest.raises(RunError, match="no installed backend runs it in fp16 on cpu"):
+        open_backend("auto", tmp_path, device="cpu", precision="fp16")
     with pytest.raises(ConfigError, match=r"paddle computes in fp32.* on this cpu, not fp16"):
         open_backend("paddle", tmp_path, device="cpu", precision="fp16")
     with pytest.raises(BundleError, match=r"no inference\.json or inference\.pdmodel"):

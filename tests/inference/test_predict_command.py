@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import pickle
@@ -269,3 +270,81 @@ def test_no_answer_replaces_what_is_asked_about(bundle: Path, tmp_path: Path, ca
 def test_a_backend_is_for_bundles(config_file: Path, capsys):
     assert main(["eval", "-c", str(config_file), "--backend", "openvino"]) == 2
     assert "--backend is for --bundle" in capsys.readouterr().err
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def answers(capsys: pytest.CaptureFixture[str]) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_standard_input_is_an_image_or_a_list(
+    bundle: Path, colours: Path, tmp_path: Path, monkeypatch, capsys
+):
+    image = colours / "red" / "image 03.PNG"
+    assert main(["predict", str(bundle), str(image)]) == 0
+    (expected,) = answers(capsys)
+    piped(monkeypatch, image.read_bytes())
+    drawn = ["--save-images", str(tmp_path / "out"), "--grid", str(tmp_path / "grid.png")]
+    assert main(["predict", str(bundle), "-", "--format", "jsonl", *drawn]) == 0
+    assert answers(capsys) == [expected | {"filename": "-"}]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["-.png"]
+    monkeypatch.chdir(colours)
+    piped(monkeypatch, b"red/image 03.PNG\n\nred/image 03.PNG 2\r\n")
+    assert main(["predict", str(bundle), "--list", "-", *drawn, "--format", "jsonl"]) == 0
+    captured = capsys.readouterr()
+    found = [json.loads(line) for line in captured.out.splitlines()]
+    assert found == [expected | {"filename": "red/image 03.PNG"}] * 2
+    assert "of 1 images match the label" in captured.err
+    piped(monkeypatch, b"not an image")
+    assert main(["predict", str(bundle), "-"]) == 1
+    assert answers(capsys)[0]["error"].startswith("-: not an image")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "status", "message"),
+    [
+        (["-"], b"", 1, "standard input is empty"),
+        (["--list", "-"], b"\n", 1, "standard input: the image list is empty"),
+        (["--list", "-"], b"\xff\xd8\xff", 1, "not UTF-8 (byte 0); for an image, write - without"),
+        (["-", "--list", "-"], b"x", 2, "can be read only once"),
+        ([], b"", 2, "needs an INPUT or --list"),
+        (["--list", "-"], b"red\n", 1, "standard input:1: red is a folder; every line names one"),
+        (["--list", "-"], b"red/image 03.PNG\nval_list.txt", 1, "input:2: val_list.txt is another"),
+        (["--list", "nowhere.txt"], b"", 1, "no such image list: nowhere.txt"),
+    ],
+)
+def test_what_standard_input_and_lists_cannot_hold(
+    arguments: list[str], data: bytes, status: int, message: str, bundle: Path, colours: Path,
+    monkeypatch, capsys,
+):  # fmt: skip
+    monkeypatch.chdir(colours)
+    piped(monkeypatch, data)
+    assert main(["predict", str(bundle), *arguments]) == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_with_the_suffix_of_an_image_is_an_error_of_its_own(
+    bundle: Path, colours: Path, tmp_path: Path, capsys
+):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "list.txt").write_text(f"folder.png\n{colours / 'red' / 'image 03.PNG'}\n")
+    assert main(["predict", str(bundle), str(tmp_path / "list.txt")]) == 1
+    first, second = answers(capsys)
+    assert "Is a directory" in first["error"]
+    assert second["error"] is None
+
+
+def test_options_stand_anywhere_between_the_arguments(bundle: Path, colours: Path, capsys):
+    picture = str(colours / "red" / "image 03.PNG")
+    told = []
+    for arguments in (
+        [str(bundle), picture, "--topk", "1", "--threads", "1"],
+        ["--topk", "1", str(bundle), "--threads", "1", picture],
+        [str(bundle), "--topk", "1", picture, "--threads", "1"],
+    ):
+        assert main(["predict", *arguments]) == 0
+        told += answers(capsys)
+    assert told[0] == told[1] == told[2]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,14 @@ from ppcls.inference.backends.base import (
 __all__ = ["OnnxRuntimeBackend"]
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+
+
+def _library() -> Any:
+    # Since 1.29, the first import starts sending usage data, and warns where it cannot write.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 @register_backend
@@ -42,8 +52,7 @@ class OnnxRuntimeBackend(EngineBackend):
         precision: str = "fp32",
         threads: int | None = None,
     ):
-        import onnxruntime
-
+        onnxruntime = _library()
         graph = self.graph_file(Path(folder))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or core_count()
@@ -67,9 +76,7 @@ class OnnxRuntimeBackend(EngineBackend):
         version = installed_version("onnxruntime", "onnxruntime-gpu")
         if version is None:
             return Capability(None, hint="pip install 'ppcls[onnxruntime]'")
-        import onnxruntime
-
-        providers = onnxruntime.get_available_providers()
+        providers = _library().get_available_providers()
         return Capability(
             version, {device: ["fp32"] for device, name in _PROVIDERS.items() if name in providers}
         )

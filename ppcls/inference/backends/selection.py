@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ppcls.devices import core_count
-from ppcls.errors import ConfigError, MissingDependencyError, RunError
+from ppcls.errors import BundleError, ConfigError, MissingDependencyError, RunError
 from ppcls.inference.backends.base import BACKENDS, Backend, Capability, EngineBackend
 from ppcls.inference.fastest import recall
 from ppcls.inference.types import Device, InferencePrecision
@@ -90,15 +90,26 @@ def choose(
 
     Raises:
         RunError: no installed backend can run the bundle on this device in this precision.
+        BundleError: an installed one could, but the bundle lacks the file that it runs.
     """
-    for where in ("gpu", "cpu") if device == "auto" else (device,):
-        for name in _preferred(folder, where, precision):
-            backend = BACKENDS[name]
+    candidates = [
+        (BACKENDS[name], where)
+        for where in (("gpu", "cpu") if device == "auto" else (device,))
+        for name in _preferred(folder, where, precision)
+    ]
+    for has_file in (True, False):
+        for backend, where in candidates:
             # One after the other, as asking a backend may import its library.
-            if backend.can_read(folder) and precision in backend.capability().precisions.get(
-                where, ()
+            if backend.can_read(folder) is not has_file or precision not in (
+                backend.capability().precisions.get(where, ())
             ):
-                return name, where
+                continue
+            if has_file:
+                return backend.name, where
+            raise BundleError(
+                f"{folder}: has no {' or '.join(backend.reads)}, which {backend.name}, installed "
+                f"here, runs; export the model again with `{backend.remedy}`"
+            )
     wanted = precision if device == "auto" else f"{precision} on {device}"
     paddle = BACKENDS["paddle"].capability()
     if device == "gpu" and "gpu" not in paddle.precisions:
