@@ -24,7 +24,7 @@ def _infer(args: argparse.Namespace) -> int:
     options = required(config.Infer, "Infer", "ppcls infer")
     if options.infer_imgs is None:
         raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")
-    args.inputs, args.list = [options.infer_imgs], []
+    args.inputs, args.list, args.allow_url = [options.infer_imgs], [], False
     inputs = find_inputs(args.inputs)
     labels = trained_label_names(config)
     select_device(config.Global.device)

@@ -128,7 +128,7 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
             file=sys.stderr,
         )
     if args.grid and any(result.class_ids for _, result in tally.drawn):
-        _draw(tally.drawn, classifier.labels, args.grid)
+        _draw(tally.drawn, classifier.labels, args)
         print(f"picture  {args.grid}", file=sys.stderr)
     if args.save_images and tally.drawn:
         from ppcls.pictures.annotate import save_annotated
@@ -139,6 +139,7 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
             [(one.path, result) for one, result in tally.drawn],
             Path(args.save_images),
             root if root and root.is_dir() else None,
+            allow_url=args.allow_url,
         )
         print(f"pictures {args.save_images}", file=sys.stderr)
     if tally.failed:
@@ -164,7 +165,9 @@ def _row(result: Result) -> str:
     return f"{result.source}  " + "  ".join(f"{name} {score:.3f}" for name, score in answers)
 
 
-def _draw(results: Sequence[tuple[Input, Result]], labels: Sequence[str], picture: str) -> None:
+def _draw(
+    results: Sequence[tuple[Input, Result]], labels: Sequence[str], args: argparse.Namespace
+) -> None:
     """Draw mistakes first, up to half of the tiles, then results spread over the inputs."""
     from ppcls.data import image
     from ppcls.pictures.tiles import Tile, tile_grid
@@ -179,8 +182,10 @@ def _draw(results: Sequence[tuple[Input, Result]], labels: Sequence[str], pictur
         caption = f"{result.label_names[0]} {result.scores[0]:.2f}"
         if one.label not in (None, result.class_ids[0]):
             caption += f" (is {labels[one.label]})"
-        tiles.append(Tile(image.read(one.path), caption, (one, result) in wrong))
-    tile_grid(tiles, picture)
+        tiles.append(
+            Tile(image.read(one.path, allow_url=args.allow_url), caption, (one, result) in wrong)
+        )
+    tile_grid(tiles, args.grid)
 
 
 def add_output_options(command: argparse.ArgumentParser) -> None:

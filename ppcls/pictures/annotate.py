@@ -28,13 +28,15 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.truetype(fontManager.findfont(FontProperties(family=fonts()[0])), _SIZE)
 
 
-def annotate(source: Any, result: Result) -> Image.Image:
+def annotate(source: Any, result: Result, *, allow_url: bool = False) -> Image.Image:
     """Return an image, at most 640 pixels a side, above its classes and scores.
+
+    A source that is a URL is fetched only if `allow_url`.
 
     Raises:
         ImageError: the image cannot be read.
     """
-    picture = Image.fromarray(image_reader.read(source))
+    picture = Image.fromarray(image_reader.read(source, allow_url=allow_url))
     picture.thumbnail((_SIDE, _SIDE))
     lines = [
         f"{score:.3f}  {name}"
@@ -63,7 +65,11 @@ def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 
 
 def save_annotated(
-    answered: Sequence[tuple[Any, Result]], folder: Path, root: Path | None = None
+    answered: Sequence[tuple[Any, Result]],
+    folder: Path,
+    root: Path | None = None,
+    *,
+    allow_url: bool = False,
 ) -> None:
     """Write annotated images as PNG files, each with the name of its source.
 
@@ -74,6 +80,7 @@ def save_annotated(
         folder: the folder to write.
         root: common folder of all images; folders between it and an image are recreated in
             `folder`.
+        allow_url: whether sources that are URLs may be fetched.
 
     Raises:
         RunError: the folder cannot be written to.
@@ -85,4 +92,4 @@ def save_annotated(
         used[name] = used.get(name, 0) + 1
         again = f"-{used[name]}" if used[name] > 1 else ""
         with replacing(folder / f"{name}{again}.png") as file:
-            annotate(source, result).save(file, "PNG")
+            annotate(source, result, allow_url=allow_url).save(file, "PNG")

@@ -282,9 +282,7 @@ def test_backends_that_cannot_say_why(tmp_path: Path, monkeypatch) -> None:
         open_backend("openvin", tmp_path)
     with pytest.raises(MissingDependencyError, match=r"tensorrt cannot be used: .*TensorRT"):
         open_backend("tensorrt", tmp_path)
-    with pytest.raises(
-        BundleError, match=r"has no inference\.onnx, which openvino"
-    ):
+    with pytest.raises(BundleError, match=r"has no inference\.onnx, which openvino"):
         open_backend("auto", tmp_path)
     with pytest.raises(RunError, match="no installed backend runs it in fp16 on cpu"):
         open_backend("auto", tmp_path, device="cpu", precision="fp16")

@@ -11,7 +11,10 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -99,6 +102,19 @@ def test_images_are_saved_with_their_answers(bundle: Path, colours: Path, tmp_pa
     saved = sorted(path.name for path in (tmp_path / "flat").iterdir())
     assert len(saved) == 24
     assert saved[:2] == ["image 00-2.png", "image 00.png"]
+
+
+def test_pictures_of_urls_are_drawn(bundle: Path, colours: Path, tmp_path: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=colours / "red")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/image%2003.PNG"
+        drawn = ["--save-images", str(tmp_path / "out"), "--grid", str(tmp_path / "grid.png")]
+        assert main(["predict", str(bundle), url, "--allow-url", *drawn]) == 0
+        server.shutdown()
+    (saved,) = (tmp_path / "out").iterdir()
+    assert cv2.imread(str(saved)) is not None
+    assert cv2.imread(str(tmp_path / "grid.png")) is not None
 
 
 @pytest.mark.parametrize("kind", sorted(WRITERS))
