@@ -10,9 +10,15 @@ from ppcls.errors import ConfigError
 __all__ = ["did_you_mean", "refuse_unknown"]
 
 
+_LONGEST = 200
+"""Comparing longer words would take seconds."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the known word closest to `word`, or `""`."""
     by_lower = {name.lower(): name for name in known}
+    if len(str(word)) > _LONGEST:
+        return ""
     match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[match[0]]!r}?" if match else ""
 

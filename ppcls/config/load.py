@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ppcls.config.messages import explain
@@ -32,6 +31,7 @@ from ppcls.config.yaml_files import (
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
 from ppcls.plugins import load_plugins
+from ppcls.yaml_text import to_yaml
 
 __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
 
@@ -173,4 +173,4 @@ def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
 
 def dump_config(config: Config) -> str:
     """Return a configuration, defaults included, as YAML that `load_config` reads."""
-    return yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True)
+    return to_yaml(config.model_dump(exclude_none=True))

@@ -16,6 +16,7 @@ from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models
 from ppcls.options import Options
 from ppcls.spelling import did_you_mean
+from ppcls.yaml_text import YamlError, load_yaml, read_text
 
 __all__ = [
     "Key",
@@ -42,27 +43,6 @@ def key_of(name: str) -> Key:
     return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
 
 
-class _YamlLoader(yaml.SafeLoader):
-    """Plain data only, with YAML 1.2's numbers and booleans: `1e-4` is a number, `no` a string."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, r) for tag, r in resolvers if not tag.endswith((":float", ":bool"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+.0123456789"),
-)
-
-
 def _unshared(data: Any) -> Any:
     """Copy plain data so that values shared through a YAML alias become independent."""
     if isinstance(data, dict):
@@ -80,20 +60,15 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
         at: turns a line number into a location for the user.
 
     Raises:
-        ConfigError: not YAML, or a duplicate key.
+        ConfigError: not YAML, a duplicate key, or out of the bounds of `load_yaml`.
     """
     origins: dict[Key, str] = {}
 
     def note_origins(node: yaml.Node, key: Key) -> None:
         if isinstance(node, yaml.MappingNode):
-            names = set()
             for name, value in node.value:
-                where = at(name.start_mark.line + 1)
-                if name.value in names and name.value != "<<":
-                    raise ConfigError(f"{where}: duplicate key {name.value!r}")
-                names.add(name.value)
                 place = (*key, name.value)
-                origins[place] = where
+                origins[place] = at(name.start_mark.line + 1)
                 note_origins(value, place)
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value):
@@ -102,20 +77,12 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
                 note_origins(value, place)
 
     try:
-        loader = _YamlLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None, origins
-        data = _unshared(loader.construct_document(node))
+        data, node = load_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{at(error.line)}: {error}") from None
+    if node is not None:
         note_origins(node, ())
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{at(line)}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{at(1)}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{at(1)}: nested too deeply, or an alias contains itself") from None
-    return data, origins
+    return _unshared(data), origins
 
 
 def _root() -> Path:
@@ -207,11 +174,11 @@ def _read_file(
     if path.resolve() in children:
         raise ConfigError(f"{children[-1]}: _base_ leads back to {path}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: the config file is not UTF-8 (byte {error.start})") from None
+    except YamlError as error:
+        raise ConfigError(f"{path}:{error.line}: the config file is {error}") from None
     data, origins = parse_yaml(text, lambda line: f"{path}:{line}")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected sections such as Global and Arch, found {data!r:.60}")

@@ -103,7 +103,9 @@ def report_data(found: Evaluation) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as temporary, temporary.open(
+        "w", encoding="utf-8", errors="backslashreplace", newline=""
+    ) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
