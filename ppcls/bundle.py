@@ -23,6 +23,7 @@ from ppcls.errors import BundleError
 from ppcls.files import sha256
 from ppcls.options import Options, first_problem
 from ppcls.plugins import Plugin, missing_plugins, plugins_of
+from ppcls.printable import printable
 from ppcls.registry import follows_registries
 from ppcls.yaml_text import PlainLoader, YamlError, load_yaml, read_text, to_yaml
 
@@ -285,9 +286,9 @@ def _check_plugins(listed: Any, path: Path) -> None:
     now = {plugin.name: plugin for plugin in plugins_of(TRANSFORMS.classes)}
     for plugin in plugins:
         if plugin.name in now and now[plugin.name].sha256 != plugin.sha256:
+            text = f"{path}: the plug-in {plugin.name} has changed since the export: predictions"
             warnings.warn(
-                f"{path}: the plug-in {plugin.name} has changed since the export: predictions may "
-                "differ",
+                printable(f"{text} may differ"),
                 stacklevel=4,
             )
 

@@ -15,7 +15,8 @@ from yaml.resolver import Resolver
 from yaml.scanner import Scanner
 
 try:
-    from yaml.cyaml import CParser, CSafeDumper
+    from yaml._yaml import CParser
+    from yaml.cyaml import CSafeDumper
 except ImportError:  # a PyYAML without libyaml is ten times slower
 
     class CParser(Reader, Scanner, yaml.parser.Parser):  # type: ignore[no-redef]
@@ -69,11 +70,11 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Count values and levels; an alias counts as what it stands for."""
-        event = self.peek_event()
+        event: Any = self.peek_event()
         before, outer, self._height = self._values, self._height, 0
         self._depth += 1
         self._check(event)
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             if id(node) not in self._anchored:
@@ -91,7 +92,7 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
         self._height = max(outer, self._height)
         return node
 
-    def _check(self, event: yaml.Event) -> None:
+    def _check(self, event: Any) -> None:
         problem = None
         if self._values > _MOST_VALUES:
             problem = f"more than {_MOST_VALUES:,} values, those of aliases included"
@@ -100,7 +101,7 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
         if problem:
             raise ComposerError(None, None, problem, event.start_mark)
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
         """Report a value that does not fit its tag with its line."""
         kind = node.tag.removeprefix(_TAG)
         if node.tag not in self.yaml_constructors:
@@ -159,7 +160,7 @@ class CoreLoader(PlainLoader):
 
 for _kind, (_pattern, _first) in _CORE.items():
     CoreLoader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), _first)
-CoreLoader.add_constructor(f"{_TAG}int", CoreLoader.construct_integer)
+CoreLoader.yaml_constructors[f"{_TAG}int"] = CoreLoader.construct_integer
 
 
 class _Dumper(CSafeDumper):  # type: ignore[misc,valid-type]
@@ -193,9 +194,7 @@ def read_text(path: Path) -> str:
         raise YamlError(f"not UTF-8 (byte {error.start})", line) from None
 
 
-def load_yaml(
-    text: str, loader: type[PlainLoader] = CoreLoader
-) -> tuple[Any, yaml.Node | None]:
+def load_yaml(text: str, loader: type[PlainLoader] = CoreLoader) -> tuple[Any, yaml.Node | None]:
     """Return the data of a YAML text, and its nodes, which hold the lines.
 
     Raises:
@@ -242,6 +241,4 @@ def _refuse_duplicates(node: yaml.Node, seen: set[int]) -> None:
 
 def to_yaml(data: Any, **options: Any) -> str:
     """Return plain data as YAML, keys in their order; `load_yaml` and other readers agree on it."""
-    return yaml.dump(
-        data, Dumper=_Dumper, sort_keys=False, **{"allow_unicode": True, **options}
-    )
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, **{"allow_unicode": True, **options})

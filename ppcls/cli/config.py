@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ppcls.cli.options import Commands, UsageError, add_data_option, add_override_option
+from ppcls.printable import printable
 
 
 def _show_config(args: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def _show_config(args: argparse.Namespace) -> int:
         load_config(source, overrides, data=args.data) for source in (args.config, args.diff)
     )
     lines = diff_configs(first, second)
-    print("\n".join(lines) or "no difference")
+    print("\n".join(map(printable, lines)) or "no difference")
     return 0
 
 

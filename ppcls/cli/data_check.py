@@ -27,6 +27,7 @@ from ppcls.data.lists import (
 from ppcls.data.tools.check import Checkup, Part, PartCheckup, check_data
 from ppcls.errors import ConfigError, DataError
 from ppcls.files import replacing
+from ppcls.printable import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -148,7 +149,8 @@ def run_check(args: argparse.Namespace) -> int:
     if args.json == "-":
         print(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
-        print("\n".join(_text(found, target.names)))
+        for line in _text(found, target.names):
+            say(line)
     if args.json and args.json != "-":
         with replacing(Path(args.json)) as file:
             text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)

@@ -16,6 +16,7 @@ from ppcls.cli.options import (
     config_of,
 )
 from ppcls.errors import BundleError, ConfigError
+from ppcls.printable import say
 
 _CLASSES_ON_SCREEN = 40
 
@@ -88,7 +89,8 @@ def _eval(args: argparse.Namespace) -> int:
     if args.check:
         from ppcls.training.dry_run import check_evaluation
 
-        print("\n".join(check_evaluation(config, args.allow_random)))
+        for line in check_evaluation(config, args.allow_random):
+            say(line)
         return 0
     from ppcls import distributed
     from ppcls.evaluation.evaluate import evaluate
@@ -104,7 +106,7 @@ def _eval(args: argparse.Namespace) -> int:
         print(class_table(rows_of(found)))
     print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
     if args.report:
-        print(f"report   {Path(args.report) / 'report.md'}")
+        say(f"report   {Path(args.report) / 'report.md'}")
     return 0
 
 

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ppcls.cli.options import Commands, UsageError, add_config_options, config_of
+from ppcls.printable import say
 
 if TYPE_CHECKING:
     from ppcls.bundle import Parity
@@ -79,8 +80,9 @@ def _export(args: argparse.Namespace) -> int:
         record = {"folder": str(result.folder), "parity": result.spec.parity.model_dump()}
         print(json.dumps(record | {"files": result.spec.files}, indent=2, ensure_ascii=False))
         return 0
-    print(f"exported to {result.folder}")
-    print("\n".join(_describe(result.spec.parity)))
+    say(f"exported to {result.folder}")
+    for line in _describe(result.spec.parity):
+        say(line)
     return 0
 
 

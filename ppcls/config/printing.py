@@ -13,13 +13,15 @@ from ppcls.config.load import resolve
 from ppcls.config.paddleclas20 import FLAT_SECTIONS, FlatConfig
 from ppcls.config.schema import Config
 from ppcls.config.yaml_files import Key, holds
+from ppcls.printable import printable, shortened
 from ppcls.yaml_text import to_yaml
 
 __all__ = ["diff_configs", "json_schema", "show_config"]
 
 
 def _scalar(value: Any) -> str:
-    text = to_yaml(value, default_flow_style=True, width=2**31 - 1).rstrip()
+    shows = printable(value) == str(value)  # otherwise every character is written in ASCII
+    text = to_yaml(value, default_flow_style=True, width=2**31 - 1, allow_unicode=shows).rstrip()
     return text.removesuffix("\n...").removesuffix("...").rstrip()
 
 
@@ -35,7 +37,7 @@ def _lines(
     """Yield the YAML lines of a value with their origins ("" for a map)."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for part, inner in items:
-        lead = f"{indent}- " if isinstance(value, list) else f"{indent}{part}:"
+        lead = f"{indent}- " if isinstance(value, list) else f"{indent}{_scalar(part)}:"
         place = (*key, part)
         if _is_leaf(inner):
             gap = "" if isinstance(value, list) else " "
@@ -65,7 +67,8 @@ def show_config(source: str | Path, overrides: list[str], folder: str | Path | N
     here = f"{Path.cwd()}/"
     width = min(60, max(len(text) for text, _ in lines))
     return "\n".join(
-        f"{text:{width}}  # {at.replace(here, '')}" if at else text for text, at in lines
+        f"{text:{width}}  # {printable(shortened(at.replace(here, '')))}" if at else text
+        for text, at in lines
     )
 
 

@@ -32,6 +32,7 @@ from ppcls.metrics.multi_label import MultiLabelMAP, decision_threshold
 from ppcls.metrics.single_label import TopkAcc
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
+from ppcls.printable import say
 
 __all__ = [
     "deciding_metric",
@@ -155,7 +156,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
     with on_device(config.Global.device):
         if distributed.rank() == 0:
             for note in topk_note(config):
-                print(note, file=sys.stderr)
+                say(note, sys.stderr)
         samples = data.dataset.read(config.Arch.class_num)
         images = data.dataset.images(samples, config.pipeline("Eval"), config.Global.seed)
         ranks = distributed.rank(), distributed.world_size()

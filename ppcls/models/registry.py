@@ -14,6 +14,7 @@ from ppcls.models.base import ImageClassifier
 from ppcls.models.card import ModelCard
 from ppcls.models.catalogue import add_card, family_module, model_card
 from ppcls.models.weights import load_weights, locate_weights
+from ppcls.printable import printable
 from ppcls.spelling import refuse_unknown
 
 __all__ = ["create_model", "register_architecture"]
@@ -129,5 +130,5 @@ def create_model(
     model.features_only = features_only
     if pretrained:
         for note in load_weights(model, locate_weights(card, pretrained), adapt=True):
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(printable(note), stacklevel=2)
     return model

@@ -104,7 +104,7 @@ def test_list(capsys: pytest.CaptureFixture) -> None:
     assert main(["list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [r["name"] for r in rows] == ppcls.list_models()
-    assert main(["list", "nothing"]) == 1
+    assert main(["list", "nothing"]) == 2
 
 
 def test_info(capsys: pytest.CaptureFixture) -> None:
