@@ -78,9 +78,8 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             if id(node) not in self._anchored:
-                raise ComposerError(
-                    None, None, f"the alias *{event.anchor} contains itself", event.start_mark
-                )
+                problem = f"the alias *{event.anchor} contains itself"
+                raise ComposerError(None, None, problem, event.start_mark)
             values, self._height = self._anchored[id(node)]
             self._values += values
         else:

@@ -15,7 +15,7 @@ from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_rando
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.optimizers import OptimizerOption
-from ppcls.options import Count, Mismatch, Options, PathText, Share
+from ppcls.options import Count, Mismatch, Natural, Options, PathText, Share, Side
 from ppcls.registry import follows_registries
 from ppcls.spelling import did_you_mean
 
@@ -26,7 +26,6 @@ SectionT = TypeVar("SectionT")
 
 Part = Literal["Train", "Eval", "Infer"]
 _PARTS: tuple[Part, ...] = get_args(Part)
-Side = Annotated[int, Field(gt=0, le=16384)]
 
 
 class GlobalOptions(Options):
@@ -101,9 +100,9 @@ class GlobalOptions(Options):
     vdl_gradients: bool = False
     to_static: bool = False
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
-    last_epoch: Annotated[int, Field(ge=0)] | None = None
+    last_epoch: Natural | None = None
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = None
     save_inference_dir: PathText = "./inference"
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from ppcls.config.schema_keys import default_list
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models
 from ppcls.options import Options
+from ppcls.printable import shortened
 from ppcls.spelling import did_you_mean
 from ppcls.yaml_text import YamlError, load_yaml, read_text
 
@@ -225,28 +226,34 @@ def holds(data: Any, key: Key) -> bool:
     return True
 
 
+def _given(override: str) -> str:
+    """Return the origin of what an override sets."""
+    return f"-o {shortened(override, 400)}"
+
+
 def _apply_override(data: dict[str, Any], override: str, root: type[Options] | None) -> Key:
     """Apply `a.b.0.c=value` (set) or `a.b+=value` (append) and return the key.
 
     Missing maps on the way are created; default lists of the schema `root` are written out.
     """
+    where = _given(override)
     name, found, text = override.partition("=")
     append = name.endswith("+")
     parts = name.removesuffix("+").strip().split(".")
     if not found or not all(parts):
-        raise ConfigError(f"-o {override}: expected KEY=VALUE, such as Global.epochs=10")
-    value, _ = parse_yaml(text, lambda line: f"-o {override}")
+        raise ConfigError(f"{where}: expected KEY=VALUE, such as Global.epochs=10")
+    value, _ = parse_yaml(text, lambda line: where)
     target: Any = data
     key: Key = ()
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         if isinstance(target, list) and not target:
             name = dotted(key)
-            raise ConfigError(f"-o {override}: {name} is an empty list; -o {name}+=VALUE appends")
+            raise ConfigError(f"{where}: {name} is an empty list; -o {name}+=VALUE appends")
         if isinstance(target, list):
             if not part.isdecimal() or int(part) >= len(target):
                 raise ConfigError(
-                    f"-o {override}: {dotted(key)} is a list of {len(target)}; "
+                    f"{where}: {dotted(key)} is a list of {len(target)}; "
                     f"expected an index from 0 to {len(target) - 1}, not {part!r}"
                 )
             index: str | int = int(part)
@@ -259,12 +266,12 @@ def _apply_override(data: dict[str, Any], override: str, root: type[Options] | N
                 elif not last:
                     target[part] = {}
         else:
-            raise ConfigError(f"-o {override}: {dotted(key)} is {target!r}, which has no keys")
+            raise ConfigError(f"{where}: {dotted(key)} is {target!r}, which has no keys")
         key = (*key, index)
         if last and append:
             entries = target.get(part) if isinstance(target, dict) else target[index]
             if not isinstance(entries, list):
-                raise ConfigError(f"-o {override}: {'.'.join(parts)} is {entries!r}, not a list")
+                raise ConfigError(f"{where}: {'.'.join(parts)} is {entries!r}, not a list")
             entries.append(value)
             key = (*key, len(entries) - 1)
         elif last:
@@ -305,7 +312,7 @@ def apply_overrides(
     for override in overrides:
         key = _apply_override(data, override, root)
         origins = {k: v for k, v in origins.items() if k[: len(key)] != key}
-        origins[key] = f"-o {override}"
+        origins[key] = _given(override)
         for end in range(1, len(key)):
-            origins.setdefault(key[:end], f"-o {override}")
+            origins.setdefault(key[:end], origins[key])
     return data, origins

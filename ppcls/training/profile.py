@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from ppcls.config.messages import explain
 from ppcls.config.yaml_files import parse_yaml
 from ppcls.errors import ConfigError
-from ppcls.options import Options
+from ppcls.options import Natural, Options
 
 __all__ = ["Profile", "ProfileOptions"]
 
@@ -47,7 +47,7 @@ class ProfileOptions(Options):
         exit_on_finished: end the run after the last profiled step.
     """
 
-    batch_range: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] = [
+    batch_range: Annotated[list[Natural], Field(min_length=2, max_length=2)] = [
         10,
         20,
     ]
