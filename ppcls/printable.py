@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TextIO
 
-__all__ = ["printable", "say", "shortened"]
+__all__ = ["counted", "printable", "say", "shortened"]
 
 # C0 and C1 controls, line and paragraph separators, marks and overrides of the writing direction,
 # byte order marks, annotations, and halves of surrogate pairs, which cannot be encoded.
@@ -28,6 +28,11 @@ def printable(text: object) -> str:
 def say(text: object, file: TextIO | None = None) -> None:
     """Print one line (to `sys.stdout` by default) as `printable` makes it."""
     print(printable(text), file=file)
+
+
+def counted(number: int, word: str, plural: str = "") -> str:
+    """Return `1 epoch`, `2 epochs`."""
+    return f"{number} {word if number == 1 else plural or word + 's'}"
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

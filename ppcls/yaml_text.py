@@ -71,6 +71,7 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Count values and levels; an alias counts as what it stands for."""
         event: Any = self.peek_event()
+        mark: Any = event.start_mark
         before, outer, self._height = self._values, self._height, 0
         self._depth += 1
         self._check(event)
@@ -79,7 +80,7 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
         if isinstance(event, yaml.AliasEvent):
             if id(node) not in self._anchored:
                 problem = f"the alias *{event.anchor} contains itself"
-                raise ComposerError(None, None, problem, event.start_mark)
+                raise ComposerError(None, None, problem, mark)
             values, self._height = self._anchored[id(node)]
             self._values += values
         else:

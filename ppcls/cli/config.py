@@ -15,7 +15,10 @@ def _show_config(args: argparse.Namespace) -> int:
     overrides = [o for group in args.override for o in group]
     if args.schema:
         if args.config or overrides or args.data or args.diff:
-            raise UsageError("--schema covers all configurations: leave out CONFIG and options")
+            raise UsageError(
+                "--schema covers all configurations: leave out CONFIG and options; --plugin MODULE "
+                "adds the parts of a module of yours"
+            )
         print(json_schema())
         return 0
     if args.config is None:

@@ -19,7 +19,7 @@ from ppcls.cli.options import (
     share,
 )
 from ppcls.data.lists import LIST_SUFFIXES
-from ppcls.printable import say
+from ppcls.printable import counted, say
 
 if TYPE_CHECKING:
     from ppcls.data.folders import Split
@@ -48,7 +48,10 @@ def _data_list(args: argparse.Namespace) -> int:
     from ppcls.data.folders import list_folder
 
     listed = list_folder(args.folder, args.out, labels=args.labels, overwrite=args.overwrite)
-    say(f"{listed.path}: {listed.images} images of {listed.classes} classes")
+    say(
+        f"{listed.path}: {counted(listed.images, 'image')} of "
+        f"{counted(listed.classes, 'class', 'classes')}"
+    )
     _print_left_out(args.folder, listed.left_out)
     return 0
 
@@ -98,8 +101,9 @@ def _list_file(text: str) -> str:
 def print_lists(folder: str, split: Split) -> None:
     """Report what `split_folder` has written, and which files it left out."""
     say(
-        f"{folder}: {split.classes} classes, {split.train} training images, {split.val} validation "
-        "images; lists: train_list.txt, val_list.txt, label_list.txt"
+        f"{folder}: {counted(split.classes, 'class', 'classes')}, "
+        f"{counted(split.train, 'training image')}, {counted(split.val, 'validation image')}; "
+        "lists: train_list.txt, val_list.txt, label_list.txt"
     )
     _print_left_out(folder, split.left_out)
 

@@ -27,7 +27,7 @@ from ppcls.data.lists import (
 from ppcls.data.tools.check import Checkup, Part, PartCheckup, check_data
 from ppcls.errors import ConfigError, DataError
 from ppcls.files import replacing
-from ppcls.printable import say
+from ppcls.printable import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -172,7 +172,7 @@ def _text(found: Checkup, names: Sequence[str]) -> Iterator[str]:
         yield from (f"{kind}: {line}" for line in lines[:_LINES])
         if len(lines) > _LINES:
             yield f"{kind}: and {len(lines) - _LINES} more (--json has them all)"
-    yield f"{len(found.errors)} errors, {len(found.warnings)} warnings"
+    yield f"{counted(len(found.errors), 'error')}, {counted(len(found.warnings), 'warning')}"
 
 
 def _part_text(part: PartCheckup, names: Sequence[str]) -> Iterator[str]:

@@ -30,7 +30,7 @@ from ppcls.config.yaml_files import (
 )
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
-from ppcls.plugins import load_plugins
+from ppcls.plugins import listed, load_plugins
 from ppcls.yaml_text import to_yaml
 
 __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
@@ -84,6 +84,8 @@ def resolve(
     """
     path = find_config(source)
     data, origins = read_config(source)
+    if holds(data, ("Global", "plugins")):
+        data["Global"]["plugins"] = listed(data["Global"]["plugins"])
     flat = is_flat(data)
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]
@@ -105,7 +107,7 @@ def resolve(
 def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:
     """Import the modules of `Global.plugins`, so that the schema accepts their classes."""
     section = data.get("Global")
-    names = section.get("plugins") if isinstance(section, dict) else None
+    names = listed(section.get("plugins")) if isinstance(section, dict) else None
     for i, name in enumerate(names if isinstance(names, list) else ()):
         if isinstance(name, str):
             try:

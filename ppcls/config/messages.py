@@ -31,6 +31,7 @@ _EXPECTED = {
 }
 # Nobody reads more; a place may have several problems, one for each class that it could be.
 _NAMED, _READ = 50, 500
+_UNKNOWN = ("expected a map of one key, one of", " is not one of ", "no such architecture")
 _LENGTHS = {"min_length": "at least", "max_length": "at most"}
 
 
@@ -84,6 +85,11 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     if kind == "string_type" and isinstance(value, (int, float)):
         found += f"; quote it: '\"{value}\"'"
     return f"expected {expected}, not {found}"
+
+
+def _loads_plugins(data: Any) -> bool:
+    section = data.get("Global") if isinstance(data, dict) else None
+    return bool(isinstance(section, dict) and section.get("plugins"))
 
 
 def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
@@ -157,4 +163,9 @@ def explain(
             texts.append(text)
     lines = [f"{place}: {' or '.join(texts)}" for place, texts in messages.items()]
     more = len(lines) - _NAMED
+    if any(text in line for text in _UNKNOWN for line in lines) and not _loads_plugins(data):
+        lines.append(
+            f"{file}: parts of your own are known once their module is loaded: Global.plugins in "
+            "the configuration, or --plugin MODULE"
+        )
     return ConfigError(*lines[:_NAMED], *[f"{file}: and {more} more problems"] * (more > 0))

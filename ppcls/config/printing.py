@@ -12,7 +12,8 @@ from pydantic.json_schema import models_json_schema
 from ppcls.config.load import resolve
 from ppcls.config.paddleclas20 import FLAT_SECTIONS, FlatConfig
 from ppcls.config.schema import Config
-from ppcls.config.yaml_files import Key, holds
+from ppcls.config.yaml_files import Key, dotted, holds
+from ppcls.ignored_options import IGNORED
 from ppcls.printable import printable, shortened
 from ppcls.yaml_text import to_yaml
 
@@ -52,6 +53,19 @@ def _lines(
             yield from _lines(inner, place, origin, indent + "  ")
 
 
+_IGNORED = {name for options in IGNORED.values() for name in options}
+
+
+def _ignored(data: Any, shown: Any, key: Key = ()) -> Iterator[Key]:
+    """Yield the keys of a configuration that are accepted, and ignored."""
+    for part, value in data.items() if isinstance(data, dict) else enumerate(data):
+        if holds(shown, (part,)):
+            if isinstance(value, (dict, list)):
+                yield from _ignored(value, shown[part], (*key, part))
+        elif part in _IGNORED:
+            yield (*key, part)
+
+
 def show_config(source: str | Path, overrides: list[str], folder: str | Path | None = None) -> str:
     """Return a resolved configuration as YAML; comments show the origin of each value.
 
@@ -63,7 +77,10 @@ def show_config(source: str | Path, overrides: list[str], folder: str | Path | N
         places = [key[:n] for n in range(len(key), 0, -1) if key[:n] in origins]
         return origins[places[0]] if places and holds(data, key) else "default"
 
-    lines = list(_lines(config.model_dump(exclude_none=True), (), origin, ""))
+    shown = config.model_dump(exclude_none=True)
+    lines = list(_lines(shown, (), origin, ""))
+    for key in _ignored(data, shown):
+        lines.append((f"# has no effect: {printable(dotted(key))}", origin(key)))
     here = f"{Path.cwd()}/"
     width = min(60, max(len(text) for text, _ in lines))
     return "\n".join(

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ppcls.errors import ConfigError
 from ppcls.options import Count, Factor, Mismatch, Natural, NotNegative, Options, Positive
+from ppcls.printable import counted
 from ppcls.registry import Registry
 
 __all__ = [
@@ -115,8 +116,8 @@ class Schedule(Options):
         """Raise a ValueError if the schedule does not fit a run of this many epochs."""
         if self.warmup_epoch >= epochs:
             raise Mismatch(
-                f"{self.warmup_epoch} epochs leave nothing of Global.epochs ({epochs}); "
-                "-o Optimizer.lr.warmup_epoch=0 fits",
+                f"a warm-up of {counted(self.warmup_epoch, 'epoch')} leaves nothing of "
+                f"Global.epochs ({epochs}); -o Optimizer.lr.warmup_epoch=0 fits",
                 "Optimizer.lr.warmup_epoch",
                 "Global.epochs",
             )

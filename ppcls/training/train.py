@@ -32,6 +32,7 @@ from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
 from ppcls.models.weight_files import read_weights, write_weights
 from ppcls.pictures.training import training_curves
+from ppcls.printable import counted
 from ppcls.training.callbacks import Callback, EarlyStopping, Report, TrainStep
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
@@ -457,7 +458,7 @@ def _train(
         if run.checkpoint and resumes_here and is_first:
             trainer.name(run.checkpoint)
         begun_at = progress.epoch, progress.step
-        about = f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}"
+        about = f"{data.summary()}, {counted(options.epochs, 'epoch')}; writing to {folder.path}"
         trainer.run([about, *run.notes])
     if is_first:
         training_curves(folder.path / METRICS_FILE, folder.path / "curves.png")
