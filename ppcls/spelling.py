@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from ppcls.errors import ConfigError
 
-__all__ = ["did_you_mean", "refuse_unknown"]
+__all__ = ["did_you_mean", "names_options", "refuse_unknown"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 _LONGEST = 200
@@ -30,3 +36,15 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
         if word not in known:
             hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
             raise ConfigError(f"{what} has no option {word!r}{hint}")
+
+
+def names_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a misspelt keyword of a function a `ConfigError` that suggests the right one."""
+    known = list(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        refuse_unknown(function.__name__, kwargs, known)
+        return function(*args, **kwargs)
+
+    return checked

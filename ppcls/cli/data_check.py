@@ -84,7 +84,7 @@ def _from_folder(root: Path, class_num: int | None) -> _Target:
     if not parts:
         raise DataError(f"{root}: holds {LABEL_LIST}, but neither {TRAIN_LIST} nor {VAL_LIST}")
     if class_num is not None and class_num != len(names):
-        raise DataError(f"{root}: {len(names)} classes, but --class-num is {class_num}")
+        raise ConfigError(f"{root}: {len(names)} classes, but --class-num is {class_num}")
     return _Target(parts, len(names), names)
 
 

@@ -31,6 +31,7 @@ from ppcls.config.yaml_files import (
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
 from ppcls.plugins import listed, load_plugins
+from ppcls.spelling import names_options
 from ppcls.yaml_text import to_yaml
 
 __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
@@ -38,6 +39,7 @@ __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
 _SECTION = rf"({'|'.join(Config.model_fields)})\b"
 
 
+@names_options
 def load_config(
     source: str | Path,
     overrides: Sequence[str] = (),
@@ -143,6 +145,7 @@ def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
     origins.setdefault(new, origins[old])
 
 
+@names_options
 def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
     """Return the overrides that make a configuration use a folder with lists.
 

@@ -33,6 +33,7 @@ from ppcls.metrics.single_label import TopkAcc
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.printable import say
+from ppcls.spelling import names_options
 
 __all__ = [
     "deciding_metric",
@@ -75,6 +76,7 @@ def _eval_metrics(config: Config) -> list[Metric]:
     return parts_of(metrics, config.Arch.class_num)
 
 
+@names_options
 @paddle.no_grad()
 def evaluate_model(
     model: nn.Layer, loader: Loader, config: Config, names: Sequence[str]
@@ -165,6 +167,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
             yield EvaluationParts(model, loader, config, names)
 
 
+@names_options
 def evaluate(
     config: Config, *, allow_random: bool = False, report: str | Path | None = None
 ) -> Evaluation:

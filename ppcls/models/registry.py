@@ -16,7 +16,7 @@ from ppcls.models.card import ModelCard
 from ppcls.models.catalogue import add_card, family_module, model_card
 from ppcls.models.weights import load_weights, locate_weights
 from ppcls.printable import printable
-from ppcls.spelling import refuse_unknown
+from ppcls.spelling import names_options, refuse_unknown
 
 __all__ = ["create_model", "register_architecture"]
 
@@ -35,6 +35,7 @@ def register_architecture(
 def register_architecture(
     *, name: str | None = None, card: ModelCard | None = None
 ) -> Callable[[Builder], Builder]: ...
+@names_options
 def register_architecture(
     build: Builder | None = None, *, name: str | None = None, card: ModelCard | None = None
 ) -> Builder | Callable[[Builder], Builder]:

@@ -35,6 +35,7 @@ from ppcls.models.weights import load_weights
 from ppcls.optim.optimizers import Optimizer
 from ppcls.optim.schedules import Schedule
 from ppcls.printable import counted
+from ppcls.spelling import names_options
 from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
 from ppcls.training.freeze import prepare_model
@@ -85,6 +86,7 @@ class RunData:
         )
 
 
+@names_options
 @contextmanager
 def open_data(config: Config) -> Iterator[RunData]:
     """Open the data of a configuration for a training loop of your own; the context closes it.

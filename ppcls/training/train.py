@@ -33,6 +33,7 @@ from ppcls.metrics.base import parts_of
 from ppcls.models.weight_files import read_weights, write_weights
 from ppcls.pictures.training import training_curves
 from ppcls.printable import counted
+from ppcls.spelling import names_options
 from ppcls.training.callbacks import Callback, EarlyStopping, Report, TrainStep
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
@@ -365,6 +366,7 @@ class Trainer:
         )
 
 
+@names_options
 def train(
     config: Config,
     *,
@@ -443,6 +445,8 @@ def _train(
         progress = run.state.progress
         if run.finished:
             return _result(folder, config, progress, start, was_finished=True)
+        if profile:
+            profile.check_length((options.epochs - progress.epoch) * data.steps - progress.step)
         resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
         if is_first:
             if resumes_here:

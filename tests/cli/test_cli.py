@@ -229,7 +229,7 @@ USAGE = [
     ),
     (
         ["train", "-c", "{config}", "-o", "Optimizer.lr.warmup_epoch=2"],
-        "2 epochs leave nothing of Global",
+        "a warm-up of 2 epochs leaves nothing of Global",
     ),
     (
         [
