@@ -154,7 +154,12 @@ def _reference(schema: dict[str, Any]) -> str | None:
 
 def _number(schema: dict[str, Any], name: str) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
+    # The bound of every count says nothing to a reader.
+    limits = [
+        f"{sign} {schema[key]:.12g}"
+        for key, sign in signs.items()
+        if schema.get(key, 2**31 - 1) != 2**31 - 1
+    ]
     return " ".join([name, ", ".join(limits)]).strip()
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from ppcls.data.transforms.base import TRANSFORMS, TransformOp
@@ -24,7 +23,9 @@ from ppcls.errors import BundleError
 from ppcls.files import sha256
 from ppcls.options import Options, first_problem
 from ppcls.plugins import Plugin, missing_plugins, plugins_of
+from ppcls.printable import printable
 from ppcls.registry import follows_registries
+from ppcls.yaml_text import PlainLoader, YamlError, load_yaml, read_text, to_yaml
 
 __all__ = [
     "GRAPH_FILE",
@@ -259,7 +260,7 @@ def write_bundle(folder: Path, spec: Mapping[str, Any], files: Sequence[str]) ->
         del data["plugins"]
     # Keep the transforms as given: shorter, and other tools understand them.
     data["PreProcess"] = spec["PreProcess"]
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=float("inf"))
+    text = to_yaml(data, width=2**31 - 1)
     (folder / SPEC_FILE).write_text(text, encoding="utf-8")
     return complete
 
@@ -285,18 +286,21 @@ def _check_plugins(listed: Any, path: Path) -> None:
     now = {plugin.name: plugin for plugin in plugins_of(TRANSFORMS.classes)}
     for plugin in plugins:
         if plugin.name in now and now[plugin.name].sha256 != plugin.sha256:
+            text = f"{path}: the plug-in {plugin.name} has changed since the export: predictions"
             warnings.warn(
-                f"{path}: the plug-in {plugin.name} has changed since the export: predictions may "
-                "differ",
+                printable(f"{text} may differ"),
                 stacklevel=4,
             )
 
 
 def _read_spec(path: Path) -> BundleSpec:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        # YAML 1.1, which the other readers of a bundle and earlier versions of ppcls use.
+        data, _ = load_yaml(read_text(path), PlainLoader)
+    except YamlError as error:
+        raise BundleError(f"{path}:{error.line}: {error}") from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version is None:
         raise BundleError(

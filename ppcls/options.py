@@ -31,17 +31,22 @@ __all__ = [
     "Factor",
     "Fraction",
     "Mismatch",
+    "Natural",
     "NotNegative",
     "OneKey",
     "Options",
     "PathText",
     "Positive",
     "Share",
+    "Side",
     "first_problem",
     "one_of",
 ]
 
-Count = Annotated[int, Field(gt=0)]
+_LARGEST = 2**31 - 1
+Count = Annotated[int, Field(gt=0, le=_LARGEST)]
+Natural = Annotated[int, Field(ge=0, le=_LARGEST)]
+Side = Annotated[int, Field(gt=0, le=16384)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]

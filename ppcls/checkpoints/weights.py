@@ -20,6 +20,7 @@ from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import model_card
 from ppcls.models.registry import create_model
 from ppcls.models.weights import load_weights, locate_weights
+from ppcls.printable import say
 from ppcls.spelling import did_you_mean
 
 __all__ = [
@@ -129,6 +130,6 @@ def load_trained_model(config: Config, command: str, allow_random: bool) -> Imag
         notes += [f"weights  {path}", *load_weights(model, path, strict=config.Global.strict)]
     if distributed.rank() == 0:
         for note in notes:
-            print(note, file=sys.stderr)
+            say(note, sys.stderr)
     model.eval()
     return model

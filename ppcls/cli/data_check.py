@@ -27,6 +27,7 @@ from ppcls.data.lists import (
 from ppcls.data.tools.check import Checkup, Part, PartCheckup, check_data
 from ppcls.errors import ConfigError, DataError
 from ppcls.files import replacing
+from ppcls.printable import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -83,7 +84,7 @@ def _from_folder(root: Path, class_num: int | None) -> _Target:
     if not parts:
         raise DataError(f"{root}: holds {LABEL_LIST}, but neither {TRAIN_LIST} nor {VAL_LIST}")
     if class_num is not None and class_num != len(names):
-        raise DataError(f"{root}: {len(names)} classes, but --class-num is {class_num}")
+        raise ConfigError(f"{root}: {len(names)} classes, but --class-num is {class_num}")
     return _Target(parts, len(names), names)
 
 
@@ -148,7 +149,8 @@ def run_check(args: argparse.Namespace) -> int:
     if args.json == "-":
         print(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
-        print("\n".join(_text(found, target.names)))
+        for line in _text(found, target.names):
+            say(line)
     if args.json and args.json != "-":
         with replacing(Path(args.json)) as file:
             text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)
@@ -170,7 +172,7 @@ def _text(found: Checkup, names: Sequence[str]) -> Iterator[str]:
         yield from (f"{kind}: {line}" for line in lines[:_LINES])
         if len(lines) > _LINES:
             yield f"{kind}: and {len(lines) - _LINES} more (--json has them all)"
-    yield f"{len(found.errors)} errors, {len(found.warnings)} warnings"
+    yield f"{counted(len(found.errors), 'error')}, {counted(len(found.warnings), 'warning')}"
 
 
 def _part_text(part: PartCheckup, names: Sequence[str]) -> Iterator[str]:

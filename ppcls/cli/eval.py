@@ -16,6 +16,7 @@ from ppcls.cli.options import (
     config_of,
 )
 from ppcls.errors import BundleError, ConfigError
+from ppcls.printable import counted, say
 
 _CLASSES_ON_SCREEN = 40
 
@@ -65,7 +66,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
     else:
-        print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
+        print(f"{found.summary()} ({counted(found.count, 'image')} in {found.seconds:.1f} s)")
     return 0
 
 
@@ -88,7 +89,8 @@ def _eval(args: argparse.Namespace) -> int:
     if args.check:
         from ppcls.training.dry_run import check_evaluation
 
-        print("\n".join(check_evaluation(config, args.allow_random)))
+        for line in check_evaluation(config, args.allow_random):
+            say(line)
         return 0
     from ppcls import distributed
     from ppcls.evaluation.evaluate import evaluate
@@ -102,9 +104,9 @@ def _eval(args: argparse.Namespace) -> int:
         return 0
     if len(found.names) <= _CLASSES_ON_SCREEN:
         print(class_table(rows_of(found)))
-    print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
+    print(f"{found.summary()} ({counted(found.count, 'image')} in {found.seconds:.1f} s)")
     if args.report:
-        print(f"report   {Path(args.report) / 'report.md'}")
+        say(f"report   {Path(args.report) / 'report.md'}")
     return 0
 
 

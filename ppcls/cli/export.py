@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ppcls.cli.options import Commands, UsageError, add_config_options, config_of
+from ppcls.printable import counted, say
 
 if TYPE_CHECKING:
     from ppcls.bundle import Parity
@@ -48,7 +49,7 @@ def _config(args: argparse.Namespace) -> Config:
 def _describe(parity: Parity) -> list[str]:
     if not parity.verified:
         return ["unverified: not compared with the model (--no-check)"]
-    what = [f"{parity.images} images of {parity.source}"] if parity.images else []
+    what = [f"{counted(parity.images, 'image')} of {parity.source}"] if parity.images else []
     what.append(f"{parity.random_images} random images")
     lines = [f"parity check passed: same best class and logits on {' and '.join(what)}:"]
     for check in parity.checks:
@@ -79,8 +80,9 @@ def _export(args: argparse.Namespace) -> int:
         record = {"folder": str(result.folder), "parity": result.spec.parity.model_dump()}
         print(json.dumps(record | {"files": result.spec.files}, indent=2, ensure_ascii=False))
         return 0
-    print(f"exported to {result.folder}")
-    print("\n".join(_describe(result.spec.parity)))
+    say(f"exported to {result.folder}")
+    for line in _describe(result.spec.parity):
+        say(line)
     return 0
 
 

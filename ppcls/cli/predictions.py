@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ppcls.cli.options import png_file
 from ppcls.errors import ConfigError, DataError
+from ppcls.printable import printable, say
 
 if TYPE_CHECKING:
     from ppcls.inference.inputs import Input
@@ -67,7 +68,7 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
             bar.close()
             print(f"{tally.count} of {len(inputs)} images done", file=sys.stderr)
             for writer in writers:
-                print(f"kept     {writer.path}", file=sys.stderr)
+                say(f"kept     {writer.path}", sys.stderr)
             raise
     return _finish(tally, len(inputs), classifier, args)
 
@@ -160,9 +161,10 @@ def _shown(format_: str, has_files: bool) -> Callable[[Result], str] | None:
 
 def _row(result: Result) -> str:
     if result.error is not None:
-        return f"{result.source}  error: {result.error}"
+        return printable(f"{result.source}  error: {result.error}")
     answers = zip(result.label_names, result.scores, strict=True)
-    return f"{result.source}  " + "  ".join(f"{name} {score:.3f}" for name, score in answers)
+    named = "  ".join(f"{name} {score:.3f}" for name, score in answers)
+    return printable(f"{result.source}  {named}")
 
 
 def _draw(

@@ -23,7 +23,7 @@ __all__ = ["DataLoaders", "EvalData", "LoaderOptions", "TrainData", "refuse_amon
 class LoaderOptions(Options):
     """How the loader prepares batches, and with how many threads."""
 
-    num_workers: Annotated[int, Field(ge=0)] = 2
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = 2
 
 
 @follows_registries

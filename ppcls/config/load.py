@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ppcls.config.messages import explain
@@ -31,13 +30,16 @@ from ppcls.config.yaml_files import (
 )
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
 from ppcls.errors import ConfigError, DataError
-from ppcls.plugins import load_plugins
+from ppcls.plugins import listed, load_plugins
+from ppcls.spelling import names_options
+from ppcls.yaml_text import to_yaml
 
 __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
 
 _SECTION = rf"({'|'.join(Config.model_fields)})\b"
 
 
+@names_options
 def load_config(
     source: str | Path,
     overrides: Sequence[str] = (),
@@ -84,6 +86,8 @@ def resolve(
     """
     path = find_config(source)
     data, origins = read_config(source)
+    if holds(data, ("Global", "plugins")):
+        data["Global"]["plugins"] = listed(data["Global"]["plugins"])
     flat = is_flat(data)
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]
@@ -105,7 +109,7 @@ def resolve(
 def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:
     """Import the modules of `Global.plugins`, so that the schema accepts their classes."""
     section = data.get("Global")
-    names = section.get("plugins") if isinstance(section, dict) else None
+    names = listed(section.get("plugins")) if isinstance(section, dict) else None
     for i, name in enumerate(names if isinstance(names, list) else ()):
         if isinstance(name, str):
             try:
@@ -141,6 +145,7 @@ def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
     origins.setdefault(new, origins[old])
 
 
+@names_options
 def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
     """Return the overrides that make a configuration use a folder with lists.
 
@@ -173,4 +178,4 @@ def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
 
 def dump_config(config: Config) -> str:
     """Return a configuration, defaults included, as YAML that `load_config` reads."""
-    return yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True)
+    return to_yaml(config.model_dump(exclude_none=True))

@@ -15,7 +15,18 @@ from ppcls.config.yaml_files import Key, dotted
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import TransformList, refuse_random
 from ppcls.models.catalogue import list_models
-from ppcls.options import Count, Factor, Mismatch, NotNegative, Options, PathText, Positive, Share
+from ppcls.options import (
+    Count,
+    Factor,
+    Mismatch,
+    Natural,
+    NotNegative,
+    Options,
+    PathText,
+    Positive,
+    Share,
+    Side,
+)
 from ppcls.registry import follows_registries
 from ppcls.spelling import did_you_mean
 
@@ -67,7 +78,7 @@ class RateParams(Options):
     lr: Positive = 0.1
     decay_epochs: list[Count] | None = None
     gamma: Factor | None = None
-    warmup_epoch: Annotated[int, Field(ge=0)] | None = None
+    warmup_epoch: Natural | None = None
     end_lr: NotNegative | None = None
 
 
@@ -111,7 +122,7 @@ class Reader(Options):
     """
 
     batch_size: Count
-    num_workers: Annotated[int, Field(ge=0)] = 4
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = 4
     file_list: PathText
     data_dir: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
@@ -136,7 +147,7 @@ class TrainReader(Reader):
     `shuffle_seed` is the seed of the whole run; `use_mix: true` enables `mix`.
     """
 
-    shuffle_seed: Annotated[int, Field(ge=0)] = 0
+    shuffle_seed: Natural = 0
     mix: list[MixOp] = []
 
 
@@ -180,7 +191,7 @@ class FlatConfig(Options):
     valid_interval: Count = 1
     epochs: Count = 120
     topk: Count = 5
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = None
     use_mix: bool = False
     ls_epsilon: Annotated[float, Field(ge=-1, lt=1), AfterValidator(_smoothing)] = 0.0
     use_distillation: bool = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.config.data import DataLoaders
 from ppcls.config.sections import LossOptions, MetricOptions
@@ -15,8 +15,9 @@ from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_rando
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.optimizers import OptimizerOption
-from ppcls.options import Count, Mismatch, Options, PathText, Share
-from ppcls.registry import follows_registries
+from ppcls.options import Count, Mismatch, Natural, Options, PathText, Share, Side
+from ppcls.plugins import listed
+from ppcls.registry import follows_registries, is_own
 from ppcls.spelling import did_you_mean
 
 __all__ = ["Config", "required"]
@@ -26,7 +27,6 @@ SectionT = TypeVar("SectionT")
 
 Part = Literal["Train", "Eval", "Infer"]
 _PARTS: tuple[Part, ...] = get_args(Part)
-Side = Annotated[int, Field(gt=0, le=16384)]
 
 
 class GlobalOptions(Options):
@@ -75,7 +75,9 @@ class GlobalOptions(Options):
             it.
     """
 
-    plugins: list[str] = []
+    plugins: Annotated[
+        list[str], BeforeValidator(listed, json_schema_input_type=list[str] | str)
+    ] = []
     device: Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     output_dir: PathText = "./output"
@@ -101,9 +103,9 @@ class GlobalOptions(Options):
     vdl_gradients: bool = False
     to_static: bool = False
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
-    last_epoch: Annotated[int, Field(ge=0)] | None = None
+    last_epoch: Natural | None = None
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = None
     save_inference_dir: PathText = "./inference"
 
     @model_validator(mode="after")
@@ -411,10 +413,53 @@ class Config(Options):
         stated = self.Global.image_shape
         if stated not in (None, found):
             raise ConfigError(
-                f"Global.image_shape is {stated}, but the evaluation transforms give {found}; "
-                "leave it out, or set Global.image_size and let the transforms follow it"
+                f"Global.image_shape is {stated} (channels, height, width), but the evaluation "
+                f"transforms give {found}; make them equal (`size` of a transform is [width, "
+                "height]), or set Global.image_size and let the transforms follow it"
             )
         return found
+
+    @model_validator(mode="after")
+    def _no_size_is_transposed(self) -> Config:
+        stated = {
+            "Global.image_size": self.Global.image_size,
+            "Global.image_shape": self.Global.image_shape and self.Global.image_shape[1:],
+        }
+        last: dict[str, tuple[str, list[int]]] = {}
+        for part in _PARTS:
+            if part == "Infer" and not (self.Infer and self.Infer.transforms):
+                continue
+            at = (
+                "Infer.transforms"
+                if part == "Infer"
+                else f"DataLoader.{part}.dataset.transform_ops"
+            )
+            for i, op in enumerate(self.transforms(part) or ()):
+                for option in ("size", "cover"):
+                    size = getattr(op, option, None) if is_own(type(op)) else None
+                    if not isinstance(size, list) or size[0] == size[1]:
+                        continue
+                    key = f"{at}.{i}.{type(op).__name__}.{option}"
+                    last[part] = key, size
+                    for other, sides in stated.items():
+                        if sides == size:
+                            raise Mismatch(
+                                f"{size} is width {size[0]} and height {size[1]}, but {other} has "
+                                f"height {size[0]} and width {size[1]}; a transform has the width "
+                                f"first: {option}: {size[::-1]}",
+                                key,
+                                other,
+                            )
+        for name, (key, size) in last.items():
+            other, of_eval = last.get("Eval", (key, size))
+            if size == of_eval[::-1]:
+                raise Mismatch(
+                    f"{size} is width {size[0]} and height {size[1]}, but {other} is {of_eval}: "
+                    f"{name} and Eval need the same sides; both are [width, height]",
+                    key,
+                    other,
+                )
+        return self
 
     @model_validator(mode="after")
     def _something_follows_the_image_size(self) -> Config:

@@ -15,7 +15,7 @@ from ppcls.data.image import IMAGE_SUFFIXES
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Sample, read_label_names
 from ppcls.errors import DataError
 from ppcls.files import replacing
-from ppcls.spelling import did_you_mean
+from ppcls.spelling import did_you_mean, names_options
 
 __all__ = [
     "Listed",
@@ -123,6 +123,7 @@ def read_image_folder(
     return [Sample(path, label) for label, name in enumerate(names) for path in found.get(name, [])]
 
 
+@names_options
 def split_folder(
     folder: str | Path, val: float | None = None, seed: int = 0, overwrite: bool = False
 ) -> Split:

@@ -81,7 +81,7 @@ def raise_problems(problems: Sequence[str]) -> None:
         shown = list(problems[:_NAMED_PROBLEMS])
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more problems")
-        raise DataError("\n".join(shown))
+        raise DataError(*shown)
 
 
 # Image lists --------------------------------------------------------------------------------------

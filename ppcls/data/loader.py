@@ -179,4 +179,4 @@ class Loader:
         else:
             return
         examples = [str(each.error) for each in self.unreadable[-10:]]
-        raise DataError("\n".join([problem, *examples]))
+        raise DataError(problem, *examples)

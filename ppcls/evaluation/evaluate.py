@@ -32,6 +32,8 @@ from ppcls.metrics.multi_label import MultiLabelMAP, decision_threshold
 from ppcls.metrics.single_label import TopkAcc
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
+from ppcls.printable import say
+from ppcls.spelling import names_options
 
 __all__ = [
     "deciding_metric",
@@ -74,6 +76,7 @@ def _eval_metrics(config: Config) -> list[Metric]:
     return parts_of(metrics, config.Arch.class_num)
 
 
+@names_options
 @paddle.no_grad()
 def evaluate_model(
     model: nn.Layer, loader: Loader, config: Config, names: Sequence[str]
@@ -155,7 +158,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
     with on_device(config.Global.device):
         if distributed.rank() == 0:
             for note in topk_note(config):
-                print(note, file=sys.stderr)
+                say(note, sys.stderr)
         samples = data.dataset.read(config.Arch.class_num)
         images = data.dataset.images(samples, config.pipeline("Eval"), config.Global.seed)
         ranks = distributed.rank(), distributed.world_size()
@@ -164,6 +167,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
             yield EvaluationParts(model, loader, config, names)
 
 
+@names_options
 def evaluate(
     config: Config, *, allow_random: bool = False, report: str | Path | None = None
 ) -> Evaluation:

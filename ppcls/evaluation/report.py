@@ -30,6 +30,7 @@ from ppcls.pictures.evaluation import (
 )
 from ppcls.pictures.figures import shorten
 from ppcls.pictures.tiles import Tile, tile_grid
+from ppcls.printable import printable
 
 __all__ = ["class_table", "report_data", "rows_of", "write_class_rows", "write_report"]
 
@@ -66,11 +67,11 @@ def class_table(rows: Rows) -> str:
     def number(value: float | None) -> str:
         return f"{'-':>9}" if value is None else f"{value:9.4f}"
 
-    width = max(5, min(32, max(len(row.name) for row in rows)))
+    width = max(5, min(32, max(len(printable(row.name)) for row in rows)))
     lines = [f"{'class':<{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'support':>8}"]
     for row in rows:
         numbers = " ".join(number(v) for v in (row.precision, row.recall, row.f1))
-        lines.append(f"{row.name[:width]:<{width}} {numbers} {row.support:8}")
+        lines.append(f"{printable(row.name)[:width]:<{width}} {numbers} {row.support:8}")
     return "\n".join(lines)
 
 
@@ -103,7 +104,10 @@ def report_data(found: Evaluation) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
@@ -120,7 +124,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     def cell(value: object) -> str:
         if isinstance(value, float):
             return f"{value:.4f}"
-        return "" if value is None else str(value).replace("|", "\\|")
+        return "" if value is None else printable(value).replace("|", "\\|")
 
     lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]

@@ -41,6 +41,7 @@ from ppcls.exporting.parity import ParityCheck
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.models.catalogue import model_card
+from ppcls.spelling import names_options
 from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.version import __version__
 
@@ -63,6 +64,7 @@ class ExportResult:
     spec: BundleSpec
 
 
+@names_options
 def export(
     config: Config,
     *,

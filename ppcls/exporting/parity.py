@@ -18,6 +18,7 @@ from ppcls.errors import ConfigError, ImageError, RunError
 from ppcls.exporting.graph import GraphOptions
 from ppcls.inference.results import softmax
 from ppcls.models.base import ImageClassifier
+from ppcls.printable import say
 
 __all__ = ["TOLERANCE", "ParityCheck", "log_probabilities", "require_same"]
 
@@ -117,7 +118,7 @@ def _real_images(
             if dataset.on_error == "error":
                 raise
     if not images:
-        print(f"no images of {dataset.source} here: checking on random ones only", file=sys.stderr)
+        say(f"no images of {dataset.source} here: checking on random ones only", sys.stderr)
         return None
     for name, image in images.items():
         found = [image.shape[2], *image.shape[:2]]

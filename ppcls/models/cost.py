@@ -11,6 +11,7 @@ from paddle import nn
 
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import model_card
+from ppcls.spelling import names_options
 
 __all__ = ["Cost", "profile"]
 
@@ -33,6 +34,7 @@ class Cost(NamedTuple):
     macs: int
 
 
+@names_options
 def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
     """Count a model's trainable parameters and the multiply-accumulates of one forward pass.
 

@@ -15,6 +15,7 @@ from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import ModelCard
 from ppcls.models.download import fetch
 from ppcls.models.weight_files import find_weights, read_weights, write_weights
+from ppcls.spelling import names_options
 
 __all__ = ["load_weights", "locate_weights", "save_weights"]
 
@@ -76,6 +77,7 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
     )
 
 
+@names_options
 def load_weights(
     model: ImageClassifier, path: str | Path, *, adapt: bool = False, strict: bool = True
 ) -> list[str]:

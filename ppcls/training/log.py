@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ppcls.evaluation.results import Evaluation
 from ppcls.files import replacing
+from ppcls.printable import printable
 from ppcls.training.callbacks import Callback, TrainStep
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class TextLog(Callback):
         self._file = self.path.open("a" if _resumes(trainer) else "w", encoding="utf-8")
 
     def _line(self, text: str, console: bool = True) -> None:
+        text = printable(text)
         print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._file, flush=True)
         if console:
             tqdm.write(text, file=sys.stderr)

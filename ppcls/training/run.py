@@ -34,6 +34,8 @@ from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
 from ppcls.optim.optimizers import Optimizer
 from ppcls.optim.schedules import Schedule
+from ppcls.printable import counted
+from ppcls.spelling import names_options
 from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
 from ppcls.training.freeze import prepare_model
@@ -76,14 +78,15 @@ class RunData:
     def summary(self) -> str:
         """Return a one-line summary of model, device and data."""
         arch, processes = self.config.Arch, distributed.world_size()
-        batches = len(self.train)
         together = f" x {processes}" if processes > 1 else ""
         return (
-            f"{arch.name}, {arch.class_num} classes, on {self.device}{together}: "
-            f"{len(self.train.dataset)} images, {batches} batch{'es' * (batches > 1)} an epoch"
+            f"{arch.name}, {counted(arch.class_num, 'class', 'classes')}, on "
+            f"{self.device}{together}: {counted(len(self.train.dataset), 'image')}, "
+            f"{counted(len(self.train), 'batch', 'batches')} an epoch"
         )
 
 
+@names_options
 @contextmanager
 def open_data(config: Config) -> Iterator[RunData]:
     """Open the data of a configuration for a training loop of your own; the context closes it.
@@ -206,7 +209,7 @@ def build_run(
     distributed.broadcast(model.state_dict().values())
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
-    notes += topk_note(config) + _export_notes(config, data)
+    notes += topk_note(config) + _size_notes(config, data) + _export_notes(config, data)
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = config.deployed(), data.eval
@@ -228,9 +231,24 @@ def _length_note(data: RunData) -> list[str]:
         return []
     size = max(_SMALLEST_BATCH, sampler.batch_size * data.steps * epochs // _FEW_UPDATES)
     return [
-        f"warning: {data.steps * epochs} updates in all ({data.steps} an epoch) are too few to "
-        f"train from scratch; use a smaller batch (-o DataLoader.Train.sampler.batch_size={size}) "
-        "or pretrained weights"
+        f"warning: {counted(data.steps * epochs, 'update')} in all ({data.steps} an epoch) are too "
+        "few to train from scratch; use a smaller batch "
+        f"(-o DataLoader.Train.sampler.batch_size={size}) or pretrained weights"
+    ]
+
+
+def _size_notes(config: Config, data: RunData) -> list[str]:
+    """Say that training and evaluation see images of different sizes."""
+    if data.eval is None:
+        return []
+    height, width = (side + 60 for side in config.image_size)  # so that crops find enough
+    shapes = [config.pipeline(part).output_shape(height, width) for part in ("Train", "Eval")]
+    if shapes[0] == shapes[1]:
+        return []
+    train, evaluated = (f"height {shape[1]} and width {shape[2]}" for shape in shapes)
+    return [
+        f"warning: training sees images of {train}, the evaluation of {evaluated}; if that is not "
+        "meant, set Global.image_size and let the transforms follow it"
     ]
 
 

@@ -32,6 +32,8 @@ from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
 from ppcls.models.weight_files import read_weights, write_weights
 from ppcls.pictures.training import training_curves
+from ppcls.printable import counted
+from ppcls.spelling import names_options
 from ppcls.training.callbacks import Callback, EarlyStopping, Report, TrainStep
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
@@ -364,6 +366,7 @@ class Trainer:
         )
 
 
+@names_options
 def train(
     config: Config,
     *,
@@ -442,6 +445,8 @@ def _train(
         progress = run.state.progress
         if run.finished:
             return _result(folder, config, progress, start, was_finished=True)
+        if profile:
+            profile.check_length((options.epochs - progress.epoch) * data.steps - progress.step)
         resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
         if is_first:
             if resumes_here:
@@ -457,7 +462,7 @@ def _train(
         if run.checkpoint and resumes_here and is_first:
             trainer.name(run.checkpoint)
         begun_at = progress.epoch, progress.step
-        about = f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}"
+        about = f"{data.summary()}, {counted(options.epochs, 'epoch')}; writing to {folder.path}"
         trainer.run([about, *run.notes])
     if is_first:
         training_curves(folder.path / METRICS_FILE, folder.path / "curves.png")

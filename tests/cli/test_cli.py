@@ -126,7 +126,7 @@ def test_list(capsys: pytest.CaptureFixture) -> None:
     assert main(["list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [r["name"] for r in rows] == ppcls.list_models()
-    assert main(["list", "nothing"]) == 1
+    assert main(["list", "nothing"]) == 2
 
 
 def test_info(capsys: pytest.CaptureFixture) -> None:
@@ -251,7 +251,7 @@ USAGE = [
     ),
     (
         ["train", "-c", "{config}", "-o", "Optimizer.lr.warmup_epoch=2"],
-        "2 epochs leave nothing of Global",
+        "a warm-up of 2 epochs leaves nothing of Global",
     ),
     (
         [

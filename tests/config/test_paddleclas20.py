@@ -165,7 +165,7 @@ MISTAKES = [
     ("LEARNING_RATE.params.decay_epochs=[16, 8]", "decay_epochs: must ascend; found [16, 8]"),
     (
         "LEARNING_RATE={function: CosineWarmup, params: {warmup_epoch: 20}}",
-        "LEARNING_RATE.params.warmup_epoch: 20 epochs leave nothing of epochs (20)",
+        "LEARNING_RATE.params.warmup_epoch: a warm-up of 20 epochs leaves nothing of epochs (20)",
     ),
     ("OPTIMIZER.function=Adagrad", "OPTIMIZER.function: expected"),
     ("OPTIMIZER.params.beta1=0.9", "OPTIMIZER.params.beta1: unknown key"),
