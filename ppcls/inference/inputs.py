@@ -14,17 +14,17 @@ from PIL import Image
 
 from ppcls.data.folders import find_images
 from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import read_lines
+from ppcls.data.lists import Label, read_lines
 from ppcls.errors import DataError
 
 __all__ = ["Input", "find_inputs", "is_url", "sources_of"]
 
 
 class Input(NamedTuple):
-    """An image file or URL, and its class if a list states one."""
+    """An image file or URL, and its label if a list states one."""
 
     path: Path | str
-    label: int | None = None
+    label: Label | None = None
 
 
 def is_url(name: Any) -> bool:
@@ -33,12 +33,18 @@ def is_url(name: Any) -> bool:
 
 
 def _from_list(path: Path) -> list[Input]:
-    """Read `path` or `path label` lines, relative to the list's own folder."""
+    """Read `path` or `path label` lines, relative to the list's own folder.
+
+    A label is a class, or 0 and 1 for each class: `0,1,0`.
+    """
     found = []
     for _, line in read_lines(path, "image list"):
-        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+)", line)
+        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+|[01](?:,[01])+)", line)
         if labelled and not (path.parent / line).exists():
-            found.append(Input(path.parent / labelled[1], int(labelled[2])))
+            label = labelled[2]
+            several = "," in label
+            flags = tuple(map(int, label.split(","))) if several else int(label)
+            found.append(Input(path.parent / labelled[1], flags))
         else:
             found.append(Input(path.parent / line))
     return found
