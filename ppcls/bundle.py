@@ -133,7 +133,7 @@ class TopkSpec(Options):
 
 
 class ThresholdSpec(Options):
-    """The scores from which an image shows a class, and the names of the classes.
+    """The scores above which an image shows a class, and the names of the classes.
 
     Attributes:
         threshold: one for all classes, or one for each in the order of the graph's outputs.
@@ -252,7 +252,7 @@ class BundleSpec(Options):
 
     @property
     def threshold(self) -> float | list[float]:
-        """The lowest score of a class in a result, or one for each class; 0 if single-label."""
+        """The score that a class of a result exceeds, or one for each class; 0 if single-label."""
         spec = self.PostProcess.MultiLabelThreshOutput
         return spec.threshold if spec else 0.0
 

@@ -62,7 +62,7 @@ IGNORED: dict[str, dict[str, Ignored]] = {
     },
     "MultiLabelThreshOutput": {
         "delimiter": Ignored((" ", None), "a label list has lines `label name`"),
-        "topk": Ignored(ANY, "every class that reaches its threshold counts"),
+        "topk": Ignored(ANY, "every class above its threshold counts"),
     },
     "NormalizeImage": {
         "channel_num": Ignored((3,), "images always have three channels"),

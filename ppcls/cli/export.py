@@ -136,9 +136,7 @@ def add_commands(commands: Commands) -> None:
     export.add_argument(
         "--softmax", action="store_true", help="output probabilities instead of logits"
     )
-    export.add_argument(
-        "--sigmoid", action="store_true", help="the same for a multi-label model"
-    )
+    export.add_argument("--sigmoid", action="store_true", help="the same for a multi-label model")
     export.add_argument(
         "--features",
         action="store_true",

@@ -77,8 +77,8 @@ def add_commands(commands: Commands) -> None:
         "--threshold",
         type=score,
         metavar="SCORE",
-        help="leave out classes with a lower score (default: 0; of a multi-label model, the "
-        "thresholds that it was exported with)",
+        help="leave out classes with a lower score (default: 0); a multi-label model gives those "
+        "above it (default: the thresholds of the export)",
     )
     predict.add_argument("--batch-size", type=positive, default=32, metavar="N")
     weights = predict.add_mutually_exclusive_group()

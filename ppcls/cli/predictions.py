@@ -179,9 +179,7 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
             file=sys.stderr,
         )
     if args.grid and tally.drawn:
-        _draw(
-            tally.drawn, classifier.labels, args.grid, multi_label=classifier.multi_label
-        )
+        _draw(tally.drawn, classifier.labels, args.grid, multi_label=classifier.multi_label)
         print(f"picture  {args.grid}", file=sys.stderr)
     if args.save_images and tally.drawn:
         from ppcls.pictures.annotate import save_annotated

@@ -334,7 +334,7 @@ class Topk(Options):
 
 
 class MultiLabelThreshOutput(Options):
-    """The classes of a multi-label image: those whose score, a sigmoid, reaches the threshold.
+    """The classes of a multi-label image: those whose score, a sigmoid, is above the threshold.
 
     `MultiLabelTopk` is an earlier name of PaddleClas. Without a name, `Infer.PostProcess` is this
     one for a multi-label model, and `Topk` for others.
@@ -632,7 +632,6 @@ class Config(Options):
         losses = [term.deployed() for term in self.Loss.Eval]
         loss = self.Loss.model_copy(update={"Train": losses, "Eval": losses})
         return self.model_copy(update={"Arch": arch, "Loss": loss})
-
 
 
 def required(section: SectionT | None, name: str, command: str) -> SectionT:

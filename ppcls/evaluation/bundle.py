@@ -56,9 +56,7 @@ class BundleEvaluation:
         return ", ".join(f"{name}: {mean:.5f}" for name, mean in self.means.items())
 
 
-def held_out_images(
-    data: str | Path, class_num: int, *, multi_label: bool = False
-) -> list[Sample]:
+def held_out_images(data: str | Path, class_num: int, *, multi_label: bool = False) -> list[Sample]:
     """Return the validation images: of a folder's `val_list.txt`, or of a list.
 
     A multi-label list has a tab and 0 or 1 for each class after the path, as `MultiLabelDataset`.

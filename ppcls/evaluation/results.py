@@ -20,8 +20,8 @@ class Evaluation:
         answers: the predictions for all images, single-label or multi-label.
         names: the class names.
         seconds: the duration.
-        threshold: the lowest score at which a multi-label image is given a label; one for all, or
-            for each.
+        threshold: the score above which a multi-label image is given a label; one for all, or for
+            each.
     """
 
     means: dict[str, float]

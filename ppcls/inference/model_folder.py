@@ -37,7 +37,7 @@ class ModelFacts(NamedTuple):
         to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input.
         labels: class names, one for each output.
         topk: number of classes in a result; None is no limit.
-        threshold: lowest score of a class in a result, or one for each class.
+        threshold: as in `Classifier`.
         gives_scores: whether the network ends with a softmax, or a multi-label one with a sigmoid.
         multi_label: whether an image may have several classes.
         has_features: whether it has a second output with features.

@@ -25,9 +25,10 @@ class PredictorOptions(Options):
         threads: CPU threads of one inference; None is all cores.
         topk: number of classes in a result; None is the model's own number, or for a multi-label
             model no limit.
-        threshold: leave classes with a lower score out of a result; None is the model's own: 0, or
-            that of each class of a multi-label model. For these it may also be a list with one for
-            each class, or a map of class names, in which `default` is that of the others.
+        threshold: leave classes with a lower score out of a result; None is 0. A multi-label result
+            has the classes above it, and None is the threshold of each class in the export; a list
+            with one for each class, or a map of class names, in which `default` is that of the
+            others, also works.
         batch_size: number of images per inference.
         workers: threads that decode and transform; None is one per core.
         allow_url: whether a string that is a URL may be fetched.

@@ -49,7 +49,8 @@ class Classifier:
         pipeline: evaluation transforms.
         labels: class names, one for each output of the network.
         topk: number of classes in a result; None is no limit.
-        threshold: leave classes with a lower score out of a result; one for all, or for each class.
+        threshold: leave classes with a lower score out of a result, or all that are not above it if
+            `multi_label`; one for all, or one for each class. 0 leaves out none.
         batch_size: number of images per inference.
         workers: threads that decode and transform; None is one per core.
         allow_url: whether a string that is a URL may be fetched.
@@ -238,7 +239,11 @@ class Classifier:
         # A threshold for each class may leave out better classes than it keeps.
         ids = best_classes(output, len(output) if self.multi_label else self.topk)
         if np.any(self.threshold):
-            ids = ids[(scores >= np.asarray(self.threshold, scores.dtype))[ids]]
+            threshold = np.asarray(self.threshold, scores.dtype)
+            # As the metrics of either kind decide. Some multi-label networks end with a ReLU, so
+            # that "no" is a score of exactly 0.5.
+            kept = scores > threshold if self.multi_label else scores >= threshold
+            ids = ids[kept[ids]]
         ids = ids[: self.topk]
         best = scores[ids]
         named = [self.labels[i] for i in ids.tolist()]

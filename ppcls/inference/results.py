@@ -30,7 +30,7 @@ class Result:
 
     Attributes:
         source: the input's path, or a description of it.
-        class_ids: the best classes, best first; of a multi-label model those that reach their
+        class_ids: the best classes, best first; of a multi-label model those above their
             threshold, which may be none.
         scores: their softmax probabilities; of a multi-label model their sigmoids.
         label_names: their names.

@@ -36,13 +36,13 @@ def decision_threshold(metrics: Sequence[object]) -> float | list[float]:
 
 
 def decided(scores: np.ndarray, threshold: float | Sequence[float]) -> np.ndarray:
-    """Return which labels images are given, bool (N, C): those that reach the threshold.
+    """Return which labels images are given, bool (N, C): those with a score above the threshold.
 
     Args:
         scores: float32 (N, C).
         threshold: one for all labels, or for each.
     """
-    return scores >= np.asarray(threshold, scores.dtype)
+    return scores > np.asarray(threshold, scores.dtype)
 
 
 def precision_recall_curve(
@@ -100,7 +100,7 @@ class _Decisions(Metric):
 
         scores = logits.sigmoid()
         threshold = paddle.to_tensor(self.threshold, dtype=scores.dtype)
-        right = (scores >= threshold) == (labels > 0.5)
+        right = (scores > threshold) == (labels > 0.5)
         return self._of_images(right.astype("float64"))
 
     def _of_images(self, right: Any) -> Any:
@@ -160,7 +160,8 @@ class MultiLabelMAP(Metric):
 class LabelRow(NamedTuple):
     """One label: how many images have it, how many were predicted to have it, and its metrics.
 
-    Undefined values are None, as in `ClassRow`. `best_threshold` gives the highest F1, `best_f1`.
+    Undefined values are None, as in `ClassRow`. `best_threshold` gives the highest F1, `best_f1`;
+    `Infer.PostProcess.threshold` takes one for each label.
     """
 
     label: int
@@ -190,7 +191,9 @@ def label_rows(
             precision, recall, thresholds = precision_recall_curve(labels, scores)
             f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
             best = int(f1.argmax())
-            best_threshold, best_f1 = float(thresholds[best]), float(f1[best])
+            best_f1 = float(f1[best])
+            # Halfway to the next score, so that this one is above it.
+            best_threshold = float(np.append(thresholds, 0.0)[best : best + 2].mean())
         rows.append(
             LabelRow(
                 label,
