@@ -17,7 +17,7 @@ _DEFAULT = "default"
 
 
 def _form(value: Any) -> str:
-    return {list: "list", dict: "map"}.get(type(value), "number")
+    return "list" if isinstance(value, list) else "map" if isinstance(value, dict) else "number"
 
 
 def _name(key: Any) -> Any:

@@ -17,9 +17,9 @@ from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.optim.optimizers import OptimizerOption
 from ppcls.options import Count, Mismatch, Options, PathText, Share
-from ppcls.thresholds import Thresholds, thresholds_of
 from ppcls.registry import follows_registries
 from ppcls.spelling import did_you_mean
+from ppcls.thresholds import Thresholds, thresholds_of
 
 __all__ = ["Config", "required"]
 
@@ -574,13 +574,16 @@ class Config(Options):
             if data is None:
                 continue
             labels = data.dataset.labels
+            # Of a distillation on several labels only these can be trained.
+            pairs = part == "Train" and isinstance(self.Arch, DistillationArch)
             for section in ("Loss", "Metric"):
+                fitting = _FITTING[section, "none" if pairs and section == "Loss" else labels]
                 for term in getattr(getattr(self, section), part):
                     if term.labels not in (labels, "none"):
                         raise Mismatch(
                             f"{type(term).__name__} is for images with {_WITH[term.labels]} each, "
                             f"but DataLoader.{part}.dataset is {data.dataset.name}; "
-                            f"{_FITTING[section, labels]}",
+                            f"{fitting}",
                             f"{section}.{part}",
                             f"DataLoader.{part}.dataset",
                         )
@@ -600,16 +603,16 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _post_process_fits_the_labels(self) -> Config:
-        post = self.Infer and self.Infer.PostProcess
-        if post is None:
+        if self.Infer is None:
             return self
+        post = self.Infer.PostProcess
         if isinstance(post, MultiLabelThreshOutput) == self.multi_label:
             given = getattr(post, "threshold", None)
             _one_for_each_class(given, "Infer.PostProcess.threshold", self.Arch.class_num)
             return self
         if self.multi_label and "name" not in post.model_fields_set:
-            post = MultiLabelThreshOutput(class_id_map_file=post.class_id_map_file)
-            infer = self.Infer.model_copy(update={"PostProcess": post})
+            fitting = MultiLabelThreshOutput(class_id_map_file=post.class_id_map_file)
+            infer = self.Infer.model_copy(update={"PostProcess": fitting})
             return self.model_copy(update={"Infer": infer})
         model, fits = "single-label", "Topk"
         if self.multi_label:

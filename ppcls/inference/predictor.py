@@ -67,7 +67,7 @@ class Classifier:
         labels: Sequence[str],
         *,
         topk: int | None = 5,
-        threshold: float | Sequence[float] = 0.0,
+        threshold: float | list[float] = 0.0,
         batch_size: int = 32,
         workers: int | None = None,
         allow_url: bool = False,

@@ -227,12 +227,12 @@ def test_options_that_do_not_fit(
     with pytest.raises(ConfigError, match=r"this is a multi-label one: use sigmoid \(--sigmoid\)"):
         ppcls.export(load_config(config_file, trained), softmax=True)
     single = load_config(config_file, [*overrides, trained[-1]])
-    with pytest.raises(ConfigError, match="sigmoid .* is for multi-label models"):
+    with pytest.raises(ConfigError, match=r"sigmoid .* is for multi-label models"):
         ppcls.export(single, sigmoid=True)
     config = load_config(config_file, [*trained, "Infer.PostProcess.threshold={warn: 0.4}"])
-    with pytest.raises(ConfigError, match="no class is called 'warn'; did you mean 'warm'"):
+    with pytest.raises(ConfigError, match=r"no class is called 'warn'; did you mean 'warm'"):
         ppcls.export(config)
-    with pytest.raises(ConfigError, match="multi_label .* is for models without one"):
+    with pytest.raises(ConfigError, match=r"multi_label .* is for models without one"):
         ppcls.Predictor(bundle, multi_label=True)
     assert main(["eval", "--bundle", str(bundle), "-c", str(config_file), "-o", *overrides]) == 2
     assert "is a multi-label model, but" in capsys.readouterr().err
@@ -384,7 +384,9 @@ def test_configurations_that_do_not_fit(
 def test_losses_decide_without_data(tmp_path: Path) -> None:
     path = tmp_path / "published.yaml"
     path.write_text(PUBLISHED + "    topk: 5\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="CELoss is for images with one class each, but Loss.Tra"):
+    with pytest.raises(
+        ConfigError, match=r"CELoss is for images with one class each, but Loss\.T"
+    ):
         load_config(path, ["Loss={Train: [{MultiLabelLoss: }]}"])
     with pytest.raises(ConfigError, match="MultiLabelThreshOutput does not fit a single-label mod"):
         load_config(path, ["Loss={}", "Infer.PostProcess.threshold=0.4"])
