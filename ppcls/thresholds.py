@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter
 
 from ppcls.errors import ConfigError
 from ppcls.options import Factor
@@ -16,37 +18,36 @@ __all__ = ["AskedThresholds", "ClassThresholds", "Thresholds", "thresholds_of"]
 _DEFAULT = "default"
 
 
-def _form(value: Any) -> str:
-    return "list" if isinstance(value, list) else "map" if isinstance(value, dict) else "number"
-
-
 def _name(key: Any) -> Any:
     # Classes without names are numbered, and YAML reads a number.
     return str(key) if type(key) is int else key
 
 
-def _of(number: Any) -> Any:
-    """Return the annotation of one such number, a list, or a map of class names to them."""
-    each = Annotated[str, BeforeValidator(_name)]
-    named = Annotated[dict[each, number], Field(min_length=1)]  # type: ignore[valid-type]
-    return Annotated[
-        Annotated[number, Tag("number")]
-        | Annotated[list[number], Tag("list")]
-        | Annotated[named, Tag("map")],
-        Discriminator(_form),
-    ]
+def _one_of(number: Any, *, by_name: bool = True) -> Any:
+    """Return the annotation of a number, a list of them, or a map of class names to them.
+
+    Unlike a union's, its errors are about the one form that is given.
+    """
+    forms: dict[type, Any] = {float: number, list: list[number]}
+    if by_name:
+        name = Annotated[str, BeforeValidator(_name)]
+        forms[dict] = Annotated[dict[name, number], Field(min_length=1)]
+    config = ConfigDict(strict=True, allow_inf_nan=False)
+    adapters = {form: TypeAdapter(type_, config=config) for form, type_ in forms.items()}
+
+    def check(value: Any) -> Any:
+        return adapters.get(type(value), adapters[float]).validate_python(value)
+
+    return Annotated[Any, PlainValidator(check, reduce(or_, forms.values()))]
 
 
-Thresholds = _of(Factor)
+Thresholds = _one_of(Factor)
 """One threshold for all classes, one for each, or by class name (see `thresholds_of`)."""
 
-AskedThresholds = _of(Annotated[float, Field(ge=0, le=1)])
+AskedThresholds = _one_of(Annotated[float, Field(ge=0, le=1)])
 """The same for one prediction, where 0 stands for every class."""
 
-ClassThresholds = Annotated[
-    Annotated[Factor, Tag("number")] | Annotated[list[Factor], Tag("list")],
-    Discriminator(_form),
-]
+ClassThresholds = _one_of(Factor, by_name=False)
 """One threshold for all classes, or one for each in the order of their labels."""
 
 

@@ -172,7 +172,7 @@ def test_thresholds_of_one_prediction(bundle: Path, images: list[str]) -> None:
     for wrong, message in (
         ([0.5, 0.5], "threshold: 2 thresholds for 3 classes"),
         ({"warn": 0.5}, "threshold: no class is called 'warn'; did you mean 'warm'?"),
-        ([0.5, 0.5, 2.0], "threshold.list.2: expected less than or equal to 1, not 2.0"),
+        ([0.5, 0.5, 2.0], "threshold.2: expected less than or equal to 1, not 2.0"),
         ("0.5", "expected a valid number, not '0.5'"),
     ):
         with pytest.raises(ConfigError, match="threshold") as error:
@@ -265,7 +265,7 @@ def edited(bundle: Path, **changes) -> None:
         ({"Output": {"task": "detection"}}, "Output.task: expected 'single_label' or 'multi_la"),
         (
             {"PostProcess": {"MultiLabelThreshOutput": {"threshold": 1.5, "label_list": NAMES}}},
-            "threshold.number: expected less than 1, not 1.5",
+            "threshold: expected less than 1, not 1.5",
         ),
         (
             {"PostProcess": {"MultiLabelThreshOutput": {"threshold": [0.5], "label_list": NAMES}}},
@@ -384,9 +384,7 @@ def test_configurations_that_do_not_fit(
 def test_losses_decide_without_data(tmp_path: Path) -> None:
     path = tmp_path / "published.yaml"
     path.write_text(PUBLISHED + "    topk: 5\n", encoding="utf-8")
-    with pytest.raises(
-        ConfigError, match=r"CELoss is for images with one class each, but Loss\.T"
-    ):
+    with pytest.raises(ConfigError, match=r"CELoss is for images with one class each, but Loss\.T"):
         load_config(path, ["Loss={Train: [{MultiLabelLoss: }]}"])
     with pytest.raises(ConfigError, match="MultiLabelThreshOutput does not fit a single-label mod"):
         load_config(path, ["Loss={}", "Infer.PostProcess.threshold=0.4"])
