@@ -25,6 +25,7 @@ from ppcls.options import Options, first_problem
 from ppcls.plugins import Plugin, missing_plugins, plugins_of
 from ppcls.printable import printable
 from ppcls.registry import follows_registries
+from ppcls.thresholds import ClassThresholds
 from ppcls.yaml_text import PlainLoader, YamlError, load_yaml, read_text, to_yaml
 
 __all__ = [
@@ -87,13 +88,35 @@ class OutputSpec(Options):
 
     Attributes:
         classes: number of classes; the first output is (N, classes).
-        softmax: whether the first output holds probabilities instead of logits.
+        task: `single_label`, whose scores are the softmax of the logits, or `multi_label`, whose
+            scores are the sigmoid of each logit.
+        softmax: whether the first output holds these scores instead of logits (single-label).
+        sigmoid: the same for a multi-label model.
         features: whether there is a second output, the pooled last feature map (N, C).
     """
 
     classes: Annotated[int, Field(gt=0)]
+    task: Literal["single_label", "multi_label"] = "single_label"
     softmax: bool = False
+    sigmoid: bool = False
     features: bool = False
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several classes."""
+        return self.task == "multi_label"
+
+    @property
+    def scores(self) -> bool:
+        """Whether the first output holds scores instead of logits."""
+        return self.softmax or self.sigmoid
+
+    @model_validator(mode="after")
+    def _its_own_activation(self) -> OutputSpec:
+        for name, fits in (("softmax", not self.multi_label), ("sigmoid", self.multi_label)):
+            if getattr(self, name) and not fits:
+                raise ValueError(f"{name} does not fit task {self.task}")
+        return self
 
 
 @follows_registries
@@ -110,8 +133,25 @@ class TopkSpec(Options):
     label_list: Annotated[list[str], Field(min_length=1)]
 
 
+class ThresholdSpec(Options):
+    """The scores above which an image shows a class, and the names of the classes.
+
+    Attributes:
+        threshold: one for all classes, or one for each in the order of the graph's outputs.
+    """
+
+    threshold: ClassThresholds
+    label_list: Annotated[list[str], Field(min_length=1)]
+
+
 class PostProcess(Options):
-    Topk: TopkSpec
+    """One of the two: `Topk` of a single-label, `MultiLabelThreshOutput` of a multi-label model.
+
+    PaddleClas and PaddleX have both names.
+    """
+
+    Topk: TopkSpec | None = None
+    MultiLabelThreshOutput: ThresholdSpec | None = None
 
 
 class Check(Options):
@@ -185,14 +225,37 @@ class BundleSpec(Options):
     PostProcess: PostProcess
 
     @model_validator(mode="after")
-    def _a_name_for_each_class(self) -> BundleSpec:
-        names = len(self.PostProcess.Topk.label_list)
-        if names != self.Output.classes:
+    def _post_process_fits_the_output(self) -> BundleSpec:
+        key = "MultiLabelThreshOutput" if self.Output.multi_label else "Topk"
+        found = self.PostProcess.model_dump(exclude_none=True)
+        if list(found) != [key]:
             raise ValueError(
-                f"PostProcess.Topk.label_list has {names} names, but the graph outputs "
-                f"{self.Output.classes} classes"
+                f"PostProcess has {' and '.join(found) or 'no entry'}; Output.task "
+                f"{self.Output.task} needs {key}"
             )
+        lists = {"label_list": (self.labels, "names")}
+        threshold = found[key].get("threshold")
+        if isinstance(threshold, list):
+            lists["threshold"] = (threshold, "entries")
+        for name, (values, what) in lists.items():
+            if len(values) != self.Output.classes:
+                raise ValueError(
+                    f"PostProcess.{key}.{name} has {len(values)} {what}, but the graph outputs "
+                    f"{self.Output.classes} classes"
+                )
         return self
+
+    @property
+    def labels(self) -> list[str]:
+        """The class names, in the order of the graph's outputs."""
+        spec = self.PostProcess.Topk or self.PostProcess.MultiLabelThreshOutput
+        return spec.label_list if spec else []
+
+    @property
+    def threshold(self) -> float | list[float]:
+        """The score that a class of a result exceeds, or one for each class; 0 if single-label."""
+        spec = self.PostProcess.MultiLabelThreshOutput
+        return spec.threshold if spec else 0.0
 
     def pipeline(self) -> Pipeline:
         """Return the evaluation transforms, decoding included."""

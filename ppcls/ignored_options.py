@@ -55,9 +55,14 @@ IGNORED: dict[str, dict[str, Ignored]] = {
     "GlobalOptions": {
         "log_format": Ignored(("sectioned", "flat"), "the log has one format"),
         "total_images": Ignored(ANY, "the images of the list are counted"),
+        "use_multilabel": Ignored((True, False), "`Loss` decides"),
     },
     "LoaderOptions": {
         "use_shared_memory": Ignored(ANY, "workers are threads, which share all memory"),
+    },
+    "MultiLabelThreshOutput": {
+        "delimiter": Ignored((" ", None), "a label list has lines `label name`"),
+        "topk": Ignored(ANY, "every class above its threshold counts"),
     },
     "NormalizeImage": {
         "channel_num": Ignored((3,), "images always have three channels"),

@@ -23,7 +23,13 @@ _CLASSES_ON_SCREEN = 40
 
 def _eval_bundle(args: argparse.Namespace) -> int:
     from ppcls.bundle import SPEC_FILE
-    from ppcls.evaluation.bundle import evaluate_predictor, held_out_images, refuse_other_names
+    from ppcls.evaluation.bundle import (
+        evaluate_label_sets,
+        evaluate_predictor,
+        held_out_images,
+        refuse_other_names,
+    )
+    from ppcls.evaluation.chosen_metrics import evaluation_metrics
     from ppcls.inference.predictor import Predictor
 
     unused = {
@@ -52,17 +58,32 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         classes = len(predictor.labels)
         if args.data:
             refuse_other_names(args.data, predictor.labels)
+        metrics = None
         if args.config:
-            data = config_of(args).DataLoader.Eval
+            config = config_of(args)
+            data = config.DataLoader.Eval
             if data is None:
                 raise ConfigError(f"{args.config}: no section DataLoader.Eval")
+            if config.multi_label != predictor.multi_label:
+                kinds = [
+                    "multi-label" if several else "single-label"
+                    for several in (predictor.multi_label, config.multi_label)
+                ]
+                raise ConfigError(
+                    f"{args.bundle} is a {kinds[0]} model, but {args.config} is for a {kinds[1]} "
+                    "one (Loss.Eval)"
+                )
             samples = data.dataset.read(classes)
+            metrics = evaluation_metrics(config)
         elif args.data:
-            samples = held_out_images(args.data, classes)
+            samples = held_out_images(args.data, classes, multi_label=predictor.multi_label)
         else:
             raise UsageError("--bundle needs images: --data FOLDER or LIST, or -c CONFIG")
         print(f"backend  {predictor.description}", file=sys.stderr)
-        found = evaluate_predictor(predictor, samples)
+        if predictor.multi_label:
+            found = evaluate_label_sets(predictor, samples, metrics)
+        else:
+            found = evaluate_predictor(predictor, samples)
     if args.json:
         print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
     else:

@@ -5,6 +5,7 @@ Sections and keys are those of PaddleClas 2.x. Reading and checking one does not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
@@ -19,6 +20,7 @@ from ppcls.options import Count, Mismatch, Natural, Options, PathText, Share, Si
 from ppcls.plugins import listed
 from ppcls.registry import follows_registries, is_own
 from ppcls.spelling import did_you_mean
+from ppcls.thresholds import Thresholds, thresholds_of
 
 __all__ = ["Config", "required"]
 
@@ -314,12 +316,51 @@ def _arch_class(value: Any) -> str:
     return "DistillationArch" if name == "DistillationModel" else "ArchOptions"
 
 
+def _post_process_class(value: Any) -> str | None:
+    if isinstance(value, Options):
+        return type(value).__name__
+    if not isinstance(value, dict):
+        return "Topk"
+    name = value.get("name", "MultiLabelThreshOutput" if "threshold" in value else "Topk")
+    if not isinstance(name, str):
+        return "Topk"
+    return "MultiLabelThreshOutput" if name == "MultiLabelTopk" else name
+
+
 class Topk(Options):
     """The `topk` best classes of an image, with names from a file of lines `label name`."""
 
     name: Literal["Topk"] = "Topk"
     topk: Count = 5
     class_id_map_file: PathText | None = None
+
+
+class MultiLabelThreshOutput(Options):
+    """The classes of a multi-label image: those whose score, a sigmoid, is above the threshold.
+
+    `MultiLabelTopk` is an earlier name of PaddleClas. Without a name, `Infer.PostProcess` is this
+    one for a multi-label model, and `Topk` for others.
+
+    Attributes:
+        threshold: one for all classes; a list with one for each; or a map of class names, in which
+            `default` is that of the classes not named (0.5).
+        class_id_map_file: a file of lines `label name`.
+    """
+
+    name: Literal["MultiLabelThreshOutput", "MultiLabelTopk"] = "MultiLabelThreshOutput"
+    threshold: Thresholds = 0.5
+    class_id_map_file: PathText | None = None
+
+    def thresholds(self, names: Sequence[str]) -> list[float]:
+        """Return the threshold of each class.
+
+        Args:
+            names: the class names, in the order of their labels.
+
+        Raises:
+            ConfigError: the number of thresholds is another one, or no class has a name.
+        """
+        return thresholds_of(self.threshold, names, "Infer.PostProcess.threshold")
 
 
 @follows_registries
@@ -335,7 +376,11 @@ class InferOptions(Options):
     infer_imgs: PathText | None = None
     batch_size: Count = 32
     transforms: TransformList | None = None
-    PostProcess: Topk = Topk()
+    PostProcess: Annotated[
+        Annotated[Topk, Tag("Topk")]
+        | Annotated[MultiLabelThreshOutput, Tag("MultiLabelThreshOutput")],
+        Discriminator(_post_process_class),
+    ] = Topk()
 
     @field_validator("transforms")
     @classmethod
@@ -356,6 +401,13 @@ _FITTING = {
 }
 
 
+def _one_for_each_class(value: Any, key: str, classes: int) -> None:
+    if isinstance(value, list) and len(value) != classes:
+        raise Mismatch(
+            f"has {len(value)} entries; Arch.class_num is {classes}", key, "Arch.class_num"
+        )
+
+
 @follows_registries
 class Config(Options):
     """A whole configuration. A command reports the sections that it needs and that are missing."""
@@ -373,6 +425,11 @@ class Config(Options):
     DataLoader: DataLoaders = DataLoaders()
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several classes, as `Loss.Eval` says."""
+        return any(term.labels == "several" for term in self.Loss.Eval)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -490,18 +547,20 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
-    def _one_weight_a_class(self) -> Config:
+    def _one_entry_a_class(self) -> Config:
         classes = self.Arch.class_num
         for section, terms in (("Train", self.Loss.Train), ("Eval", self.Loss.Eval)):
             for i, term in enumerate(terms):
                 for key in term.per_class:
-                    weights = getattr(term, key)
-                    if isinstance(weights, list) and len(weights) != classes:
-                        raise Mismatch(
-                            f"has {len(weights)} entries; Arch.class_num is {classes}",
-                            f"Loss.{section}.{i}.{type(term).__name__}.{key}",
-                            "Arch.class_num",
-                        )
+                    place = f"Loss.{section}.{i}.{type(term).__name__}.{key}"
+                    _one_for_each_class(getattr(term, key), place, classes)
+        for section, metrics in (("Train", self.Metric.Train), ("Eval", self.Metric.Eval)):
+            for i, metric in enumerate(metrics):
+                _one_for_each_class(
+                    getattr(metric, "threshold", None),
+                    f"Metric.{section}.{i}.{type(metric).__name__}.threshold",
+                    classes,
+                )
         return self
 
     @model_validator(mode="after")
@@ -560,17 +619,55 @@ class Config(Options):
             if data is None:
                 continue
             labels = data.dataset.labels
+            # Of a distillation on several labels only these can be trained.
+            pairs = part == "Train" and isinstance(self.Arch, DistillationArch)
             for section in ("Loss", "Metric"):
+                fitting = _FITTING[section, "none" if pairs and section == "Loss" else labels]
                 for term in getattr(getattr(self, section), part):
                     if term.labels not in (labels, "none"):
                         raise Mismatch(
                             f"{type(term).__name__} is for images with {_WITH[term.labels]} each, "
                             f"but DataLoader.{part}.dataset is {data.dataset.name}; "
-                            f"{_FITTING[section, labels]}",
+                            f"{fitting}",
                             f"{section}.{part}",
                             f"DataLoader.{part}.dataset",
                         )
         return self
+
+    @model_validator(mode="after")
+    def _evaluates_what_it_trains(self) -> Config:
+        several = [type(t).__name__ for t in self.Loss.Train if t.labels == "several"]
+        if several and not self.multi_label:
+            raise Mismatch(
+                f"{type(self.Loss.Eval[0]).__name__} is for images with one class each, but "
+                f"Loss.Train has {several[0]}; {_FITTING['Loss', 'several']}",
+                "Loss.Eval",
+                "Loss.Train",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _post_process_fits_the_labels(self) -> Config:
+        if self.Infer is None:
+            return self
+        post = self.Infer.PostProcess
+        if isinstance(post, MultiLabelThreshOutput) == self.multi_label:
+            given = getattr(post, "threshold", None)
+            _one_for_each_class(given, "Infer.PostProcess.threshold", self.Arch.class_num)
+            return self
+        if self.multi_label and "name" not in post.model_fields_set:
+            fitting = MultiLabelThreshOutput(class_id_map_file=post.class_id_map_file)
+            infer = self.Infer.model_copy(update={"PostProcess": fitting})
+            return self.model_copy(update={"Infer": infer})
+        model, fits = "single-label", "Topk"
+        if self.multi_label:
+            model, fits = "multi-label", "MultiLabelThreshOutput"
+        raise Mismatch(
+            f"{type(post).__name__} does not fit a {model} model "
+            f"({type(self.Loss.Eval[0]).__name__}); {fits} does",
+            "Infer.PostProcess.name",
+            "Loss.Eval",
+        )
 
     def deployed(self) -> Config:
         """Return the configuration of the model to evaluate, export and predict with.
@@ -583,19 +680,6 @@ class Config(Options):
         losses = [term.deployed() for term in self.Loss.Eval]
         loss = self.Loss.model_copy(update={"Train": losses, "Eval": losses})
         return self.model_copy(update={"Arch": arch, "Loss": loss})
-
-    def refuse_several_labels(self, command: str) -> None:
-        """Stop a command that cannot handle multi-label models.
-
-        Raises:
-            ConfigError: the model is a multi-label model.
-        """
-        several = [t for t in (*self.Loss.Train, *self.Loss.Eval) if t.labels == "several"]
-        if several:
-            raise ConfigError(
-                f"`{command}` does not support multi-label models yet, and this is one "
-                f"({type(several[0]).__name__}); such models can be trained and evaluated"
-            )
 
 
 def required(section: SectionT | None, name: str, command: str) -> SectionT:

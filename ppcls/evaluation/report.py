@@ -13,7 +13,13 @@ import numpy as np
 from ppcls.evaluation.results import Evaluation
 from ppcls.files import replacing
 from ppcls.metrics.answers import Answers, LabelSets
-from ppcls.metrics.multi_label import LabelRow, label_rows, micro_means, precision_recall_curve
+from ppcls.metrics.multi_label import (
+    LabelRow,
+    decided,
+    label_rows,
+    micro_means,
+    precision_recall_curve,
+)
 from ppcls.metrics.single_label import (
     Calibration,
     ClassRow,
@@ -79,9 +85,9 @@ def _calibration(found: Evaluation) -> Calibration:
     answers = found.answers
     if isinstance(answers, LabelSets):
         scores, labels = answers.scores[answers.read], answers.labels[answers.read]
-        decided = scores > 0.5
-        confidence = np.where(decided, scores, 1 - scores)
-        return calibrate(confidence.ravel(), (decided == labels).ravel())
+        given = scores > 0.5
+        confidence = np.where(given, scores, 1 - scores)
+        return calibrate(confidence.ravel(), (given == labels).ravel())
     return calibrate(answers.confidence[answers.read], ~answers.wrong[answers.read])
 
 
@@ -219,7 +225,7 @@ def _write_multi(
     folder: Path,
     found: LabelSets,
     names: Sequence[str],
-    threshold: float,
+    threshold: float | Sequence[float],
     path_of: Callable[[int], str],
 ) -> list[tuple[int, str]]:
     """Write the files for multi-label images; return the mistakes and their captions."""
@@ -232,7 +238,7 @@ def _write_multi(
         [(name, precision, recall) for name, (precision, recall, _) in curves],
         folder / "precision_recall.png",
     )
-    given = found.scores > threshold
+    given = decided(found.scores, threshold)
     error = np.where(given != found.labels, np.abs(found.scores - found.labels), 0.0)
     error[~found.read] = 2.0
     worst_first = np.argsort(-error.max(1), kind="stable").tolist()

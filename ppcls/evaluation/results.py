@@ -20,7 +20,8 @@ class Evaluation:
         answers: the predictions for all images, single-label or multi-label.
         names: the class names.
         seconds: the duration.
-        threshold: the lowest score at which a multi-label image is given a label.
+        threshold: the score above which a multi-label image is given a label; one for all, or for
+            each.
     """
 
     means: dict[str, float]
@@ -28,7 +29,7 @@ class Evaluation:
     answers: Answers | LabelSets
     names: Sequence[str]
     seconds: float
-    threshold: float = 0.5
+    threshold: float | Sequence[float] = 0.5
 
     @property
     def count(self) -> int:

@@ -20,7 +20,7 @@ from ppcls.inference.results import softmax
 from ppcls.models.base import ImageClassifier
 from ppcls.printable import say
 
-__all__ = ["TOLERANCE", "ParityCheck", "log_probabilities", "require_same"]
+__all__ = ["TOLERANCE", "ParityCheck", "log_probabilities", "logit_range", "require_same"]
 
 TOLERANCE = 1e-4
 """Largest difference allowed between two logits, in standard deviations of the logits."""
@@ -35,6 +35,9 @@ other: by up to 8e-4 over 8 images of noise.
 _REAL, _RANDOM = 64, 8
 # Below this, a float32 probability is too inaccurate to recover its logit.
 _LEAST_PROBABILITY = 1e-30
+
+# Rounding of a sigmoid: up to 1.7e-7 in ONNX Runtime, 0.9e-7 in Paddle and OpenVINO.
+_SIGMOID_ERROR = 2.0**-21
 
 Outputs = list[np.ndarray]
 
@@ -95,6 +98,18 @@ def require_same(
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     """Return the logarithm of probabilities, float (N, C), with tiny ones raised to a floor."""
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST_PROBABILITY))
+
+
+def logit_range(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and highest logits, float64 (N, C), of sigmoids, float32 (N, C).
+
+    Close to 0 and 1, engines round a sigmoid to one of few numbers, so many logits give the same
+    one. Beyond the rounding, the range is infinite; it is NaN for what is no probability.
+    """
+    exact = probabilities.astype(np.float64)
+    low, high = np.maximum(exact - _SIGMOID_ERROR, 0), np.minimum(exact + _SIGMOID_ERROR, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(low / (1 - low)), np.log(high / (1 - high))
 
 
 def _real_images(
@@ -210,12 +225,15 @@ class ParityCheck:
         found = _compute(run, asked.pixels, asked.batch_size, file)
         answers, expected = found[0], asked.expected[0]
         std = float(expected.std(dtype=np.float64))
-        if self._options.softmax:
+        if self._options.activation == "softmax":
             # Equal up to a constant for each image, which softmax removes.
             answers, expected = (
                 log_probabilities(answers),
                 log_probabilities(softmax(expected.astype(np.float64))),
             )
+        elif self._options.activation == "sigmoid":
+            # The closest logits that round to these probabilities.
+            answers = np.clip(expected.astype(np.float64), *logit_range(answers))
         difference = require_same(expected, answers, asked.names, graph, std=std)
         if self._options.features:
             require_same(asked.expected[1], found[1], asked.names, graph, what="features")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ppcls.data.folders import find_images
 from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import LIST_SUFFIXES, read_lines
+from ppcls.data.lists import LIST_SUFFIXES, Label, read_lines
 from ppcls.errors import ConfigError, DataError
 
 __all__ = ["STANDARD_INPUT", "Input", "PipedImage", "find_inputs", "is_url", "sources_of"]
@@ -30,10 +30,10 @@ class PipedImage(bytes):
 
 
 class Input(NamedTuple):
-    """An image file, URL or piped image, and its class if a list states one."""
+    """An image file, URL or piped image, and its label if a list states one."""
 
     path: Path | str | PipedImage
-    label: int | None = None
+    label: Label | None = None
 
 
 def is_url(name: Any) -> bool:
@@ -44,7 +44,8 @@ def is_url(name: Any) -> bool:
 def _from_list(name: Path | str) -> list[Input]:
     """Read `path` or `path label` lines, relative to the list's own folder.
 
-    `-` is standard input, where paths are relative to the current folder.
+    `-` is standard input, where paths are relative to the current folder. A label is a class, or 0
+    and 1 for each class: `0,1,0`.
     """
     if name == STANDARD_INPUT:
         where, folder = "standard input", Path()
@@ -55,9 +56,12 @@ def _from_list(name: Path | str) -> list[Input]:
         lines = read_lines(path, "image list")
     found = []
     for number, line in lines:
-        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+)", line)
+        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+|[01](?:,[01])+)", line)
         if labelled and not (folder / line).exists():
-            one = Input(folder / labelled[1], int(labelled[2]))
+            label = labelled[2]
+            several = "," in label
+            flags = tuple(map(int, label.split(","))) if several else int(label)
+            one = Input(folder / labelled[1], flags)
         else:
             one = Input(folder / line)
         _refuse_several(Path(str(one.path)), f"{where}:{number}")

@@ -36,16 +36,20 @@ class ModelFacts(NamedTuple):
         pipeline: evaluation transforms.
         to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input.
         labels: class names, one for each output.
-        topk: number of classes in a result.
-        gives_scores: whether the network ends with a softmax.
+        topk: number of classes in a result; None is no limit.
+        threshold: as in `Classifier`.
+        gives_scores: whether the network ends with a softmax, or a multi-label one with a sigmoid.
+        multi_label: whether an image may have several classes.
         has_features: whether it has a second output with features.
     """
 
     pipeline: Pipeline
     to_input: Callable[[np.ndarray], np.ndarray]
     labels: list[str]
-    topk: int
+    topk: int | None
+    threshold: float | list[float]
     gives_scores: bool
+    multi_label: bool
     has_features: bool
 
 
@@ -54,18 +58,19 @@ def read_facts(
     labels: str | Path | Sequence[str] | None = None,
     transforms: str | Sequence[Any] | None = None,
     softmax: bool | None = None,
+    multi_label: bool | None = None,
 ) -> ModelFacts:
     """Return the facts of an exported model.
 
     Args:
         folder: the folder of the model.
         labels: class names or a file of them; None takes those of the bundle.
-        transforms, softmax: as in `Predictor`, for a model from another tool.
+        transforms, softmax, multi_label: as in `Predictor`, for a model from another tool.
 
     Raises:
         BundleError: there is no such folder, the bundle is incomplete or changed, or the model is
             from another tool and its labels or transforms are not given.
-        ConfigError: transforms or softmax are given for a bundle, which has its own.
+        ConfigError: transforms, softmax or multi_label are given for a bundle, which has its own.
         DataError: the labels cannot be read, or their number is not the number of classes.
     """
     if not folder.is_dir():
@@ -74,11 +79,13 @@ def read_facts(
     if labels is not None:
         names = read_label_names(labels) if isinstance(labels, (str, Path)) else list(labels)
     if not (folder / SPEC_FILE).is_file():
-        return _foreign(folder, names, transforms, softmax)
+        return _foreign(folder, names, transforms, softmax, bool(multi_label))
     spec = read_bundle(folder)
-    if transforms is not None or softmax is not None:
+    if transforms is not None or softmax is not None or multi_label is not None:
         what = "transforms (--transforms) is for models without one"
-        if transforms is None:
+        if transforms is None and multi_label is not None:
+            what = "multi_label (--multi-label) is for models without one"
+        elif transforms is None:
             what = (
                 "softmax (--logits) is for models without one; for logits, use predict_logits in "
                 "Python"
@@ -90,9 +97,11 @@ def read_facts(
     return ModelFacts(
         spec.pipeline(),
         spec.preparation(),
-        names or top.label_list,
-        top.topk,
-        spec.Output.softmax,
+        names or spec.labels,
+        top.topk if top else None,
+        spec.threshold,
+        spec.Output.scores,
+        spec.Output.multi_label,
         bool(spec.Output.features),
     )
 
@@ -102,6 +111,7 @@ def _foreign(
     labels: list[str] | None,
     transforms: str | Sequence[Any] | None,
     softmax: bool | None,
+    multi_label: bool,
 ) -> ModelFacts:
     if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
         raise BundleError(
@@ -129,4 +139,13 @@ def _foreign(
         raise ConfigError("transforms: random transforms are for training, not for predictions")
     pipeline = Pipeline(ops)
     gives_scores = softmax is None or softmax
-    return ModelFacts(pipeline, pipeline.normalize, labels, 5, gives_scores, has_features=False)
+    return ModelFacts(
+        pipeline,
+        pipeline.normalize,
+        labels,
+        None if multi_label else 5,
+        0.5 if multi_label else 0.0,
+        gives_scores,
+        multi_label,
+        has_features=False,
+    )

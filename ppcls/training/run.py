@@ -20,7 +20,7 @@ from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weight
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
 from ppcls.config.data import EvalData, TrainData
-from ppcls.config.schema import DistillationArch, Part
+from ppcls.config.schema import DistillationArch, MultiLabelThreshOutput, Part
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import quick_check
 from ppcls.devices import seed_everything
@@ -259,6 +259,8 @@ def _export_notes(config: Config, data: RunData) -> list[str]:
     notes = []
     try:
         config.input_shape()
+        if isinstance(config.Infer.PostProcess, MultiLabelThreshOutput):
+            config.Infer.PostProcess.thresholds(data.labels)
     except ConfigError as error:
         notes.append(f"warning: `ppcls export` will refuse this: {error}")
     if data.eval and not config.pipeline("Infer").gives_same(data.eval.dataset.pipeline):

@@ -26,7 +26,7 @@ from ppcls.data.loader import Batch
 from ppcls.devices import seed_everything
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError, RunError, Stopped
-from ppcls.evaluation.evaluate import deciding_metric
+from ppcls.evaluation.chosen_metrics import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
 from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
