@@ -6,6 +6,7 @@ docs/bundle.md specifies the format. This module does not need Paddle.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ __all__ = [
     "Parity",
     "fingerprint",
     "image_ops_of",
+    "is_bundle",
     "read_bundle",
     "write_bundle",
 ]
@@ -232,6 +234,15 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
                 listed.append({"NormalizeImage": others | said})
         listed.append({"ToCHWImage": None})
     return listed
+
+
+def is_bundle(folder: str | Path) -> bool:
+    """Whether a folder has an `inference.yml` of ppcls, which states the version of its schema."""
+    try:
+        text = (Path(folder) / SPEC_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return re.search(r"""^[{\s]*["']?schema_version["']?\s*:""", text, re.MULTILINE) is not None
 
 
 def fingerprint(folder: str | Path) -> str:

@@ -27,10 +27,11 @@ def _infer(args: argparse.Namespace) -> int:
     args.inputs = [options.infer_imgs]
     inputs = find_inputs(args.inputs)
     labels = trained_label_names(config)
+    pipeline = config.inference_pipeline()
     select_device(config.Global.device)
     classifier = Classifier(
         EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
-        config.pipeline("Infer"),
+        pipeline,
         labels,
         topk=options.PostProcess.topk,
         batch_size=options.batch_size,

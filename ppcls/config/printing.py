@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic.json_schema import models_json_schema
 
 from ppcls.config.load import resolve
 from ppcls.config.paddleclas20 import FLAT_SECTIONS, FlatConfig
 from ppcls.config.schema import Config
-from ppcls.config.yaml_files import Key, holds
+from ppcls.config.yaml_files import Key, dump_yaml, holds
 
 __all__ = ["diff_configs", "json_schema", "show_config"]
 
 
 def _scalar(value: Any) -> str:
-    text = yaml.safe_dump(
-        value, default_flow_style=True, width=float("inf"), allow_unicode=True
-    ).rstrip()
+    text = dump_yaml(value, default_flow_style=True, width=float("inf")).rstrip()
     return text.removesuffix("\n...").removesuffix("...").rstrip()
 
 

@@ -13,14 +13,15 @@ import yaml
 import ppcls
 from ppcls.config.schema_keys import default_list
 from ppcls.errors import ConfigError
-from ppcls.models.catalogue import list_models
+from ppcls.models.catalogue import ALIKE, list_families, list_models
 from ppcls.options import Options
-from ppcls.spelling import did_you_mean
+from ppcls.spelling import closest
 
 __all__ = [
     "Key",
     "apply_overrides",
     "dotted",
+    "dump_yaml",
     "find_config",
     "holds",
     "key_of",
@@ -43,7 +44,10 @@ def key_of(name: str) -> Key:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """Plain data only, with YAML 1.2's numbers and booleans: `1e-4` is a number, `no` a string."""
+    """Plain data only, with YAML 1.2's numbers and booleans: `1e-4` is a number, `no` a string.
+
+    `None` is null, as in PaddleClas; `'None'` is the text.
+    """
 
     yaml_implicit_resolvers = {
         first: [(tag, r) for tag, r in resolvers if not tag.endswith((":float", ":bool"))]
@@ -61,6 +65,32 @@ _YamlLoader.add_implicit_resolver(
     ),
     list("-+.0123456789"),
 )
+_YamlLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^None$"), ["N"])
+
+
+class _YamlDumper(yaml.SafeDumper):
+    """Quotes text that `_YamlLoader`, or YAML 1.1, would read as something else."""
+
+    yaml_implicit_resolvers = {
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
+            *_YamlLoader.yaml_implicit_resolvers.get(first, ()),
+        ]
+        for first in (
+            *yaml.SafeDumper.yaml_implicit_resolvers,
+            *_YamlLoader.yaml_implicit_resolvers,
+        )
+    }
+
+
+def dump_yaml(data: Any, **options: Any) -> str:
+    """Return plain data as YAML that `parse_yaml` reads back as the same data.
+
+    Args:
+        data: maps, lists, text, numbers, booleans and None.
+        options: those of `yaml.dump`.
+    """
+    return yaml.dump(data, Dumper=_YamlDumper, allow_unicode=True, **options)
 
 
 def _unshared(data: Any) -> Any:
@@ -160,8 +190,10 @@ def find_config(source: str | Path) -> Path:
 
 
 def _shipped_name(source: str | Path) -> str:
-    # PaddleClas's commands name ppcls/configs/… and ./configs/… from a repository's root.
-    return re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
+    # PaddleClas's commands name ppcls/configs/… and ./configs/… from its root, from a folder inside
+    # it, or from the folder that holds it.
+    path = Path(source).as_posix()
+    return re.sub(r"^(\.\./)*(PaddleClas/)?(ppcls/)?configs/", "", path).removesuffix(".yaml")
 
 
 def _find_shipped(source: str | Path) -> Path:
@@ -175,13 +207,16 @@ def _find_shipped(source: str | Path) -> Path:
             return file
     if name in list_models():
         return _common_recipe()
-    known = [*shipped, *(full.rpartition("/")[2] for full in shipped), *list_models()]
-    folded = [full for full in shipped if full.rpartition("/")[2] == name]
-    hint = (
-        did_you_mean(folded[0] if folded else name, known)
-        or "; shipped ones are in configs/, such as HarDNet68"
-    )
-    raise ConfigError(f"no such config file: {source}{hint}")
+    last = name.rpartition("/")[2]
+    alike = closest(last, [full.rpartition("/")[2] for full in shipped] + list_models(), ALIKE)
+    if alike is None:
+        families = ", ".join(list_families())
+        hint = f"shipped ones are in configs/, such as HarDNet68, for the families {families}"
+    else:
+        inside = [full for full in shipped if full.rpartition("/")[2] == alike]
+        full = closest(name, inside, 0) if "/" in name or last == alike else None
+        hint = f"did you mean {full or alike!r}?"
+    raise ConfigError(f"no such config file: {source}; {hint}")
 
 
 def _read_found(

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
 
-from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE, SPEC_FILE, read_bundle
+from ppcls.bundle import (
+    GRAPH_FILE,
+    OLDER_GRAPH_FILE,
+    ONNX_FILE,
+    SPEC_FILE,
+    PreProcess,
+    is_bundle,
+    read_bundle,
+)
 from ppcls.data.lists import read_label_names
 from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.normalize import NormalizeImage
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, ResizeImage
 from ppcls.errors import BundleError, ConfigError, DataError
-from ppcls.options import first_problem
+from ppcls.options import Count, Options, first_problem
+from ppcls.registry import follows_registries
 
-__all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "read_facts"]
+__all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "describes_itself", "read_facts"]
 
 IMAGENET_TRANSFORMS = (
     DecodeImage(),
@@ -29,13 +39,35 @@ IMAGENET_TRANSFORMS = (
 _TRANSFORMS = TypeAdapter(list[TransformOp])
 
 
+class PaddleClasTopk(Options):
+    topk: Count = 5
+    label_list: Annotated[list[str], Field(min_length=1)]
+
+
+class PaddleClasPostProcess(Options):
+    Topk: PaddleClasTopk
+
+
+@follows_registries
+class PaddleClasSpec(Options):
+    """The `inference.yml` that PaddleClas 2.5 and later export for FastDeploy and PaddleX.
+
+    `Global` names the model, and `Hpi` holds settings of PaddleX; neither matters for predictions.
+    """
+
+    Global: dict[str, Any] = {}
+    Hpi: dict[str, Any] = {}
+    PreProcess: PreProcess
+    PostProcess: PaddleClasPostProcess
+
+
 class ModelFacts(NamedTuple):
     """Facts that predictions with a model need.
 
     Attributes:
         pipeline: evaluation transforms.
         to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input.
-        labels: class names, one for each output.
+        labels: class names, one for each output; none numbers the classes.
         topk: number of classes in a result.
         gives_scores: whether the network ends with a softmax.
         has_features: whether it has a second output with features.
@@ -49,6 +81,11 @@ class ModelFacts(NamedTuple):
     has_features: bool
 
 
+def describes_itself(folder: Path) -> bool:
+    """Whether an exported model has an `inference.yml`, of ppcls or of PaddleClas."""
+    return (folder / SPEC_FILE).is_file()
+
+
 def read_facts(
     folder: Path,
     labels: str | Path | Sequence[str] | None = None,
@@ -59,8 +96,9 @@ def read_facts(
 
     Args:
         folder: the folder of the model.
-        labels: class names or a file of them; None takes those of the bundle.
-        transforms, softmax: as in `Predictor`, for a model from another tool.
+        labels: class names or a file of them; None takes those of the folder's `inference.yml`.
+        transforms, softmax: as in `Predictor`, for a model from another tool; transforms default
+            to those of PaddleClas's `inference.yml`.
 
     Raises:
         BundleError: there is no such folder, the bundle is incomplete or changed, or the model is
@@ -73,8 +111,18 @@ def read_facts(
     names = None
     if labels is not None:
         names = read_label_names(labels) if isinstance(labels, (str, Path)) else list(labels)
-    if not (folder / SPEC_FILE).is_file():
+    if not describes_itself(folder):
         return _foreign(folder, names, transforms, softmax)
+    if not is_bundle(folder):
+        own = _read_paddleclas(folder / SPEC_FILE)
+        top = own.PostProcess.Topk
+        return _foreign(
+            folder,
+            top.label_list if names is None else names,
+            own.PreProcess.transform_ops if transforms is None else transforms,
+            softmax,
+            top.topk,
+        )
     spec = read_bundle(folder)
     if transforms is not None or softmax is not None:
         what = "transforms (--transforms) is for models without one"
@@ -86,12 +134,12 @@ def read_facts(
         raise ConfigError(f"{folder}: its {SPEC_FILE} has the evaluation settings; {what}")
     if names is not None and len(names) != spec.Output.classes:
         raise DataError(f"{len(names)} class names for a model with {spec.Output.classes} classes")
-    top = spec.PostProcess.Topk
+    top_classes = spec.PostProcess.Topk
     return ModelFacts(
         spec.pipeline(),
         spec.preparation(),
-        names or top.label_list,
-        top.topk,
+        names or top_classes.label_list,
+        top_classes.topk,
         spec.Output.softmax,
         bool(spec.Output.features),
     )
@@ -102,6 +150,7 @@ def _foreign(
     labels: list[str] | None,
     transforms: str | Sequence[Any] | None,
     softmax: bool | None,
+    topk: int = 5,
 ) -> ModelFacts:
     if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
         raise BundleError(
@@ -129,4 +178,18 @@ def _foreign(
         raise ConfigError("transforms: random transforms are for training, not for predictions")
     pipeline = Pipeline(ops)
     gives_scores = softmax is None or softmax
-    return ModelFacts(pipeline, pipeline.normalize, labels, 5, gives_scores, has_features=False)
+    return ModelFacts(pipeline, pipeline.normalize, labels, topk, gives_scores, has_features=False)
+
+
+def _read_paddleclas(path: Path) -> PaddleClasSpec:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    try:
+        return PaddleClasSpec.model_validate(data)
+    except ValidationError as error:
+        raise BundleError(
+            f"{path}: neither of ppcls (no schema_version) nor of a classifier of PaddleClas: "
+            f"{first_problem(error)}"
+        ) from None

@@ -46,7 +46,7 @@ class Classifier:
     Args:
         backend: runs the network.
         pipeline: evaluation transforms.
-        labels: class names, one for each output of the network.
+        labels: class names, one for each output of the network; none numbers the classes.
         topk: number of classes in a result.
         threshold: leave classes with a lower score out of a result.
         batch_size: number of images per inference.
@@ -72,7 +72,7 @@ class Classifier:
         gives_scores: bool = False,
     ):
         self.labels = list(labels)
-        self.topk = min(topk, len(self.labels))
+        self.topk = min(topk, len(self.labels) or topk)
         self.threshold = threshold
         self.batch_size = batch_size
         self._backend: Backend | None = backend
@@ -191,15 +191,15 @@ class Classifier:
         if asked == "features":
             return cast(EngineBackend, backend).run_all(images)[1]
         outputs = backend.run(images)
-        if outputs.shape[1] != len(self.labels):
+        if self.labels and outputs.shape[1] != len(self.labels):
             raise DataError(
                 f"{len(self.labels)} class names, but the network's output has "
-                f"{outputs.shape[1]} classes"
+                f"{outputs.shape[1]} classes; name a label list that fits"
             )
         if self._gives_scores and np.abs(outputs.sum(axis=1) - 1).max() > _ROUNDING:
             raise RunError(
-                "the network's outputs are not probabilities: it does not end with a softmax; "
-                "set softmax=False (`ppcls predict --logits`)"
+                "the network's outputs are not probabilities: it does not end with a softmax; use "
+                "`ppcls predict --logits`, or ppcls.Predictor(…, softmax=False) in Python"
             )
         return outputs
 
@@ -209,7 +209,7 @@ class Classifier:
         best = scores[ids]
         if self.threshold:
             ids, best = ids[best >= self.threshold], best[best >= self.threshold]
-        named = [self.labels[i] for i in ids.tolist()]
+        named = [self.labels[i] if self.labels else str(i) for i in ids.tolist()]
         return Result(name, ids.tolist(), best.tolist(), named, timing=took)
 
 

@@ -182,6 +182,7 @@ def build_run(
     checkpoint, notes = find_checkpoint(config)
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
+    notes += precision.notes
     finished = checkpoint is not None and is_finished(config, checkpoint)
     if model is None:
         model, more = _build_model(config, data.device, checkpoint)
