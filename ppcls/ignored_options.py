@@ -65,6 +65,9 @@ IGNORED: dict[str, dict[str, Ignored]] = {
         "use_int8": Ignored((False,), "no backend computes in 8 bits"),
         "use_onnx": Ignored((False,), "`ppcls predict --backend onnxruntime` uses it"),
     },
+    "DeployTopk": {
+        "delimiter": Ignored((None, " "), "a blank follows the label in each line"),
+    },
     "DeployPostProcess": {
         "SavePreLabel": Ignored(ANY, "PaddleClas's script does not save with it either"),
     },
@@ -112,6 +115,9 @@ IGNORED: dict[str, dict[str, Ignored]] = {
         "lazy_mode": Ignored((False,), "no gradient is sparse"),
         "multi_precision": Ignored((True, False), "AMP keeps float32 weights beside 16-bit ones"),
     },
+    "PaddleClasTopk": {
+        "delimiter": Ignored(ANY, "the names are listed"),
+    },
     "PKSampler": {"shuffle": Ignored((True,), "every epoch is drawn anew")},
     "Pad": {
         "backend": Ignored(("cv2", "pil"), "every backend pads alike"),
@@ -125,6 +131,12 @@ IGNORED: dict[str, dict[str, Ignored]] = {
     "Schedule": {
         "last_epoch": Ignored((-1,), "a resumed run continues its schedule"),
         "verbose": Ignored((False,), "log lines have the learning rate"),
+    },
+    "Topk": {
+        "delimiter": Ignored((None, " "), "a blank follows the label in each line"),
+        "func": Ignored(("Topk",), "it follows from `topk`"),
+        "key": Ignored((None,), "the deployed model has one output"),
+        "model_name": Ignored(ANY, "`Arch.infer_model_name` names the deployed model"),
     },
     "TimmAutoAugment": {"img_size": Ignored(ANY, "translations are relative to the image")},
     "ValidReader": {"shuffle_seed": Ignored(ANY, _EVERY_IMAGE)},

@@ -165,8 +165,8 @@ class FlatConfig(Options):
     the training images. The teacher's weights are `pretrained_model` (default: the published
     ones).
 
-    `device` takes precedence over `use_gpu`. `last_epoch` is the last complete epoch of `checkpoints`, counted from 0. `label_list` names the
-    classes, for exported models.
+    `device` takes precedence over `use_gpu`. `last_epoch` is the last complete epoch of
+    `checkpoints`, counted from 0. `label_list` names the classes, for exported models.
     """
 
     ARCHITECTURE: Architecture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.config.data import DataLoaders
 from ppcls.config.sections import LossOptions, MetricOptions
@@ -220,7 +220,12 @@ class DistilledModel(ArchOptions):
         return_patterns: names of the layers, such as `base.4`, whose outputs the losses compare.
     """
 
-    return_patterns: list[str] = []
+    return_patterns: Annotated[
+        list[str],
+        BeforeValidator(
+            lambda found: [] if found is None else found, json_schema_input_type=list[str] | None
+        ),
+    ] = []
 
 
 class DistillationArch(ArchOptions):
@@ -319,9 +324,12 @@ def _arch_class(value: Any) -> str:
 
 
 class Topk(Options):
-    """The `topk` best classes of an image, with names from a file of lines `label name`."""
+    """The `topk` best classes of an image, with names from a file of lines `label name`.
 
-    name: Literal["Topk"] = "Topk"
+    `DistillationPostProcess` is the name in PaddleClas's distillations.
+    """
+
+    name: Literal["Topk", "DistillationPostProcess"] = "Topk"
     topk: Count = 5
     class_id_map_file: PathText | None = None
 

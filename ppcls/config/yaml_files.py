@@ -214,8 +214,8 @@ def _find_shipped(source: str | Path) -> Path:
         hint = f"shipped ones are in configs/, such as HarDNet68, for the families {families}"
     else:
         inside = [full for full in shipped if full.rpartition("/")[2] == alike]
-        full = closest(name, inside, 0) if "/" in name or last == alike else None
-        hint = f"did you mean {full or alike!r}?"
+        path = closest(name, inside, 0) if "/" in name or last == alike else None
+        hint = f"did you mean {path or alike!r}?"
     raise ConfigError(f"no such config file: {source}; {hint}")
 
 

@@ -137,7 +137,9 @@ class Dataset(Options):
     transform_ops: TransformList
     batch_transform_ops: Annotated[
         list[MixOp],
-        BeforeValidator(lambda ops: [] if ops is None else ops, list[MixOp] | None),
+        BeforeValidator(
+            lambda ops: [] if ops is None else ops, json_schema_input_type=list[MixOp] | None
+        ),
     ] = []
     on_error: Literal["error", "skip", "wrong"] = "error"
     max_skipped: Share | None = None

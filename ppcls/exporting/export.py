@@ -224,7 +224,8 @@ def _work_folder(folder: Path) -> Iterator[Path]:
     foreign = [name for name in sorted({*_FILES, SPEC_FILE}) if (folder / name).exists()]
     if foreign and not is_bundle(folder):
         raise RunError(
-            f"{folder / foreign[0]}: already exists, and is not an export of ppcls; export to another folder"
+            f"{folder / foreign[0]}: already exists, and is not an export of ppcls; export to "
+            "another folder"
         )
     work, existed = None, folder.exists()
     try:

@@ -69,7 +69,7 @@ def list_families() -> list[str]:
 
 
 def unknown(name: str) -> str:
-    """Return the error about an architecture that there is not: the closest one, or the families."""
+    """Return the error about an unknown architecture, with the closest one or the families."""
     hint = did_you_mean(name, list_models(), cutoff=ALIKE) or (
         f"; the families here are {', '.join(list_families())}, and `ppcls list` prints the names"
     )

@@ -42,7 +42,9 @@ class Precision:
         if device == "cpu":
             # Paddle's auto_cast has no effect there, and there are no 16-bit convolutions.
             self.options = None
-            self.notes.append("warning: AMP.use_amp is on, but has no effect on a CPU: training in float32")
+            self.notes.append(
+                "warning: AMP.use_amp is on, but has no effect on a CPU: training in float32"
+            )
             return
         self.scaler = paddle.amp.GradScaler(**scaler_arguments(self.options))
 

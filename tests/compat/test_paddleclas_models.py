@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, small_run
@@ -40,7 +39,7 @@ def exported(colours: Path, random_weights: Path, tmp_path_factory: pytest.TempP
     """A graph with a softmax at its end, as PaddleClas exports it. Not to change."""
     config, overrides = small_run(colours, tmp_path_factory.mktemp("exported"))
     config = load_config(config, [*overrides, f"Global.pretrained_model={random_weights}"])
-    return ppcls.export(config, file_format="pdmodel", softmax=True, check=False).folder
+    return ppcls.export(config, softmax=True, check=False).folder
 
 
 @pytest.fixture
@@ -75,17 +74,12 @@ def picture(colours: Path) -> Path:
     return colours / "red" / "image 03.PNG"
 
 
-def test_its_own_description_is_read(
-    bare: Path, exported: Path, colours: Path, picture: Path, capsys
-) -> None:
+def test_its_own_description_is_read(bare: Path, colours: Path, picture: Path, capsys) -> None:
+    (expected,) = ppcls.Predictor(bare, labels=NAMES, transforms=OPS, topk=2).predict(picture)
     folder = described(bare)
-    with ppcls.Predictor(folder) as one:
-        (found,) = one.predict(picture)
-    (expected,) = ppcls.Predictor(
-        exported, backend="paddle", topk=2, labels=NAMES
-    ).predict(picture)
+    (found,) = ppcls.Predictor(folder).predict(picture)
     assert found.label_names == expected.label_names
-    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    assert found.scores == expected.scores
     assert main(["predict", str(folder), str(picture)]) == 0
     assert json.loads(capsys.readouterr().out)["class_ids"] == found.class_ids
     data = ["--data", str(colours / "val_list.txt"), "--json"]
@@ -125,7 +119,7 @@ def test_a_graph_that_gives_logits_is_told_what_helps(
     shared_bundle: Path, tmp_path: Path, picture: Path, colours: Path, capsys
 ) -> None:
     folder = described(shutil.copytree(shared_bundle, tmp_path / "logits"))
-    with pytest.raises(RunError, match="use `ppcls predict --logits`, or ppcls.Predictor"):
+    with pytest.raises(RunError, match=r"use `ppcls predict --logits`, or ppcls\.Predictor"):
         list(ppcls.Predictor(folder).predict(picture))
     assert main(["predict", str(folder), str(picture), "--logits"]) == 0
     data = ["--data", str(colours / "val_list.txt")]
@@ -154,8 +148,9 @@ def test_the_documented_command_numbers_the_classes(
     assert "needs PreProcess.transform_ops" in capsys.readouterr().err
     ops = f"PreProcess.transform_ops={json.dumps(OPS)}"
     assert predict_cls.main(deploy(bare, picture, ops, nameless)) == 0
-    assert "class id(s): [2" in (found := capsys.readouterr().out) or "class id(s): [" in found
-    assert "label_name(s): ['" in found
+    (expected,) = ppcls.Predictor(bare, labels=[], transforms=OPS).predict(picture)
+    assert expected.label_names == [str(i) for i in expected.class_ids]
+    assert f"label_name(s): {expected.label_names}" in capsys.readouterr().out
     names = tmp_path / "names.txt"
     names.write_text("".join(f"{i} {name}\n" for i, name in enumerate(NAMES)), encoding="utf-8")
     named = f"PostProcess.Topk.class_id_map_file={names}"
@@ -186,7 +181,7 @@ def test_both_forms_of_the_deployment_file_mean_the_same(tmp_path: Path, text: s
 
 
 def test_the_class_takes_its_documented_arguments(
-    bare: Path, colours: Path, picture: Path, tmp_path: Path
+    bare: Path, picture: Path, tmp_path: Path
 ) -> None:
     names = tmp_path / "names.txt"
     names.write_text("".join(f"{i} {name}\n" for i, name in enumerate(NAMES)), encoding="utf-8")
@@ -208,10 +203,9 @@ def test_the_class_takes_its_documented_arguments(
     best = tmp_path / "labelled" / str(answer["class_ids"][0])
     assert (best / picture.name).read_bytes() == picture.read_bytes()
     list(clas.predict(str(picture)))  # the same file again
+    (best / picture.name).write_bytes(b"another")
     with pytest.raises(RunError, match=r"image 03\.PNG: another image of that name is there"):
-        for folder in ("red", "green", "bleu pâle"):
-            (best / picture.name).write_bytes(b"another")
-            list(clas.predict(str(colours / folder / "image 03.PNG")))
+        list(clas.predict(str(picture)))
 
     own = ppcls.PaddleClas(inference_model_dir=bare, resize_short=36, crop_size=32)
     assert own.predict(picture)
@@ -222,5 +216,5 @@ def test_the_class_takes_its_documented_arguments(
     ):
         with pytest.raises(ConfigError, match=message):
             ppcls.PaddleClas(inference_model_dir=bare, **options)
-    with pytest.raises(ConfigError, match="inference_model_dir: .*gone: no such folder"):
+    with pytest.raises(ConfigError, match=r"inference_model_dir: .*gone: no such folder"):
         ppcls.PaddleClas(inference_model_dir=tmp_path / "gone")

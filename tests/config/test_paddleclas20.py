@@ -156,7 +156,10 @@ MISTAKES = [
     ("Global.epochs=ten", "epochs: expected an integer, not 'ten'"),
     ("load_static_weights=True", "weights of static graphs"),
     ("epochs=ten", "epochs: expected an integer, not 'ten'"),
-    ("ARCHITECTURE.name=HarDNet68s", "no architecture is called 'HarDNet68s'; did you mean 'HarDNet68'?"),
+    (
+        "ARCHITECTURE.name=HarDNet68s",
+        "no architecture is called 'HarDNet68s'; did you mean 'HarDNet68'?",
+    ),
     ("ls_epsilon=1.5", "ls_epsilon: expected less than 1, not 1.5"),
     ("ls_epsilon=-0.5", "ls_epsilon: expected a share from 0 to below 1, or -1 for none, not -0.5"),
     ("mode=test", "mode: expected 'train' or 'valid', not 'test'"),

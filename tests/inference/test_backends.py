@@ -300,7 +300,9 @@ def test_a_model_of_another_tool_is_asked_for_what_it_lacks(
 def test_an_architecture_is_exported_once(
     colours: Path, random_weights: Path, home: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"'SqueezeNet1_2': no such folder.*did you mean 'Squeeze"):
+    with pytest.raises(
+        ConfigError, match=r"'SqueezeNet1_2': no such folder.*did you mean 'Squeeze"
+    ):
         ppcls.Predictor("SqueezeNet1_2", pretrained=True)
     with pytest.raises(ConfigError, match="no weights are named"):
         ppcls.Predictor("SqueezeNet1_1")
