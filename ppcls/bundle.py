@@ -40,6 +40,7 @@ __all__ = [
     "fingerprint",
     "image_ops_of",
     "is_bundle",
+    "load_spec",
     "read_bundle",
     "write_bundle",
 ]
@@ -303,11 +304,20 @@ def _check_plugins(listed: Any, path: Path) -> None:
             )
 
 
-def _read_spec(path: Path) -> BundleSpec:
+def load_spec(path: Path) -> Any:
+    """Return the plain data of an `inference.yml`, of ppcls or of PaddleClas.
+
+    Raises:
+        BundleError: it cannot be read, or is not YAML.
+    """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _read_spec(path: Path) -> BundleSpec:
+    data = load_spec(path)
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version is None:
         raise BundleError(

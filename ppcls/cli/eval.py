@@ -36,8 +36,8 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         raise UsageError(f"{option} is for an evaluation{with_config}")
     if not describes_itself(Path(args.bundle)):
         raise BundleError(
-            f"{args.bundle}: not an exported model with its transforms and class names: it has no "
-            "inference.yml; `ppcls export` makes one"
+            f"{args.bundle}: not an exported model that can be evaluated: it has no inference.yml; "
+            "`ppcls export` makes one"
         )
     predictor = Predictor(
         args.bundle,

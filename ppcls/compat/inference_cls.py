@@ -23,7 +23,13 @@ from ppcls.inference.predictor import Predictor
 from ppcls.options import Count, Options, PathText
 from ppcls.registry import follows_registries
 
-__all__ = ["DeployConfig", "load_deploy_config", "open_predictor", "read_transforms"]
+__all__ = [
+    "DeployConfig",
+    "load_deploy_config",
+    "open_predictor",
+    "read_transforms",
+    "refuse_missing_gpu",
+]
 
 
 class DeployGlobal(Options):
@@ -74,6 +80,25 @@ class DeployGlobal(Options):
         if not self.use_gpu and not self.enable_mkldnn:
             chosen["onednn"] = False
         return chosen
+
+
+def refuse_missing_gpu(options: DeployGlobal, remedy: str) -> None:
+    """Stop before a GPU that is not there is used.
+
+    Args:
+        options: state whether to use one.
+        remedy: what selects the CPU instead.
+
+    Raises:
+        RunError: `use_gpu` is true, and there is none.
+    """
+    from ppcls.devices import gpu_count
+
+    if options.use_gpu and not gpu_count():
+        raise RunError(
+            f"use_gpu is true, but the installed PaddlePaddle finds no GPU; use {remedy}, or "
+            "install a paddlepaddle-gpu that fits the driver"
+        )
 
 
 @follows_registries
@@ -145,8 +170,6 @@ def open_predictor(config: DeployConfig) -> Predictor:
         RunError: a GPU is requested, but there is none.
         PpclsError: as `Predictor`.
     """
-    from ppcls.devices import gpu_count
-
     options, after = config.Global, config.PostProcess
     if options.inference_model_dir is None:
         raise ConfigError("no model: -o Global.inference_model_dir=FOLDER")
@@ -155,11 +178,7 @@ def open_predictor(config: DeployConfig) -> Predictor:
         raise ConfigError(
             f"Global.inference_model_dir: {folder}: no such folder; `ppcls export` writes one"
         )
-    if options.use_gpu and not gpu_count():
-        raise RunError(
-            "Global.use_gpu is true, but the installed PaddlePaddle finds no GPU; use "
-            "-o Global.use_gpu=false, or install a paddlepaddle-gpu that fits the driver"
-        )
+    refuse_missing_gpu(options, "-o Global.use_gpu=false")
     transforms = config.PreProcess.transform_ops if config.PreProcess else None
     labels = after.Topk.class_id_map_file if after else None
     topk = after.Topk.topk if after else None

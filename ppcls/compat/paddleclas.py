@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ppcls.compat.inference_cls import DeployGlobal
+from ppcls.compat.inference_cls import DeployGlobal, refuse_missing_gpu
 from ppcls.data.lists import PUBLISHED_IMAGENET
 from ppcls.data.transforms.resize_crop import CropImage, ResizeImage
 from ppcls.errors import ConfigError, RunError
@@ -41,9 +41,9 @@ class PaddleClas:
         topk: number of classes in a prediction.
         class_id_map_file: other class names, `label name` on each line; an exported model without
             `inference.yml` has those of ImageNet.
-        resize_short, crop_size: for an exported model without `inference.yml`, the length of the
-            short side after resizing (256) and the side of the centre crop (224). With one, only
-            its own values are accepted.
+        resize_short: length of the short side after resizing, in pixels, for an exported model
+            without `inference.yml` (256); with one, only its own value is accepted.
+        crop_size: side of the centre crop, in pixels, in the same way (224).
         save_dir: copy each image file to a folder here that is named after its best class id.
         options: `batch_size use_gpu enable_mkldnn cpu_num_threads use_fp16 use_tensorrt
             gpu_mem`, as in `deploy/configs/inference_cls.yaml`.
@@ -74,6 +74,7 @@ class PaddleClas:
             chosen = DeployGlobal(**options)
         except ValidationError as error:
             raise ConfigError(f"PaddleClas: {first_problem(error)}") from None
+        refuse_missing_gpu(chosen, "use_gpu=False")
         self._batch_size = chosen.batch_size
         self._save_dir = None if save_dir is None else Path(save_dir).expanduser()
         sizes = {"resize_short": resize_short, "crop_size": crop_size}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ppcls.bundle import (
@@ -17,6 +16,7 @@ from ppcls.bundle import (
     SPEC_FILE,
     PreProcess,
     is_bundle,
+    load_spec,
     read_bundle,
 )
 from ppcls.data.lists import read_label_names
@@ -56,7 +56,7 @@ class PaddleClasSpec(Options):
     """
 
     Global: dict[str, Any] = {}
-    Hpi: dict[str, Any] = {}
+    Hpi: dict[str, Any] | None = None
     PreProcess: PreProcess
     PostProcess: PaddleClasPostProcess
 
@@ -182,10 +182,7 @@ def _foreign(
 
 
 def _read_paddleclas(path: Path) -> PaddleClasSpec:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    data = load_spec(path)
     try:
         return PaddleClasSpec.model_validate(data)
     except ValidationError as error:

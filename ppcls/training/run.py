@@ -240,16 +240,11 @@ def _export_notes(config: Config, data: RunData) -> list[str]:
     if config.Infer is None:
         return []
     notes = []
-    try:
-        config.input_shape()
-    except ConfigError as error:
-        notes.append(f"warning: `ppcls export` will refuse this: {error}")
-    if data.eval and not config.pipeline("Infer").gives_same(data.eval.dataset.pipeline):
-        notes.append(
-            "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
-            "export` will refuse this, because the export must preprocess as the evaluation does; "
-            "leave Infer.transforms out"
-        )
+    for check in (config.input_shape, config.inference_pipeline):
+        try:
+            check()
+        except ConfigError as error:
+            notes.append(f"warning: `ppcls export` will refuse this: {error}")
     return notes
 
 

@@ -141,6 +141,10 @@ def test_the_batch_is_shared_by_the_processes(flat_file: Path) -> None:
         ("ARCHITECTURE.params.dropout=0.4", lambda c: c.Arch.dropout, 0.4),
         ("total_images=5 mode=valid", lambda c: c.Arch.class_num, 10),
         ("Arch.class_num=3 epochs=30", lambda c: (c.Arch.class_num, c.Global.epochs), (3, 30)),
+        ("device=cpu", lambda c: c.Global.device, "cpu"),
+        ("use_gpu=True device=cpu", lambda c: c.Global.device, "cpu"),
+        ("use_gpu=None checkpoints=None", lambda c: c.Global.device, "auto"),
+        ("use_dali=False is_distributed=True", lambda c: c.Arch.class_num, 10),
         ("EMA={decay: 0.9}", lambda c: c.EMA.decay, 0.9),
     ],
 )

@@ -191,7 +191,7 @@ def test_a_bundle_is_evaluated_on_a_list_or_a_configuration(
         assert message in err
         assert err.startswith("usage: ppcls eval ")
     assert main(["eval", "--bundle", "HarDNet68", "--data", str(colours)]) == 1
-    assert "not an exported model of ppcls: it has no inference.yml" in capsys.readouterr().err
+    assert "that can be evaluated: it has no inference.yml" in capsys.readouterr().err
 
 
 @pytest.mark.process
