@@ -57,7 +57,7 @@ each value came from; `ppcls config --schema` prints this reference as a JSON Sc
   lists are named by index, also where a list is the default
   (`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`), `KEY=null` takes a
   value away, `KEY+=VALUE` appends to a list.
-- `None`, unquoted, is null in files and in `-o`, as in PaddleClas; `'None'`, in quotes, is the text.
+- `None`, unquoted, is null in files and in `-o`, as in PaddleClas; `'None'` is the text.
 - Where the default is a dash, the key must be set, and `null` means no value. In paths, `~` and
   `$VARIABLE` stand for what they mean in a shell.
 - What is written as a map of one key, `ResizeImage: {size: 32}`, is listed under that key.

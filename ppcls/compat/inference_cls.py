@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ppcls.bundle import SPEC_FILE
 from ppcls.config.messages import explain
-from ppcls.config.yaml_files import Key, find_config, read_config
+from ppcls.config.yaml_files import Key, apply_overrides, find_config, read_config
 from ppcls.data.transforms.base import TransformOp
 from ppcls.errors import ConfigError, RunError
 from ppcls.inference.model_folder import describes_itself
@@ -138,10 +138,10 @@ def _nest_topk(data: dict[str, Any], origins: dict[Key, str]) -> None:
         del after["name"]
     for option in DeployTopk.model_fields.keys() & after.keys():
         topk = after.setdefault("Topk", {})
-        if not isinstance(topk, dict) or option in topk:
+        at = origins.get(("PostProcess", option), origins[("PostProcess",)])
+        if not isinstance(topk, dict) or (option in topk and not at.startswith("-o ")):
             return  # the schema reports it
-        old, new = ("PostProcess", option), ("PostProcess", "Topk", option)
-        topk[option], origins[new] = after.pop(option), origins[old]
+        topk[option], origins["PostProcess", "Topk", option] = after.pop(option), at
 
 
 def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> DeployConfig:
@@ -154,7 +154,9 @@ def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> Dep
     path = Path(source).expanduser()
     if not path.is_file():
         path = find_config(source)
-    data, origins = read_config(path, overrides, DeployConfig)
+    data, origins = read_config(path)
+    _nest_topk(data, origins)
+    data, origins = apply_overrides(data, origins, overrides, DeployConfig)
     _nest_topk(data, origins)
     try:
         return DeployConfig.model_validate(data)

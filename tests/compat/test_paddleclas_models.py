@@ -173,11 +173,18 @@ def test_both_forms_of_the_deployment_file_mean_the_same(tmp_path: Path, text: s
     after = load_deploy_config(tmp_path / "deploy.yaml").PostProcess
     assert after is not None
     assert (after.Topk.topk, after.Topk.class_id_map_file) == (3, "a.txt")
+    for override in (
+        "PostProcess.topk=2",
+        "PostProcess.Topk.topk=2",
+        "PostProcess={name: Topk, topk: 2}",
+    ):
+        wished = load_deploy_config(tmp_path / "deploy.yaml", [override]).PostProcess
+        assert wished is not None
+        assert wished.Topk.topk == 2
     nameless = ["PostProcess.Topk.class_id_map_file=None"]
-    if "name: Topk, " not in text:
-        after = load_deploy_config(tmp_path / "deploy.yaml", nameless).PostProcess
-        assert after is not None
-        assert after.Topk.class_id_map_file is None
+    after = load_deploy_config(tmp_path / "deploy.yaml", nameless).PostProcess
+    assert after is not None
+    assert after.Topk.class_id_map_file is None
 
 
 def test_the_class_takes_its_documented_arguments(
