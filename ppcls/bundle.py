@@ -6,6 +6,7 @@ docs/bundle.md specifies the format. This module does not need Paddle.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ __all__ = [
     "Parity",
     "fingerprint",
     "image_ops_of",
+    "is_bundle",
+    "load_spec",
     "read_bundle",
     "write_bundle",
 ]
@@ -298,6 +301,15 @@ def image_ops_of(ops: Sequence[Any], *, normalized: bool) -> list[dict[str, Any]
     return listed
 
 
+def is_bundle(folder: str | Path) -> bool:
+    """Whether a folder has an `inference.yml` of ppcls, which states the version of its schema."""
+    try:
+        text = (Path(folder) / SPEC_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return re.search(r"""^[{\s]*["']?schema_version["']?\s*:""", text, re.MULTILINE) is not None
+
+
 def fingerprint(folder: str | Path) -> str:
     """Return a bundle's hexadecimal fingerprint: the digest of its `inference.yml`.
 
@@ -356,7 +368,12 @@ def _check_plugins(listed: Any, path: Path) -> None:
             )
 
 
-def _read_spec(path: Path) -> BundleSpec:
+def load_spec(path: Path) -> Any:
+    """Return the plain data of an `inference.yml`, of ppcls or of PaddleClas.
+
+    Raises:
+        BundleError: it cannot be read, or is not YAML.
+    """
     try:
         # YAML 1.1, which the other readers of a bundle and earlier versions of ppcls use.
         data, _ = load_yaml(read_text(path), PlainLoader)
@@ -364,6 +381,11 @@ def _read_spec(path: Path) -> BundleSpec:
         raise BundleError(f"{path}:{error.line}: {error}") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from None
+    return data
+
+
+def _read_spec(path: Path) -> BundleSpec:
+    data = load_spec(path)
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version is None:
         raise BundleError(

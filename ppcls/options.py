@@ -68,7 +68,8 @@ class Mismatch(ValueError):
 class Options(BaseModel):
     """A group of named, typed, immutable options: no unknown key, no conversion of types.
 
-    The options of `ppcls.ignored_options` are also accepted, and dropped.
+    The options of `ppcls.ignored_options` for the class and its bases are also accepted, and
+    dropped.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -76,7 +77,12 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_ignored(cls, value: Any) -> Any:
-        ignored = IGNORED.get(cls.__name__)
+        ignored = {
+            key: option
+            for base in cls.__mro__
+            for key, option in IGNORED.get(base.__name__, {}).items()
+            if key not in cls.model_fields
+        }
         if not ignored or not isinstance(value, dict):
             return value
         wrong: list[InitErrorDetails] = []

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from ppcls.errors import ConfigError
 
-__all__ = ["did_you_mean", "names_options", "refuse_unknown"]
+__all__ = ["closest", "did_you_mean", "names_options", "refuse_unknown"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,13 +20,19 @@ _LONGEST = 200
 """Comparing longer words would take seconds."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the known word closest to `word`, or `""`."""
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known word closest to `word`, if their similarity, 0 to 1, reaches `cutoff`."""
     by_lower = {name.lower(): name for name in known}
     if len(str(word)) > _LONGEST:
-        return ""
-    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[match[0]]!r}?" if match else ""
+        return None
+    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[match[0]] if match else None
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return `"; did you mean 'x'?"` for the closest known word (see `closest`), or `""`."""
+    found = closest(word, known, cutoff)
+    return f"; did you mean {found!r}?" if found else ""
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -126,7 +126,7 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
 
 
 _CORE = {
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "null": (r"~|null|Null|NULL|None|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
     "float": (
@@ -140,7 +140,10 @@ _CORE = {
 
 
 class CoreLoader(PlainLoader):
-    """Reads numbers and booleans as YAML 1.2: `1e-4` is a number, `017` is 17, `no` a string."""
+    """Reads numbers and booleans as YAML 1.2: `1e-4` is a number, `017` is 17, `no` a string.
+
+    `None` is null, as in PaddleClas; `'None'` is the text.
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
     yaml_constructors = PlainLoader.yaml_constructors.copy()

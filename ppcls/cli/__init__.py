@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -58,6 +59,10 @@ def _quiet_libraries() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
+def _show_warning(prog: str, message: Warning | str, *place: Any, **options: Any) -> None:
+    print(f"{prog}: warning: {message}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
     """Run the command line of ppcls and return its exit status (see `run`)."""
     return run(_parser(prog), argv)
@@ -84,9 +89,10 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         if _output_fails(prog):
             sys.exit(1)
         raise
-    _quiet_libraries()
     try:
-        with naming_missing_paddle():
+        with warnings.catch_warnings(), naming_missing_paddle():
+            warnings.showwarning = partial(_show_warning, prog)
+            _quiet_libraries()
             if plugins := getattr(args, "plugin", ()):
                 from ppcls.plugins import load_plugins
 

@@ -22,7 +22,6 @@ _CLASSES_ON_SCREEN = 40
 
 
 def _eval_bundle(args: argparse.Namespace) -> int:
-    from ppcls.bundle import SPEC_FILE
     from ppcls.evaluation.bundle import (
         evaluate_label_sets,
         evaluate_predictor,
@@ -30,6 +29,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         refuse_other_names,
     )
     from ppcls.evaluation.chosen_metrics import evaluation_metrics
+    from ppcls.inference.model_folder import describes_itself
     from ppcls.inference.predictor import Predictor
 
     unused = {
@@ -41,9 +41,9 @@ def _eval_bundle(args: argparse.Namespace) -> int:
     for option in (name for name, given in unused.items() if given):
         with_config = " with -c CONFIG" if option == "-o" else " of weights, without --bundle"
         raise UsageError(f"{option} is for an evaluation{with_config}")
-    if not (Path(args.bundle) / SPEC_FILE).is_file():
+    if not describes_itself(Path(args.bundle)):
         raise BundleError(
-            f"{args.bundle}: not an exported model of ppcls: it has no {SPEC_FILE}; "
+            f"{args.bundle}: not an exported model that can be evaluated: it has no inference.yml; "
             "`ppcls export` makes one"
         )
     predictor = Predictor(
@@ -53,6 +53,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         precision=args.precision,
         threads=args.threads,
         topk=5,
+        softmax=False if args.logits else None,
     )
     with predictor:
         classes = len(predictor.labels)
@@ -94,7 +95,7 @@ def _eval_bundle(args: argparse.Namespace) -> int:
 def _eval(args: argparse.Namespace) -> int:
     if args.bundle:
         return _eval_bundle(args)
-    for option in ("backend", "device", "precision", "threads"):
+    for option in ("backend", "device", "precision", "threads", "logits"):
         if getattr(args, option) != args.parser.get_default(option):
             way_out = "; -o Global.device=… is for weights" if option == "device" else ""
             raise UsageError(
@@ -151,7 +152,13 @@ def add_commands(commands: Commands) -> None:
         help="evaluate an exported model on the images of -c or --data (a folder with "
         "val_list.txt, or a list)",
     )
-    add_backend_options(evaluate.add_argument_group("with --bundle"))
+    bundle = evaluate.add_argument_group("with --bundle")
+    add_backend_options(bundle)
+    bundle.add_argument(
+        "--logits",
+        action="store_true",
+        help="the model is PaddleClas's and does not end with a softmax",
+    )
     add_check_option(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument(

@@ -28,10 +28,11 @@ def _infer(args: argparse.Namespace) -> int:
     inputs = find_inputs(args.inputs)
     labels = trained_label_names(config)
     post = options.PostProcess
+    pipeline = config.inference_pipeline()
     select_device(config.Global.device)
     classifier = Classifier(
         EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
-        config.pipeline("Infer"),
+        pipeline,
         labels,
         topk=post.topk if isinstance(post, Topk) else None,
         threshold=0.0 if isinstance(post, Topk) else post.thresholds(labels),

@@ -89,7 +89,8 @@ def _truth(one: Input, classifier: Classifier) -> list[int] | None:
         return [i for i, flag in enumerate(flags) if flag]
     if isinstance(label, tuple):
         raise DataError(
-            f"{one.path!s}: label {_text(label)} in its list, but the model gives an image one class"
+            f"{one.path!s}: label {_text(label)} in its list, but the model gives an image one "
+            "class"
         )
     if not 0 <= label < classes:
         raise DataError(

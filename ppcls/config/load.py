@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,14 @@ from ppcls.config.yaml_files import (
     key_of,
     read_config,
 )
-from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
+from ppcls.data.lists import (
+    IMAGENET_CLASSES,
+    LABEL_LIST,
+    TRAIN_LIST,
+    VAL_LIST,
+    are_imagenet_names,
+    read_label_names,
+)
 from ppcls.errors import ConfigError, DataError
 from ppcls.plugins import listed, load_plugins
 from ppcls.spelling import names_options
@@ -99,6 +107,8 @@ def resolve(
     data, origins = apply_overrides(data, origins, overrides, Config)
     _load_plugins(data, origins)
     _move_class_num(data, origins)
+    _reach_models(data, origins)
+    _leave_out_imagenet_names(data, origins)
     try:
         return Config.model_validate(data), data, origins
     except ValidationError as error:
@@ -131,18 +141,61 @@ def _translated(
     return translate(flat, processes), sectioned_origins(origins)
 
 
+_CLASS_NUM: Key = ("Arch", "class_num")
+
+
+def _origin(key: Key, origins: dict[Key, str]) -> str:
+    """Return where a key, or the closest key that holds it, was set."""
+    return next((origins[key[:n]] for n in range(len(key), 0, -1) if key[:n] in origins), "")
+
+
+def _is_override(key: Key, origins: dict[Key, str]) -> bool:
+    """Whether the value of a key comes from an override, not from a file."""
+    return _origin(key, origins).startswith("-o ")
+
+
 def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
     """Move the number of classes from Global, where older files have it, to Arch."""
-    old, new = ("Global", "class_num"), ("Arch", "class_num")
+    old = ("Global", "class_num")
     if not (holds(data, old) and isinstance(data.get("Arch"), dict)):
         return
-    value = data["Global"].pop("class_num")
-    if data["Arch"].setdefault("class_num", value) != value:
+    value, arch = data["Global"].pop("class_num"), data["Arch"]
+    wished = [_is_override(key, origins) for key in (old, _CLASS_NUM)]
+    if "class_num" not in arch or wished == [True, False]:
+        arch["class_num"], origins[_CLASS_NUM] = value, _origin(old, origins)
+    elif arch["class_num"] != value and wished != [False, True]:
         raise ConfigError(
-            f"{origins[old]}: Global.class_num is {value}, but Arch.class_num is "
-            f"{data['Arch']['class_num']} ({origins[new]}); set only Arch.class_num"
+            f"{_origin(old, origins)}: Global.class_num is {value}, but Arch.class_num is "
+            f"{arch['class_num']} ({_origin(_CLASS_NUM, origins)}); set only Arch.class_num"
         )
-    origins.setdefault(new, origins[old])
+
+
+def _reach_models(data: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Let an override of Arch.class_num replace that of each model of a distillation."""
+    models = data["Arch"].get("models") if isinstance(data.get("Arch"), dict) else None
+    if not isinstance(models, list) or not _is_override(_CLASS_NUM, origins):
+        return
+    for i, entry in enumerate(models):
+        for name, model in entry.items() if isinstance(entry, dict) else ():
+            key = ("Arch", "models", i, name, "class_num")
+            if isinstance(model, dict) and not _is_override(key, origins):
+                model.pop("class_num", None)
+
+
+def _leave_out_imagenet_names(data: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Leave out ImageNet's class names, which published recipes name, for other classes."""
+    key = ("Infer", "PostProcess", "class_id_map_file")
+    if not (holds(data, key) and holds(data, _CLASS_NUM)) or _is_override(key, origins):
+        return
+    names, classes = data["Infer"]["PostProcess"], data["Arch"]["class_num"]
+    path = names["class_id_map_file"]
+    if classes != IMAGENET_CLASSES and isinstance(path, str) and are_imagenet_names(path):
+        names["class_id_map_file"] = None
+        warnings.warn(
+            f"the recipe's class names are those of ImageNet, but Arch.class_num is {classes}: the "
+            "classes are numbered; -o Infer.PostProcess.class_id_map_file=FILE names them",
+            stacklevel=4,
+        )
 
 
 @names_options

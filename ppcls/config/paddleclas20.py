@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ppcls.config.schema import Device
 from ppcls.config.yaml_files import Key, dotted
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import TransformList, refuse_random
-from ppcls.models.catalogue import list_models
+from ppcls.models.catalogue import list_models, unknown
 from ppcls.options import (
     Count,
     Factor,
@@ -28,7 +29,6 @@ from ppcls.options import (
     Side,
 )
 from ppcls.registry import follows_registries
-from ppcls.spelling import did_you_mean
 
 __all__ = [
     "FLAT_SECTIONS",
@@ -61,7 +61,7 @@ class Architecture(Options):
     def _known(cls, name: str) -> str:
         for model in name.split(_DISTILLS, 1):
             if model not in list_models():
-                raise ValueError(f"no such architecture{did_you_mean(model, list_models())}")
+                raise ValueError(unknown(model))
         return name
 
 
@@ -176,8 +176,8 @@ class FlatConfig(Options):
     the training images. The teacher's weights are `pretrained_model` (default: the published
     ones).
 
-    `last_epoch` is the last complete epoch of `checkpoints`, counted from 0. `label_list` names the
-    classes, for exported models.
+    `device` takes precedence over `use_gpu`. `last_epoch` is the last complete epoch of
+    `checkpoints`, counted from 0. `label_list` names the classes, for exported models.
     """
 
     ARCHITECTURE: Architecture
@@ -202,6 +202,7 @@ class FlatConfig(Options):
     print_interval: Count = 10
     vdl_dir: PathText | None = None
     use_gpu: bool | None = None
+    device: Device | None = None
     label_list: PathText | None = None
 
     @field_validator("pretrained_model", "checkpoints", "vdl_dir", mode="before")
@@ -253,6 +254,7 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
     ("ARCHITECTURE", "params", "dropout"): ("Arch", "dropout"),
     ("classes_num",): ("Arch", "class_num"),
     ("use_gpu",): ("Global", "device"),
+    ("device",): ("Global", "device"),
     ("TRAIN", "shuffle_seed"): ("Global", "seed"),
     ("model_save_dir",): ("Global", "output_dir"),
     ("checkpoints",): ("Global", "checkpoints"),
@@ -393,7 +395,7 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
     follows = any(op.follows_image_size for reader in readers for op in reader.transforms)
     data: dict[str, Any] = {
         "Global": {
-            "device": {None: "auto", True: "gpu", False: "cpu"}[flat.use_gpu],
+            "device": flat.device or {None: "auto", True: "gpu", False: "cpu"}[flat.use_gpu],
             "seed": flat.TRAIN.shuffle_seed if flat.TRAIN else 0,
             "output_dir": flat.model_save_dir,
             "checkpoints": flat.checkpoints,

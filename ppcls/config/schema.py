@@ -14,7 +14,7 @@ from ppcls.config.data import DataLoaders
 from ppcls.config.sections import LossOptions, MetricOptions
 from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_random
 from ppcls.errors import ConfigError
-from ppcls.models.catalogue import list_models, model_card
+from ppcls.models.catalogue import list_models, model_card, unknown
 from ppcls.optim.optimizers import OptimizerOption
 from ppcls.options import Count, Mismatch, Natural, Options, PathText, Share, Side
 from ppcls.plugins import listed
@@ -22,13 +22,14 @@ from ppcls.registry import follows_registries, is_own
 from ppcls.spelling import did_you_mean
 from ppcls.thresholds import Thresholds, thresholds_of
 
-__all__ = ["Config", "required"]
+__all__ = ["Config", "Device", "required"]
 
 SectionT = TypeVar("SectionT")
 
 
 Part = Literal["Train", "Eval", "Infer"]
 _PARTS: tuple[Part, ...] = get_args(Part)
+Device = Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"]
 
 
 class GlobalOptions(Options):
@@ -80,7 +81,7 @@ class GlobalOptions(Options):
     plugins: Annotated[
         list[str], BeforeValidator(listed, json_schema_input_type=list[str] | str)
     ] = []
-    device: Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"] = "auto"
+    device: Device = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     output_dir: PathText = "./output"
     checkpoints: PathText | None = None
@@ -186,8 +187,13 @@ class ArchOptions(Options):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in list_models():
-            raise ValueError(f"no such architecture{did_you_mean(name, list_models())}")
+            raise ValueError(unknown(name))
         return name
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _none_is_false(cls, pretrained: Any) -> Any:
+        return False if pretrained is None else pretrained
 
     @model_validator(mode="after")
     def _has_dropout(self) -> ArchOptions:
@@ -218,7 +224,12 @@ class DistilledModel(ArchOptions):
         return_patterns: names of the layers, such as `base.4`, whose outputs the losses compare.
     """
 
-    return_patterns: list[str] = []
+    return_patterns: Annotated[
+        list[str],
+        BeforeValidator(
+            lambda found: [] if found is None else found, json_schema_input_type=list[str] | None
+        ),
+    ] = []
 
 
 class DistillationArch(ArchOptions):
@@ -328,9 +339,12 @@ def _post_process_class(value: Any) -> str | None:
 
 
 class Topk(Options):
-    """The `topk` best classes of an image, with names from a file of lines `label name`."""
+    """The `topk` best classes of an image, with names from a file of lines `label name`.
 
-    name: Literal["Topk"] = "Topk"
+    `DistillationPostProcess` is the name in PaddleClas's distillations.
+    """
+
+    name: Literal["Topk", "DistillationPostProcess"] = "Topk"
     topk: Count = 5
     class_id_map_file: PathText | None = None
 
@@ -457,6 +471,21 @@ class Config(Options):
         """
         key = f"DataLoader.{part}" if part != "Infer" else "Infer.transforms (or DataLoader.Eval)"
         return Pipeline(required(self.transforms(part), key, "ppcls"), self.image_size)
+
+    def inference_pipeline(self) -> Pipeline:
+        """Return the transforms of `Infer`, which are those of the evaluation.
+
+        Raises:
+            ConfigError: there are none, or the two differ.
+        """
+        pipeline = self.pipeline("Infer")
+        if self.DataLoader.Eval and not pipeline.gives_same(self.pipeline("Eval")):
+            raise ConfigError(
+                "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: a model is "
+                "used with the transforms that it was evaluated with; make them equal, or take "
+                "those of the evaluation: -o Infer.transforms=null"
+            )
+        return pipeline
 
     def input_shape(self) -> list[int]:
         """Return [channels, height, width] of the model's input, the output of `Infer.transforms`.

@@ -13,10 +13,10 @@ import yaml
 import ppcls
 from ppcls.config.schema_keys import default_list
 from ppcls.errors import ConfigError
-from ppcls.models.catalogue import list_models
+from ppcls.models.catalogue import ALIKE, list_families, list_models
 from ppcls.options import Options
 from ppcls.printable import shortened
-from ppcls.spelling import did_you_mean
+from ppcls.spelling import closest
 from ppcls.yaml_text import YamlError, load_yaml, read_text
 
 __all__ = [
@@ -128,8 +128,10 @@ def find_config(source: str | Path) -> Path:
 
 
 def _shipped_name(source: str | Path) -> str:
-    # PaddleClas's commands name ppcls/configs/… and ./configs/… from a repository's root.
-    return re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
+    # PaddleClas's commands name ppcls/configs/… and ./configs/… from its root, from a folder inside
+    # it, or from the folder that holds it.
+    path = Path(source).as_posix()
+    return re.sub(r"^(\.\./)*(PaddleClas/)?(ppcls/)?configs/", "", path).removesuffix(".yaml")
 
 
 def _find_shipped(source: str | Path) -> Path:
@@ -143,13 +145,16 @@ def _find_shipped(source: str | Path) -> Path:
             return file
     if name in list_models():
         return _common_recipe()
-    known = [*shipped, *(full.rpartition("/")[2] for full in shipped), *list_models()]
-    folded = [full for full in shipped if full.rpartition("/")[2] == name]
-    hint = (
-        did_you_mean(folded[0] if folded else name, known)
-        or "; shipped ones are in configs/, such as HarDNet68"
-    )
-    raise ConfigError(f"no such config file: {source}{hint}")
+    last = name.rpartition("/")[2]
+    alike = closest(last, [full.rpartition("/")[2] for full in shipped] + list_models(), ALIKE)
+    if alike is None:
+        families = ", ".join(list_families())
+        hint = f"shipped ones are in configs/, such as HarDNet68, for the families {families}"
+    else:
+        inside = [full for full in shipped if full.rpartition("/")[2] == alike]
+        path = closest(name, inside, 0) if "/" in name or last == alike else None
+        hint = f"did you mean {path or alike!r}?"
+    raise ConfigError(f"no such config file: {source}; {hint}")
 
 
 def _read_found(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ppcls.data.folders import find_images, folder_classes, read_image_folder
 from ppcls.data.lists import Sample, raise_problems, read_lines, scan_image_list
@@ -135,7 +135,12 @@ class Dataset(Options):
     name: str
     image_root: PathText
     transform_ops: TransformList
-    batch_transform_ops: list[MixOp] = []
+    batch_transform_ops: Annotated[
+        list[MixOp],
+        BeforeValidator(
+            lambda ops: [] if ops is None else ops, json_schema_input_type=list[MixOp] | None
+        ),
+    ] = []
     on_error: Literal["error", "skip", "wrong"] = "error"
     max_skipped: Share | None = None
     in_memory: bool = False

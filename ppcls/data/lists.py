@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 from ppcls.errors import DataError
 
 __all__ = [
+    "IMAGENET_CLASSES",
     "LABEL_LIST",
     "LIST_SUFFIXES",
+    "PUBLISHED_IMAGENET",
     "TRAIN_LIST",
     "VAL_LIST",
     "Label",
     "Sample",
+    "are_imagenet_names",
     "class_names",
     "different_names",
     "raise_problems",
@@ -30,7 +33,8 @@ __all__ = [
 ]
 
 # PaddleClas keeps the ImageNet class names here, and its configurations name this path.
-_PUBLISHED_IMAGENET = "ppcls/utils/imagenet1k_label_list.txt"
+PUBLISHED_IMAGENET = "ppcls/utils/imagenet1k_label_list.txt"
+IMAGENET_CLASSES = 1000
 TRAIN_LIST, VAL_LIST, LABEL_LIST = "train_list.txt", "val_list.txt", "label_list.txt"
 
 LIST_SUFFIXES = (".txt", ".csv", ".jsonl")
@@ -237,7 +241,7 @@ def read_label_names(path: str | Path, hint: str = "") -> list[str]:
         DataError: the file is missing or empty, or a label is missing or duplicate.
     """
     path = Path(path)
-    if path.as_posix().endswith(_PUBLISHED_IMAGENET) and not path.exists():
+    if path.as_posix().endswith(PUBLISHED_IMAGENET) and not path.exists():
         path = Path(__file__).with_name("imagenet1k_label_list.txt")
     names: dict[int, str] = {}
     problems = []
@@ -254,6 +258,17 @@ def read_label_names(path: str | Path, hint: str = "") -> list[str]:
     if gaps:
         raise DataError(f"{path}: label {gaps[0]} is missing (labels must be 0..{len(names) - 1})")
     return [names[label] for label in range(len(names))]
+
+
+def are_imagenet_names(path: str | Path) -> bool:
+    """Whether a path is PaddleClas's path of the ImageNet classes, and holds that many names."""
+    try:
+        return (
+            Path(path).as_posix().endswith(PUBLISHED_IMAGENET)
+            and len(read_label_names(path)) == IMAGENET_CLASSES
+        )
+    except DataError:
+        return False
 
 
 def different_names(found: Sequence[str], known: Sequence[str]) -> str:

@@ -135,11 +135,11 @@ def _all_of(labels: Sequence[Label], rng: np.random.Generator, shuffle: bool) ->
     return rng.permutation(len(labels)) if shuffle else np.arange(len(labels))
 
 
-@SAMPLERS.register
+@SAMPLERS.register(aliases=("BatchSampler",))
 class DistributedBatchSampler(Sampler):
     """Every sample once an epoch, in list order or, with `shuffle`, in a new random order."""
 
-    name: Literal["DistributedBatchSampler"] = "DistributedBatchSampler"
+    name: Literal["DistributedBatchSampler", "BatchSampler"] = "DistributedBatchSampler"
     shuffle: bool = False
 
     def order(
@@ -305,7 +305,9 @@ class DistributedEvalSampler(Sampler):
     is this sampler.
     """
 
-    name: Literal["DistributedBatchSampler", "DistributedEvalSampler"] = "DistributedEvalSampler"
+    name: Literal["DistributedBatchSampler", "BatchSampler", "DistributedEvalSampler"] = (
+        "DistributedEvalSampler"
+    )
     drop_last: Literal[False] = False
 
     def order(

@@ -23,6 +23,7 @@ from ppcls.bundle import (
     WEIGHTS_FILE,
     BundleSpec,
     image_ops_of,
+    is_bundle,
     read_bundle,
     write_bundle,
 )
@@ -123,12 +124,7 @@ def export(
     select_device(config.Global.device)
     labels = trained_label_names(config)
     post_process = _post_process(infer, labels)
-    pipeline = config.pipeline("Infer")
-    if config.DataLoader.Eval and not pipeline.gives_same(config.pipeline("Eval")):
-        raise ConfigError(
-            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: an export must "
-            "preprocess as the evaluation did; make them equal"
-        )
+    pipeline = config.inference_pipeline()
     shape = config.input_shape()
     if input_size is not None:
         pipeline, shape = at_size(pipeline, shape, input_size)
@@ -264,9 +260,12 @@ def _work_folder(folder: Path) -> Iterator[Path]:
     Raises:
         RunError: the file system refuses, or the folder holds a graph from elsewhere.
     """
-    foreign = [name for name in sorted(_FILES) if (folder / name).exists()]
-    if foreign and not (folder / SPEC_FILE).exists():
-        raise RunError(f"{folder / foreign[0]}: already exists, and is not an export of ppcls")
+    foreign = [name for name in sorted({*_FILES, SPEC_FILE}) if (folder / name).exists()]
+    if foreign and not is_bundle(folder):
+        raise RunError(
+            f"{folder / foreign[0]}: already exists, and is not an export of ppcls; export to "
+            "another folder"
+        )
     work, existed = None, folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from ppcls.bundle import GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE, SPEC_FILE, read_bundle
+from ppcls.bundle import (
+    GRAPH_FILE,
+    OLDER_GRAPH_FILE,
+    ONNX_FILE,
+    SPEC_FILE,
+    PreProcess,
+    is_bundle,
+    load_spec,
+    read_bundle,
+)
 from ppcls.data.lists import read_label_names
 from ppcls.data.transforms.base import TransformOp
 from ppcls.data.transforms.normalize import NormalizeImage
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, ResizeImage
 from ppcls.errors import BundleError, ConfigError, DataError
-from ppcls.options import first_problem
+from ppcls.options import Count, Options, first_problem
+from ppcls.registry import follows_registries
 
-__all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "read_facts"]
+__all__ = ["IMAGENET_TRANSFORMS", "ModelFacts", "describes_itself", "read_facts"]
 
 IMAGENET_TRANSFORMS = (
     DecodeImage(),
@@ -29,13 +39,35 @@ IMAGENET_TRANSFORMS = (
 _TRANSFORMS = TypeAdapter(list[TransformOp])
 
 
+class PaddleClasTopk(Options):
+    topk: Count = 5
+    label_list: Annotated[list[str], Field(min_length=1)]
+
+
+class PaddleClasPostProcess(Options):
+    Topk: PaddleClasTopk
+
+
+@follows_registries
+class PaddleClasSpec(Options):
+    """The `inference.yml` that PaddleClas 2.5 and later export for FastDeploy and PaddleX.
+
+    `Global` names the model, and `Hpi` holds settings of PaddleX; neither matters for predictions.
+    """
+
+    Global: dict[str, Any] = {}
+    Hpi: dict[str, Any] | None = None
+    PreProcess: PreProcess
+    PostProcess: PaddleClasPostProcess
+
+
 class ModelFacts(NamedTuple):
     """Facts that predictions with a model need.
 
     Attributes:
         pipeline: evaluation transforms.
         to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input.
-        labels: class names, one for each output.
+        labels: class names, one for each output; none numbers the classes.
         topk: number of classes in a result; None is no limit.
         threshold: as in `Classifier`.
         gives_scores: whether the network ends with a softmax, or a multi-label one with a sigmoid.
@@ -53,6 +85,11 @@ class ModelFacts(NamedTuple):
     has_features: bool
 
 
+def describes_itself(folder: Path) -> bool:
+    """Whether an exported model has an `inference.yml`, of ppcls or of PaddleClas."""
+    return (folder / SPEC_FILE).is_file()
+
+
 def read_facts(
     folder: Path,
     labels: str | Path | Sequence[str] | None = None,
@@ -64,8 +101,9 @@ def read_facts(
 
     Args:
         folder: the folder of the model.
-        labels: class names or a file of them; None takes those of the bundle.
-        transforms, softmax, multi_label: as in `Predictor`, for a model from another tool.
+        labels: class names or a file of them; None takes those of the folder's `inference.yml`.
+        transforms, softmax, multi_label: as in `Predictor`, for a model from another tool;
+            transforms default to those of PaddleClas's `inference.yml`.
 
     Raises:
         BundleError: there is no such folder, the bundle is incomplete or changed, or the model is
@@ -78,8 +116,19 @@ def read_facts(
     names = None
     if labels is not None:
         names = read_label_names(labels) if isinstance(labels, (str, Path)) else list(labels)
-    if not (folder / SPEC_FILE).is_file():
+    if not describes_itself(folder):
         return _foreign(folder, names, transforms, softmax, bool(multi_label))
+    if not is_bundle(folder):
+        own = _read_paddleclas(folder / SPEC_FILE)
+        top_classes = own.PostProcess.Topk
+        return _foreign(
+            folder,
+            top_classes.label_list if names is None else names,
+            own.PreProcess.transform_ops if transforms is None else transforms,
+            softmax,
+            bool(multi_label),
+            top_classes.topk,
+        )
     spec = read_bundle(folder)
     if transforms is not None or softmax is not None or multi_label is not None:
         what = "transforms (--transforms) is for models without one"
@@ -112,6 +161,7 @@ def _foreign(
     transforms: str | Sequence[Any] | None,
     softmax: bool | None,
     multi_label: bool,
+    topk: int = 5,
 ) -> ModelFacts:
     if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
         raise BundleError(
@@ -143,9 +193,20 @@ def _foreign(
         pipeline,
         pipeline.normalize,
         labels,
-        None if multi_label else 5,
+        None if multi_label else topk,
         0.5 if multi_label else 0.0,
         gives_scores,
         multi_label,
         has_features=False,
     )
+
+
+def _read_paddleclas(path: Path) -> PaddleClasSpec:
+    data = load_spec(path)
+    try:
+        return PaddleClasSpec.model_validate(data)
+    except ValidationError as error:
+        raise BundleError(
+            f"{path}: neither of ppcls (no schema_version) nor of a classifier of PaddleClas: "
+            f"{first_problem(error)}"
+        ) from None

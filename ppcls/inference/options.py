@@ -33,7 +33,7 @@ class PredictorOptions(Options):
         workers: threads that decode and transform; None is one per core.
         allow_url: whether a string that is a URL may be fetched.
         labels: class names or a file of them, for a model from another tool, or to replace the
-            exported ones.
+            exported ones; for a model from another tool, an empty list numbers the classes.
         transforms: the evaluation transforms of a model from another tool, as in a configuration,
             or `imagenet` for those of most ImageNet models.
         softmax: whether a model from another tool ends with a softmax, or a multi-label one with a

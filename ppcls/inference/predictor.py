@@ -47,7 +47,7 @@ class Classifier:
     Args:
         backend: runs the network.
         pipeline: evaluation transforms.
-        labels: class names, one for each output of the network.
+        labels: class names, one for each output of the network; none numbers the classes.
         topk: number of classes in a result; None is no limit.
         threshold: leave classes with a lower score out of a result, or all that are not above it if
             `multi_label`; one for all, or one for each class. 0 leaves out none.
@@ -76,7 +76,7 @@ class Classifier:
         multi_label: bool = False,
     ):
         self.labels = list(labels)
-        self.topk = min(topk or len(self.labels), len(self.labels))
+        self.topk = min(filter(None, (topk, len(self.labels))), default=None)
         self.threshold = threshold
         self.multi_label = multi_label
         self.batch_size = batch_size
@@ -211,15 +211,16 @@ class Classifier:
         if asked == "features":
             return cast(EngineBackend, backend).run_all(images)[1]
         outputs = backend.run(images)
-        if outputs.shape[1] != len(self.labels):
+        if self.labels and outputs.shape[1] != len(self.labels):
             raise DataError(
                 f"{len(self.labels)} class names, but the network's output has "
-                f"{outputs.shape[1]} classes"
+                f"{outputs.shape[1]} classes; name a label list that fits"
             )
         if self._gives_scores and not self._are_scores(outputs):
             raise RunError(
                 f"the network's outputs are not probabilities: it does not end with a "
-                f"{self._activation}; set softmax=False (`ppcls predict --logits`)"
+                f"{self._activation}; use `ppcls predict --logits`, or "
+                "ppcls.Predictor(…, softmax=False) in Python"
             )
         return outputs
 
@@ -246,7 +247,7 @@ class Classifier:
             ids = ids[kept[ids]]
         ids = ids[: self.topk]
         best = scores[ids]
-        named = [self.labels[i] for i in ids.tolist()]
+        named = [self.labels[i] if self.labels else str(i) for i in ids.tolist()]
         return Result(name, ids.tolist(), best.tolist(), named, timing=took)
 
 

@@ -83,7 +83,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.where(logits >= 0, 1, small) / (1 + small)
 
 
-def best_classes(scores: np.ndarray, topk: int) -> np.ndarray:
+def best_classes(scores: np.ndarray, topk: int | None) -> np.ndarray:
     """Return the ids, int64 (..., topk), of the highest float scores (..., C), best first.
 
     Of equal scores the lower id comes first.

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import paddle
@@ -185,6 +186,7 @@ def build_run(
     checkpoint, notes = find_checkpoint(config)
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
+    notes += precision.notes
     finished = checkpoint is not None and is_finished(config, checkpoint)
     if model is None:
         model, more = _build_model(config, data.device, checkpoint)
@@ -257,18 +259,14 @@ def _export_notes(config: Config, data: RunData) -> list[str]:
     if config.Infer is None:
         return []
     notes = []
-    try:
-        config.input_shape()
-        if isinstance(config.Infer.PostProcess, MultiLabelThreshOutput):
-            config.Infer.PostProcess.thresholds(data.labels)
-    except ConfigError as error:
-        notes.append(f"warning: `ppcls export` will refuse this: {error}")
-    if data.eval and not config.pipeline("Infer").gives_same(data.eval.dataset.pipeline):
-        notes.append(
-            "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
-            "export` will refuse this, because the export must preprocess as the evaluation does; "
-            "leave Infer.transforms out"
-        )
+    checks = [config.input_shape, config.inference_pipeline]
+    if isinstance(config.Infer.PostProcess, MultiLabelThreshOutput):
+        checks.append(partial(config.Infer.PostProcess.thresholds, data.labels))
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            notes.append(f"warning: `ppcls export` will refuse this: {error}")
     return notes
 
 
