@@ -109,7 +109,13 @@ def test_the_bundle_says_all_that_a_predictor_needs(random_arch) -> None:
         "range": [pytest.approx(-2.1179, abs=1e-4), pytest.approx(2.64, abs=1e-4)],
         "decode": {"DecodeImage": {}},
     }
-    assert written["Output"] == {"classes": 3, "softmax": False, "features": False}
+    assert written["Output"] == {
+        "classes": 3,
+        "task": "single_label",
+        "softmax": False,
+        "sigmoid": False,
+        "features": False,
+    }
     # What PaddleX knows: nothing about decoding, no name for bilinear, order said and empty.
     resize, normalize, to_chw = written["PreProcess"]["transform_ops"]
     assert resize == {"ResizeImage": {"size": 32}}

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import several_labels, small_run
+from conftest import ROOT, several_labels, small_run
 
 import ppcls
 from ppcls.bundle import read_bundle
-from ppcls.cli import main
+from ppcls.cli import main, predict_cls
 from ppcls.config import load_config
 from ppcls.errors import BundleError, ConfigError, RunError
 from ppcls.exporting.parity import logit_range, require_same
@@ -216,6 +216,21 @@ def test_an_answer_may_be_empty(
         assert told in capsys.readouterr().err
 
 
+def test_other_commands_take_a_multi_label_bundle(
+    bundle: Path, images: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    with ppcls.Predictor(bundle, backend="paddle") as one:
+        (expected,) = one.predict(images[0])
+    (found,) = ppcls.PaddleClas(inference_model_dir=bundle).predict(images[0])
+    assert found[0]["label_names"] == expected.label_names
+    deploy = ["-c", str(ROOT / "deploy/configs/inference_cls.yaml"), "-o"]
+    deploy += [f"Global.infer_imgs={images[0]}", f"Global.inference_model_dir={bundle}"]
+    assert predict_cls.main(deploy) == 0
+    assert f"class id(s): {expected.class_ids}," in capsys.readouterr().out
+    benchmark = ["benchmark", str(bundle), "--backends", "paddle", "--batch-sizes", "1"]
+    assert main([*benchmark, "--seconds", "0.01"]) == 0
+
+
 def test_options_that_do_not_fit(
     bundle: Path,
     config_file: Path,
@@ -379,6 +394,21 @@ def test_configurations_that_do_not_fit(
     with pytest.raises(ConfigError) as error:
         load_config(config_file, [*several, override])
     assert message in str(error.value)
+
+
+def test_a_distillation_on_several_labels_needs_losses_of_pairs(
+    config_file: Path, several: list[str]
+) -> None:
+    models = "[{A: {name: SqueezeNet1_1}}, {B: {name: SqueezeNet1_1}}]"
+    arch = f"Arch={{name: DistillationModel, class_num: 3, models: {models}, infer_model_name: A}}"
+    asked = [*several, arch]
+    pairs = "{model_name_pairs: [[A, B]], act: sigmoid}"
+    config = load_config(config_file, [*asked, f"Loss.Train=[{{DistillationDMLLoss: {pairs}}}]"])
+    assert config.deployed().multi_label
+    with pytest.raises(ConfigError, match=r"MultiLabelDataset; losses of model_name_pairs fit"):
+        load_config(
+            config_file, [*asked, "Loss.Train=[{DistillationGTCELoss: {model_names: [A]}}]"]
+        )
 
 
 def test_losses_decide_without_data(tmp_path: Path) -> None:
