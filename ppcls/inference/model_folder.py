@@ -183,10 +183,13 @@ def _foreign(
 
 def _read_paddleclas(path: Path) -> PaddleClasSpec:
     data = load_spec(path)
-    try:
-        return PaddleClasSpec.model_validate(data)
-    except ValidationError as error:
-        raise BundleError(
-            f"{path}: neither of ppcls (no schema_version) nor of a classifier of PaddleClas: "
-            f"{first_problem(error)}"
-        ) from None
+    problem = "expected a map"
+    if isinstance(data, dict):
+        try:
+            return PaddleClasSpec.model_validate(data)
+        except ValidationError as error:
+            problem = first_problem(error)
+    raise BundleError(
+        f"{path}: no schema_version: not written by ppcls, nor by PaddleClas for a classifier: "
+        f"{problem}"
+    )
