@@ -152,9 +152,11 @@ def _foreign(
     softmax: bool | None,
     topk: int = 5,
 ) -> ModelFacts:
-    if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
+    graphs = (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)
+    if not any((folder / name).is_file() for name in graphs):
         raise BundleError(
-            f"{folder}: not an exported model: no {SPEC_FILE} in it; `ppcls export` makes one"
+            f"{folder}: not an exported model: it has none of {', '.join(graphs)}; `ppcls export` "
+            "makes one"
         )
     if labels is None or transforms is None:
         raise BundleError(
