@@ -161,6 +161,14 @@ def test_the_documented_command_numbers_the_classes(
     assert repr(NAMES[0]) in capsys.readouterr().out
 
 
+def test_a_missing_deployment_file_is_no_recipe(tmp_path: Path) -> None:
+    for name in (tmp_path / "gone.yaml", tmp_path, "HarDNet68"):
+        with pytest.raises(
+            ConfigError, match=r"no such config file: .*deploy/configs/inference_cl"
+        ):
+            load_deploy_config(name)
+
+
 @pytest.mark.parametrize(
     "text",
     [
