@@ -29,6 +29,7 @@ __all__ = [
     "add_config_options",
     "add_data_option",
     "add_override_option",
+    "add_plugin_option",
     "checked",
     "config_of",
     "examples_text",
@@ -159,14 +160,7 @@ class Commands:
             epilog=examples_text(examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument(
-            "--plugin",
-            action="append",
-            default=[],
-            metavar="MODULE",
-            help="import a module, or a .py file, that registers your own architectures, "
-            "transforms, losses … (in a configuration: Global.plugins); may be repeated",
-        )
+        add_plugin_option(command)
         command.set_defaults(run=run, parser=command)
         return command
 
@@ -188,6 +182,18 @@ def add_backend_options(command: argparse._ActionsContainer) -> None:
     command.add_argument("--precision", choices=get_args(InferencePrecision), default="fp32")
     command.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
+    )
+
+
+def add_plugin_option(command: argparse.ArgumentParser) -> None:
+    """Add `--plugin`."""
+    command.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module, or a .py file, that registers your own architectures, "
+        "transforms, losses … (in a configuration: Global.plugins); may be repeated",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ppcls.cli import run
-from ppcls.cli.options import Parser, add_override_option
+from ppcls.cli.options import Parser, add_override_option, add_plugin_option
 from ppcls.errors import ConfigError
 from ppcls.printable import printable
 
@@ -65,5 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="YAML file")
     add_override_option(parser)
+    add_plugin_option(parser)
     parser.set_defaults(run=_predict)
     return run(parser, argv)

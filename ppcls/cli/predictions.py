@@ -83,8 +83,8 @@ def _truth(one: Input, classifier: Classifier) -> list[int] | None:
         flags = label if isinstance(label, tuple) else (label,)
         if len(flags) != classes or not {0, 1}.issuperset(flags):
             raise DataError(
-                f"{one.path!s}: label {_text(label)} in its list, but the multi-label model needs 0 "
-                f"or 1 for each of its {classes} classes, as in 0,1,0"
+                f"{one.path!s}: label {_text(label)} in its list, but the multi-label model needs "
+                f"0 or 1 for each of its {classes} classes, as in 0,1,0"
             )
         return [i for i, flag in enumerate(flags) if flag]
     if isinstance(label, tuple):

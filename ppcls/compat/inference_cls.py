@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ppcls.bundle import SPEC_FILE
 from ppcls.config.messages import explain
-from ppcls.config.yaml_files import Key, apply_overrides, find_config, read_config
+from ppcls.config.yaml_files import Key, apply_overrides, read_config
 from ppcls.data.transforms.base import TransformOp
 from ppcls.errors import ConfigError, RunError
 from ppcls.inference.model_folder import describes_itself
@@ -153,7 +153,9 @@ def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> Dep
     """
     path = Path(source).expanduser()
     if not path.is_file():
-        path = find_config(source)
+        raise ConfigError(
+            f"no such config file: {source}; expected one like deploy/configs/inference_cls.yaml"
+        )
     data, origins = read_config(path)
     _nest_topk(data, origins)
     data, origins = apply_overrides(data, origins, overrides, DeployConfig)

@@ -189,7 +189,9 @@ def _leave_out_imagenet_names(data: dict[str, Any], origins: dict[Key, str]) -> 
         return
     names, classes = data["Infer"]["PostProcess"], data["Arch"]["class_num"]
     path = names["class_id_map_file"]
-    if classes != IMAGENET_CLASSES and isinstance(path, str) and are_imagenet_names(path):
+    if classes == IMAGENET_CLASSES or not isinstance(classes, int):
+        return
+    if isinstance(path, str) and are_imagenet_names(path):
         names["class_id_map_file"] = None
         warnings.warn(
             f"the recipe's class names are those of ImageNet, but Arch.class_num is {classes}: the "

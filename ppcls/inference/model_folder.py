@@ -163,9 +163,11 @@ def _foreign(
     multi_label: bool,
     topk: int = 5,
 ) -> ModelFacts:
-    if not any((folder / name).is_file() for name in (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)):
+    graphs = (GRAPH_FILE, OLDER_GRAPH_FILE, ONNX_FILE)
+    if not any((folder / name).is_file() for name in graphs):
         raise BundleError(
-            f"{folder}: not an exported model: no {SPEC_FILE} in it; `ppcls export` makes one"
+            f"{folder}: not an exported model: it has none of {', '.join(graphs)}; `ppcls export` "
+            "makes one"
         )
     if labels is None or transforms is None:
         raise BundleError(
@@ -203,10 +205,13 @@ def _foreign(
 
 def _read_paddleclas(path: Path) -> PaddleClasSpec:
     data = load_spec(path)
-    try:
-        return PaddleClasSpec.model_validate(data)
-    except ValidationError as error:
-        raise BundleError(
-            f"{path}: neither of ppcls (no schema_version) nor of a classifier of PaddleClas: "
-            f"{first_problem(error)}"
-        ) from None
+    problem = "expected a map"
+    if isinstance(data, dict):
+        try:
+            return PaddleClasSpec.model_validate(data)
+        except ValidationError as error:
+            problem = first_problem(error)
+    raise BundleError(
+        f"{path}: no schema_version: not written by ppcls, nor by PaddleClas for a classifier: "
+        f"{problem}"
+    )

@@ -323,7 +323,7 @@ RUN_TIME = [
     (["eval", "-c", "{config}", "--data", "{empty}"], "label_list.txt: no such file; `ppcls data"),
     (["data", "split", "{empty}"], "expected a folder of images for each class, found no folder"),
     (["data", "split", "{empty}/gone"], "gone: no such folder"),
-    (["predict", "{empty}", "{data}"], "not an exported model: no inference.yml"),
+    (["predict", "{empty}", "{data}"], "not an exported model: it has none of inference.json,"),
     (["predict", "{empty}", "{empty}"], "no images in this folder"),
     (["predict", "{empty}", "gone.png"], "gone.png: no such file or folder"),
     (

@@ -15,6 +15,7 @@ import ppcls
 from ppcls.cli import main, predict_cls
 from ppcls.compat.inference_cls import load_deploy_config
 from ppcls.config import load_config
+from ppcls.devices import gpu_count
 from ppcls.errors import BundleError, ConfigError, DataError, RunError
 
 NAMES = ["bleu pâle", "green", "red"]
@@ -104,10 +105,10 @@ def test_an_older_one_has_neither_a_name_nor_settings_of_engines(bare: Path, pic
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"PostProcess": {"NormalizeFeatures": None}}, "classifier of PaddleClas: PostProcess.Top"),
+        ({"PostProcess": {"NormalizeFeatures": None}}, "for a classifier: PostProcess.Top"),
         ({"PostProcess": {"Topk": {"topk": 1, "label_list": []}}}, "label_list"),
         ({"PreProcess": {"transform_ops": [{"Resize": {}}]}}, "PreProcess.transform_ops.0"),
-        ({"mode": "paddle"}, "neither of ppcls .no schema_version. nor of .*: mode"),
+        ({"mode": "paddle"}, "no schema_version: not written by ppcls, nor by PaddleClas .*: mode"),
     ],
 )
 def test_what_is_wrong_in_it_is_named(bare: Path, changes: dict[str, Any], message: str) -> None:
@@ -158,6 +159,14 @@ def test_the_documented_command_numbers_the_classes(
     assert repr(NAMES[0]) in capsys.readouterr().out
     assert predict_cls.main(deploy(described(bare), picture, nameless)) == 0
     assert repr(NAMES[0]) in capsys.readouterr().out
+
+
+def test_a_missing_deployment_file_is_no_recipe(tmp_path: Path) -> None:
+    for name in (tmp_path / "gone.yaml", tmp_path, "HarDNet68"):
+        with pytest.raises(
+            ConfigError, match=r"no such config file: .*deploy/configs/inference_cl"
+        ):
+            load_deploy_config(name)
 
 
 @pytest.mark.parametrize(
@@ -223,5 +232,8 @@ def test_the_class_takes_its_documented_arguments(
     ):
         with pytest.raises(ConfigError, match=message):
             ppcls.PaddleClas(inference_model_dir=bare, **options)
+    if not gpu_count():
+        with pytest.raises(RunError, match="finds no GPU; use use_gpu=False, or install"):
+            ppcls.PaddleClas(inference_model_dir=bare, use_gpu=True)
     with pytest.raises(ConfigError, match=r"inference_model_dir: .*gone: no such folder"):
         ppcls.PaddleClas(inference_model_dir=tmp_path / "gone")
