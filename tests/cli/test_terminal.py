@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from ppcls.metrics.single_label import ClassRow
 from ppcls.printable import counted, printable
 
 HOSTILE = "a\x1b[31m\nb\u202ec\x9b\udce9"
+LEVEL = "GLOG_minloglevel"
 SHOWN = "a\\x1b[31m\\nb\\u202ec\\x9b\\udce9"
 
 
@@ -165,6 +167,20 @@ def test_a_misspelt_argument_is_suggested(name: str, misspelt: str, right: str) 
     given = ["HarDNet68"] if name == "create_model" else ["/tmp"] if name == "Predictor" else []
     with pytest.raises(ConfigError, match=f"no option '{misspelt}'; did you mean '{right}'"):
         getattr(ppcls, name)(*given, **{misspelt: 1})
+
+
+def test_paddles_log_lines_are_silenced_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LEVEL, "0")
+    monkeypatch.delenv("GLOG_v", raising=False)
+    assert ppcls.create_model
+    assert os.environ[LEVEL] == "0"
+    monkeypatch.delenv(LEVEL)
+    assert ppcls.create_model
+    assert os.environ[LEVEL] == "2"
+    monkeypatch.delenv(LEVEL)
+    monkeypatch.setenv("GLOG_v", "1")
+    assert ppcls.create_model
+    assert LEVEL not in os.environ
 
 
 def test_one_is_singular() -> None:
