@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from ppcls.data.transforms.base import TRANSFORMS, TransformOp
 from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
 from ppcls.data.transforms.pipeline import Pipeline
-from ppcls.data.transforms.resize_crop import DecodeImage
+from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, ResizeImage
 from ppcls.errors import BundleError
 from ppcls.files import sha256
 from ppcls.options import Options, first_problem
@@ -53,6 +53,9 @@ GRAPH_FILE = "inference.json"
 OLDER_GRAPH_FILE = "inference.pdmodel"
 WEIGHTS_FILE = "inference.pdiparams"
 ONNX_FILE = "inference.onnx"
+
+
+_KNOWN_SIZES = (DecodeImage, ResizeImage, CropImage, NormalizeImage, ToCHWImage)
 
 
 class ModelSpec(Options):
@@ -246,6 +249,25 @@ class BundleSpec(Options):
                     f"PostProcess.{key}.{name} has {len(values)} {what}, but the graph outputs "
                     f"{self.Output.classes} classes"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _transforms_give_the_input(self) -> BundleSpec:
+        # Found here, a size that is not the graph's takes no memory. The sizes that other
+        # transforms give are known only when they run.
+        ops = self.PreProcess.transform_ops
+        if not all(isinstance(op, _KNOWN_SIZES) for op in ops):
+            return self
+        resizing = [op for op in ops if isinstance(op, (ResizeImage, CropImage))]
+        size = next((op.size for op in reversed(resizing) if op.size is not None), None)
+        sides = [size, size] if isinstance(size, int) else size and size[::-1]
+        at = self.Input.layout.index("H")
+        expected = self.Input.shape[at : at + 2]
+        if not resizing or (sides and sides != expected):
+            raise ValueError(
+                f"PreProcess.transform_ops give {sides or 'images of any height and width'}, but "
+                f"Input.shape has height and width {expected}"
+            )
         return self
 
     @property

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
 from ppcls.config.load import resolve
-from ppcls.config.paddleclas20 import FLAT_SECTIONS, FlatConfig
+from ppcls.config.paddleclas20 import FLAT_SECTIONS, FlatConfig, is_flat
 from ppcls.config.schema import Config
-from ppcls.config.yaml_files import Key, dotted, holds
+from ppcls.config.yaml_files import Key, dotted, holds, read_config
 from ppcls.ignored_options import IGNORED
 from ppcls.printable import printable, shortened
 from ppcls.yaml_text import to_yaml
@@ -56,14 +58,25 @@ def _lines(
 _IGNORED = {name for options in IGNORED.values() for name in options}
 
 
-def _ignored(data: Any, shown: Any, key: Key = ()) -> Iterator[Key]:
-    """Yield the keys of a configuration that are accepted, and ignored."""
+def _ignored(
+    data: Any, shown: Any, origins: Mapping[Key, str], key: Key = ()
+) -> Iterator[tuple[Key, str]]:
+    """Yield the keys of a configuration that are accepted and ignored, and where they are."""
     for part, value in data.items() if isinstance(data, dict) else enumerate(data):
         if holds(shown, (part,)):
             if isinstance(value, (dict, list)):
-                yield from _ignored(value, shown[part], (*key, part))
+                yield from _ignored(value, shown[part], origins, (*key, part))
         elif part in _IGNORED:
-            yield (*key, part)
+            yield (*key, part), origins.get((*key, part), "")
+
+
+def _ignored_flat(source: str | Path) -> Iterator[tuple[Key, str]]:
+    """Do the same for a file in the flat dialect, whose keys are translated before."""
+    data, origins = read_config(source)
+    # A file that only overrides complete is shown without this.
+    with suppress(ValidationError):
+        if is_flat(data):
+            yield from _ignored(data, FlatConfig.model_validate(data).model_dump(), origins)
 
 
 def show_config(source: str | Path, overrides: list[str], folder: str | Path | None = None) -> str:
@@ -79,8 +92,8 @@ def show_config(source: str | Path, overrides: list[str], folder: str | Path | N
 
     shown = config.model_dump(exclude_none=True)
     lines = list(_lines(shown, (), origin, ""))
-    for key in _ignored(data, shown):
-        lines.append((f"# has no effect: {printable(dotted(key))}", origin(key)))
+    for key, at in (*_ignored(data, shown, origins), *_ignored_flat(source)):
+        lines.append((f"# has no effect: {printable(dotted(key))}", at))
     here = f"{Path.cwd()}/"
     width = min(60, max(len(text) for text, _ in lines))
     return "\n".join(

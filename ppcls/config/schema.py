@@ -499,8 +499,8 @@ class Config(Options):
         stated = self.Global.image_shape
         if stated not in (None, found):
             raise ConfigError(
-                f"Global.image_shape is {stated} (channels, height, width), but the evaluation "
-                f"transforms give {found}; make them equal (`size` of a transform is [width, "
+                f"Global.image_shape is {stated}, but the evaluation transforms give {found} "
+                "(channels, height, width); make them equal (`size` of a transform is [width, "
                 "height]), or set Global.image_size and let the transforms follow it"
             )
         return found

@@ -252,6 +252,18 @@ def test_show_says_where_each_value_is_from_and_is_itself_a_config(tmp_path: Pat
     )
 
 
+def test_show_names_what_has_no_effect(config_file: Path, overrides: list[str]) -> None:
+    ignored = ["Global.total_images=5", "DataLoader.Train.loader.use_shared_memory=true"]
+    shown = show_config(config_file, [*overrides, *ignored])
+    assert [
+        line.split("  #")[0].rstrip() for line in shown.splitlines() if "no effect" in line
+    ] == [
+        "# has no effect: Global.total_images",
+        "# has no effect: DataLoader.Train.loader.use_shared_memory",
+    ]
+    assert "# has no effect" not in show_config(config_file, overrides)
+
+
 def test_diff_prints_what_differs(capsys: pytest.CaptureFixture) -> None:
     lines = diff_configs(load_config("HarDNet68"), load_config("AlexNet"))
     assert lines == [

@@ -357,3 +357,13 @@ def test_its_checkpoints_are_exported_by_their_path(
     assert main(["export", str(best), str(tmp_path / "inference")]) == 0
     assert (tmp_path / "inference" / "inference.yml").is_file()
     assert main(["train", "-c", str(path), "--check", "-o", *overrides]) == 0
+
+
+def test_show_names_what_has_no_effect(flat_file: Path) -> None:
+    lines = [line for line in show_config(flat_file, []).splitlines() if "has no effect" in line]
+    assert [line.split("#")[1].strip() for line in lines[:3]] == [
+        "has no effect: mode",
+        "has no effect: total_images",
+        "has no effect: TRAIN.transforms.0.DecodeImage.to_rgb",
+    ]
+    assert all(f"# {flat_file}:" in line for line in lines)

@@ -351,6 +351,15 @@ def test_visualdl_gets_numbers_images_and_gradients(
         assert tag.encode() in content
 
 
+def test_a_profile_that_the_run_never_reaches_is_refused(
+    config_file: Path, overrides: list[str]
+) -> None:
+    config = load_config(config_file, overrides)
+    with pytest.raises(ConfigError, match=r"batch_range=\[1, 3000\]: the run ends after \d+ steps"):
+        train(config, profile=ProfileOptions.parse("batch_range=[1, 3000]"))
+    assert not list(Path(config.Global.output_dir).rglob("runs.jsonl"))
+
+
 @pytest.mark.training
 def test_some_steps_are_profiled(config_file: Path, overrides: list[str], tmp_path: Path) -> None:
     config = load_config(config_file, overrides)
