@@ -76,6 +76,24 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
     )
 
 
+def _finite(state: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
+    """Return floating-point arrays as float32, and refuse values that are not finite there."""
+    with np.errstate(over="ignore"):
+        single = {key: value.astype(np.float32, copy=False) for key, value in state.items()}
+    bad = [key for key, value in single.items() if not np.isfinite(value).all()]
+    if bad:
+        key = bad[0]
+        count = int((~np.isfinite(single[key])).sum())
+        is_finite = np.isfinite(state[key]).all()
+        what = "exceed the range of float32" if is_finite else "are NaN or infinite"
+        others = f", and so do values of {len(bad) - 1} more keys" if len(bad) > 1 else ""
+        raise WeightsError(
+            f"{path}: {count} of {single[key].size} values of {key} {what}{others}; use other "
+            "weights, such as an earlier checkpoint"
+        )
+    return single
+
+
 def load_weights(
     model: ImageClassifier, path: str | Path, *, adapt: bool = False, strict: bool = True
 ) -> list[str]:
@@ -94,7 +112,8 @@ def load_weights(
 
     Raises:
         WeightsError: the file has another number of classes or input channels (and `adapt` is
-            false), or belongs to another model (and `strict` is true); the message names the keys.
+            false), or belongs to another model (and `strict` is true), or a value to load is NaN,
+            infinite, or too large for float32; the message names the keys.
     """
     state = read_weights(path)
     if state and all(key.startswith("_layers.") for key in state):
@@ -103,8 +122,10 @@ def load_weights(
     _refuse_several_models(state, model, Path(path))
     other = [k for k, v in state.items() if v.dtype.kind != "f"]
     if other:
+        dtype = state[other[0]].dtype
+        is_bfloat16 = " (Paddle's bfloat16: convert it to float32)" if dtype == np.uint16 else ""
         raise WeightsError(
-            f"{path}: {other[0]} is {state[other[0]].dtype}; expected a floating-point array"
+            f"{path}: {other[0]} is {dtype}{is_bfloat16}; expected a floating-point array"
         )
     own: dict[str, Tensor] = model.state_dict()
     notes = []
@@ -143,6 +164,7 @@ def load_weights(
             )
         notes.append(f"{path}: not loaded: of {len(own)} keys, {found}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == shapes[k]}
+    fitting = _finite(fitting, path)
     # All or nothing: a parameter that the file lacks is set to its own value.
     whole = {k: fitting[k] if k in fitting else v.numpy() for k, v in own.items()}
     model.set_state_dict({k: paddle.to_tensor(v.astype(np.float32)) for k, v in whole.items()})
