@@ -37,9 +37,9 @@ _NPY_HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 _KINDS = "biuf"
 _SAFETENSORS_DTYPES = re.compile("F(64|32|16)|[IU](64|32|16|8)|BOOL")
 _OTHER_FILES = {
-    b"<!doctype html": "a web page, not weights; download the file itself",
-    b"<html": "a web page, not weights; download the file itself",
-    b"<?xml": "an XML document, not weights; download the file itself",
+    b"<!doctype html": "a web page, not weights; delete it and download the file itself",
+    b"<html": "a web page, not weights; delete it and download the file itself",
+    b"<?xml": "an XML document, not weights; delete it and download the file itself",
     b"pk\3\4": "a zip archive: rename it if it is an .npz; PyTorch's files must be converted",
     b"\x1f\x8b": "a gzip archive; unpack it first",
     b"version https://git-lfs": "a pointer of Git LFS; fetch the file with `git lfs pull`",
