@@ -24,7 +24,7 @@ _GRID_TILES = 48
 
 
 def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
-    """Predict; print, write and draw the results. Return 1 if an image could not be read.
+    """Predict; print, write and draw the results. Return 1 if an image has no prediction.
 
     Raises:
         ConfigError: an output would replace an input or another output.
@@ -104,14 +104,17 @@ class _Tally:
     """Counts of the predictions, and the predictions to draw."""
 
     def __init__(self) -> None:
-        self.count = self.failed = self.labelled = self.right = 0
+        self.count = self.failed = self.not_finite = self.labelled = self.right = 0
         self.drawn: list[tuple[Input, Result]] = []
 
     def add(self, one: Input, result: Result, keep: bool) -> None:
         """Count a result; `keep` it for drawing."""
+        from ppcls.inference.results import NOT_FINITE
+
         self.count += 1
         if result.error is not None:
             self.failed += 1
+            self.not_finite += result.error == NOT_FINITE
             return
         if one.label is not None:
             self.labelled += 1
@@ -121,6 +124,8 @@ class _Tally:
 
 
 def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Namespace) -> int:
+    from ppcls.inference.results import NOT_FINITE
+
     if tally.labelled:
         print(
             f"top-1 {tally.right / tally.labelled:.5f}: {tally.right} of {tally.labelled} images "
@@ -140,8 +145,10 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
             root if len(args.inputs) == 1 and root.is_dir() else None,
         )
         print(f"pictures {args.save_images}", file=sys.stderr)
-    if tally.failed:
-        print(f"{tally.failed} of {count} images could not be read", file=sys.stderr)
+    if unread := tally.failed - tally.not_finite:
+        print(f"{unread} of {count} images could not be read", file=sys.stderr)
+    if tally.not_finite:
+        print(f"{tally.not_finite} of {count} images: {NOT_FINITE}", file=sys.stderr)
     return 1 if tally.failed else 0
 
 

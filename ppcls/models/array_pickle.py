@@ -256,11 +256,15 @@ class _Interpreter:
             case "buffer", (
                 bytes() | bytearray() as data,
                 np.dtype() as dtype,
-                tuple(shape),
-                *order,
+                shape,
+                order,
+                *axes,
             ):
                 self._create(len(data))
-                return np.frombuffer(data, dtype).reshape(shape, order=order[0] if order else "C")
+                flat = np.frombuffer(data, dtype)
+                if order == "K" and axes:  # a transposed array
+                    return flat.reshape(_checked(shape, tuple)).transpose(axes[0])
+                return flat.reshape(_checked(shape, tuple), order=order)
         raise ValueError
 
     def _build(self, target: Any, state: Any) -> None:

@@ -16,7 +16,7 @@ from ppcls.models.catalogue import ModelCard
 from ppcls.models.download import fetch
 from ppcls.models.weight_files import find_weights, read_weights, write_weights
 
-__all__ = ["load_weights", "locate_weights", "save_weights"]
+__all__ = ["finite", "load_weights", "locate_weights", "save_weights"]
 
 
 def save_weights(model: nn.Layer, path: str | Path) -> None:
@@ -76,8 +76,12 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
     )
 
 
-def _finite(state: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
-    """Return floating-point arrays as float32, and refuse values that are not finite there."""
+def finite(state: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
+    """Return the floating-point arrays of a weights file as float32.
+
+    Raises:
+        WeightsError: a value is NaN, infinite, or too large for float32; the message names its key.
+    """
     with np.errstate(over="ignore"):
         single = {key: value.astype(np.float32, copy=False) for key, value in state.items()}
     bad = [key for key, value in single.items() if not np.isfinite(value).all()]
@@ -164,7 +168,7 @@ def load_weights(
             )
         notes.append(f"{path}: not loaded: of {len(own)} keys, {found}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == shapes[k]}
-    fitting = _finite(fitting, path)
+    fitting = finite(fitting, path)
     # All or nothing: a parameter that the file lacks is set to its own value.
     whole = {k: fitting[k] if k in fitting else v.numpy() for k, v in own.items()}
     model.set_state_dict({k: paddle.to_tensor(v.astype(np.float32)) for k, v in whole.items()})
