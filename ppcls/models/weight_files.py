@@ -175,7 +175,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                 if dtype.kind not in _KINDS:
                     raise WeightsError(f"{path}: {name} is {dtype}; expected an array of numbers")
                 # NumPy takes the memory that the header claims before it reads.
-                if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+                if (
+                    name in state
+                    or math.prod(shape) * dtype.itemsize != member.file_size - file.tell()
+                ):
                     raise ValueError
             with archive.open(member) as file:
                 state[name] = read_array(file, allow_pickle=False)

@@ -40,7 +40,7 @@ def locate_weights(card: ModelCard, pretrained: bool | str | Path) -> Path:
     text = str(pretrained)
     if text == "ssld" or text in {c.variant for c in card.checkpoints if c.variant}:
         return fetch(card.checkpoint(text).url)
-    if text.startswith(("http://", "https://")):
+    if "://" in text:
         return fetch(text)
     return find_weights(text)
 
@@ -77,7 +77,7 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
 
 
 def finite(state: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
-    """Return the floating-point arrays of a weights file as float32.
+    """Return the floating-point arrays of a weights file, of any shapes, as float32.
 
     Raises:
         WeightsError: a value is NaN, infinite, or too large for float32; the message names its key.
