@@ -221,7 +221,7 @@ def write_weights(state: Mapping[str, np.ndarray], path: str | Path) -> None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             _WRITERS[path.suffix](arrays, file)
     except (ValueError, struct.error, SafetensorError) as error:
-        raise WeightsError(f"{path}: the format cannot store a name or dtype: {error}") from None
+        raise WeightsError(f"{path}: cannot write the weights: {error}") from None
 
 
 def _write_pickle(arrays: dict[str, Any], file: IO[bytes]) -> None:

@@ -46,7 +46,9 @@ def locate_weights(card: ModelCard, pretrained: bool | str | Path) -> Path:
 
 
 def _names(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+    return ", ".join(key[:100] for key in keys[:3]) + (
+        f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    )
 
 
 def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
@@ -129,7 +131,7 @@ def load_weights(
         dtype = state[other[0]].dtype
         is_bfloat16 = " (Paddle's bfloat16: convert it to float32)" if dtype == np.uint16 else ""
         raise WeightsError(
-            f"{path}: {other[0]} is {dtype}{is_bfloat16}; expected a floating-point array"
+            f"{path}: {other[0][:100]} is {dtype}{is_bfloat16}; expected a floating-point array"
         )
     own: dict[str, Tensor] = model.state_dict()
     notes = []

@@ -389,7 +389,7 @@ def test_what_a_format_cannot_hold_is_named_and_nothing_written(tmp_path: Path) 
             with pytest.raises(WeightsError, match="cannot store"):
                 write_weights({key: value}, path)
         if suffix != ".pdparams":
-            with pytest.raises(WeightsError, match="cannot store a name"):
+            with pytest.raises(WeightsError, match=r"cannot write the weights: .*surrogates"):
                 write_weights({"\ud800": ones}, path)
         assert list(tmp_path.iterdir()) == []
 
