@@ -27,7 +27,7 @@ _CAPTION_LINES = 6
 
 
 def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
-    """Predict; print, write and draw the results. Return 1 if an image could not be read.
+    """Predict; print, write and draw the results. Return 1 if an image has no prediction.
 
     Raises:
         ConfigError: an output would replace an input or another output.
@@ -151,15 +151,18 @@ class _Tally:
     """Counts of the predictions, and the predictions to draw."""
 
     def __init__(self, *, multi_label: bool) -> None:
-        self.count = self.failed = self.labelled = self.right = 0
+        self.count = self.failed = self.not_finite = self.labelled = self.right = 0
         self.drawn: list[_Drawn] = []
         self._multi_label = multi_label
 
     def add(self, one: Input, truth: list[int] | None, result: Result, keep: bool) -> None:
         """Count a result; `keep` it for drawing."""
+        from ppcls.inference.results import NOT_FINITE
+
         self.count += 1
         if result.error is not None:
             self.failed += 1
+            self.not_finite += result.error == NOT_FINITE
             return
         found = sorted(result.class_ids) if self._multi_label else result.class_ids[:1]
         wrong = truth is not None and found != truth
@@ -171,6 +174,8 @@ class _Tally:
 
 
 def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Namespace) -> int:
+    from ppcls.inference.results import NOT_FINITE
+
     if tally.labelled:
         what, match = "top-1", "match the label of their list"
         if classifier.multi_label:
@@ -195,8 +200,10 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
             allow_url=args.allow_url,
         )
         print(f"pictures {args.save_images}", file=sys.stderr)
-    if tally.failed:
-        print(f"{tally.failed} of {count} images could not be read", file=sys.stderr)
+    if unread := tally.failed - tally.not_finite:
+        print(f"{unread} of {count} images could not be read", file=sys.stderr)
+    if tally.not_finite:
+        print(f"{tally.not_finite} of {count} images: {NOT_FINITE}", file=sys.stderr)
     return 1 if tally.failed else 0
 
 

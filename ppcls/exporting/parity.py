@@ -213,7 +213,7 @@ class ParityCheck:
 
         expected = _compute(run, pixels, batch_size, "model")
         if not all(np.isfinite(output).all() for output in expected):
-            raise RunError("the model's own outputs are not finite")
+            raise RunError("the model's own outputs are not finite: its weights are at fault")
         return _Answered(pixels, names, batch_size, expected)
 
     def _compare(self, runner: Runner, asked: _Answered, graph: str, file: str) -> float:

@@ -23,7 +23,14 @@ from ppcls.inference.inputs import is_url, sources_of
 from ppcls.inference.model_folder import ModelFacts, read_facts
 from ppcls.inference.options import PredictorOptions
 from ppcls.inference.prefetch import LoadedImage, load_image, prefetch
-from ppcls.inference.results import Result, Timing, best_classes, sigmoid, softmax
+from ppcls.inference.results import (
+    NOT_FINITE,
+    Result,
+    Timing,
+    best_classes,
+    sigmoid,
+    softmax,
+)
 from ppcls.options import first_problem
 from ppcls.spelling import refuse_unknown
 from ppcls.thresholds import thresholds_of
@@ -185,7 +192,8 @@ class Classifier:
         milliseconds = (perf_counter() - start) * 1e3
         outputs = iter(found)
         # One check for all in the usual case: a sum is not finite if one of its terms is not.
-        is_sound = math.isfinite(found.sum(dtype=np.float64))
+        with np.errstate(invalid="ignore"):
+            is_sound = math.isfinite(found.sum(dtype=np.float64))
         for source, image, loading in batch:
             name = _name(source)
             took = Timing(loading, milliseconds, len(images)) if timing else None
@@ -194,7 +202,7 @@ class Classifier:
                 continue
             output = next(outputs)
             if not (is_sound or np.isfinite(output).all()):
-                yield Result(name, error="the network's output is not finite", timing=took)
+                yield Result(name, error=NOT_FINITE, timing=took)
             elif asked == "logits":
                 yield Result(name, timing=took, logits=output)
             elif asked == "scores":

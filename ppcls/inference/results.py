@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Result", "Timing", "best_classes", "sigmoid", "softmax"]
+__all__ = ["NOT_FINITE", "Result", "Timing", "best_classes", "sigmoid", "softmax"]
+
+
+NOT_FINITE = (
+    "the network's output is not finite: its weights are at fault, or the precision of the backend"
+)
+"""The error of an image that was read and has no prediction."""
 
 
 class Timing(NamedTuple):

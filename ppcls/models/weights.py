@@ -17,7 +17,7 @@ from ppcls.models.download import fetch
 from ppcls.models.weight_files import find_weights, read_weights, write_weights
 from ppcls.spelling import names_options
 
-__all__ = ["load_weights", "locate_weights", "save_weights"]
+__all__ = ["finite", "load_weights", "locate_weights", "save_weights"]
 
 
 def save_weights(model: nn.Layer, path: str | Path) -> None:
@@ -41,13 +41,15 @@ def locate_weights(card: ModelCard, pretrained: bool | str | Path) -> Path:
     text = str(pretrained)
     if text == "ssld" or text in {c.variant for c in card.checkpoints if c.variant}:
         return fetch(card.checkpoint(text).url)
-    if text.startswith(("http://", "https://")):
+    if "://" in text:
         return fetch(text)
     return find_weights(text)
 
 
 def _names(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+    return ", ".join(key[:100] for key in keys[:3]) + (
+        f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    )
 
 
 def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
@@ -77,6 +79,28 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
     )
 
 
+def finite(state: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
+    """Return the floating-point arrays of a weights file, of any shapes, as float32.
+
+    Raises:
+        WeightsError: a value is NaN, infinite, or too large for float32; the message names its key.
+    """
+    with np.errstate(over="ignore"):
+        single = {key: value.astype(np.float32, copy=False) for key, value in state.items()}
+    bad = [key for key, value in single.items() if not np.isfinite(value).all()]
+    if bad:
+        key = bad[0]
+        count = int((~np.isfinite(single[key])).sum())
+        is_finite = np.isfinite(state[key]).all()
+        what = "exceed the range of float32" if is_finite else "are NaN or infinite"
+        others = f", and so do values of {len(bad) - 1} more keys" if len(bad) > 1 else ""
+        raise WeightsError(
+            f"{path}: {count} of {single[key].size} values of {key} {what}{others}; use other "
+            "weights, such as an earlier checkpoint"
+        )
+    return single
+
+
 @names_options
 def load_weights(
     model: ImageClassifier, path: str | Path, *, adapt: bool = False, strict: bool = True
@@ -96,7 +120,8 @@ def load_weights(
 
     Raises:
         WeightsError: the file has another number of classes or input channels (and `adapt` is
-            false), or belongs to another model (and `strict` is true); the message names the keys.
+            false), or belongs to another model (and `strict` is true), or a value to load is NaN,
+            infinite, or too large for float32; the message names the keys.
     """
     state = read_weights(path)
     if state and all(key.startswith("_layers.") for key in state):
@@ -105,8 +130,10 @@ def load_weights(
     _refuse_several_models(state, model, Path(path))
     other = [k for k, v in state.items() if v.dtype.kind != "f"]
     if other:
+        dtype = state[other[0]].dtype
+        is_bfloat16 = " (Paddle's bfloat16: convert it to float32)" if dtype == np.uint16 else ""
         raise WeightsError(
-            f"{path}: {other[0]} is {state[other[0]].dtype}; expected a floating-point array"
+            f"{path}: {other[0][:100]} is {dtype}{is_bfloat16}; expected a floating-point array"
         )
     own: dict[str, Tensor] = model.state_dict()
     notes = []
@@ -145,6 +172,7 @@ def load_weights(
             )
         notes.append(f"{path}: not loaded: of {len(own)} keys, {found}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == shapes[k]}
+    fitting = finite(fitting, path)
     # All or nothing: a parameter that the file lacks is set to its own value.
     whole = {k: fitting[k] if k in fitting else v.numpy() for k, v in own.items()}
     model.set_state_dict({k: paddle.to_tensor(v.astype(np.float32)) for k, v in whole.items()})

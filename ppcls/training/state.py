@@ -14,7 +14,7 @@ from ppcls.checkpoints.files import Checkpoint
 from ppcls.errors import WeightsError
 from ppcls.models.base import ImageClassifier
 from ppcls.models.weight_files import read_pickle, read_weights
-from ppcls.models.weights import load_weights
+from ppcls.models.weights import finite, load_weights
 from ppcls.training.ema import WeightAverage
 from ppcls.training.precision import Precision
 
@@ -169,7 +169,8 @@ class TrainState:
             accumulators = read_pickle(files[".pdopt"])
         self._load_accumulators(accumulators, files[".pdopt"])
         if self.average:
-            self.average.load(read_weights(files[".pdparams"]))
+            path = files[".pdparams"]
+            self.average.load(finite(read_weights(path), path))
 
     def _load_accumulators(self, saved: dict[str, dict[str, np.ndarray]], path: Any) -> None:
         generated = {structured: name for name, structured in _generated(self.model)}

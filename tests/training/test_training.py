@@ -260,9 +260,11 @@ def test_weights_that_are_no_numbers_are_no_success(
     config_file: Path, overrides: list[str], tmp_path: Path
 ) -> None:
     model = ppcls.create_model("HarDNet39_ds", class_num=3)
-    model.state_dict()["base.14.3.bias"].set_value(paddle.full([3], float("nan")))
-    save_weights(model, tmp_path / "nan.pdparams")
-    more = ["Arch.name=HarDNet39_ds", f"Global.pretrained_model={tmp_path / 'nan'}"]
+    # Finite weights whose outputs are not.
+    stem = model.state_dict()[f"{model.first_conv}.weight"]
+    stem.set_value(paddle.full(stem.shape, 3e38))
+    save_weights(model, tmp_path / "huge.pdparams")
+    more = ["Arch.name=HarDNet39_ds", f"Global.pretrained_model={tmp_path / 'huge'}"]
     config = load_config(config_file, [*overrides, *more])
     with pytest.raises(RunError, match="the loss of the evaluation is nan"):
         evaluate(config)
