@@ -199,7 +199,7 @@ def open_checkpoint(checkpoint: str | Path, last_epoch: int | None = None) -> Ch
     """Find the files of a checkpoint and verify them against its manifest.
 
     Args:
-        checkpoint: its path without suffix, such as `output/x/HarDNet39_ds/latest`.
+        checkpoint: its path, such as `output/x/HarDNet39_ds/latest`, or that of one of its files.
         last_epoch: the last complete epoch, counted from 0, for a checkpoint without a record of
             it.
 
@@ -217,9 +217,11 @@ def open_checkpoint(checkpoint: str | Path, last_epoch: int | None = None) -> Ch
 
 
 def _open(checkpoint: str | Path, last_epoch: int | None) -> Checkpoint:
-    prefix = Path(str(checkpoint).removesuffix(".pdparams"))
+    prefix = Path(checkpoint)
+    if prefix.suffix in (*SUFFIXES, ".json"):
+        prefix = prefix.with_suffix("")
     path = added_suffix(prefix, ".json")
-    if not path.is_file():
+    if not os.path.isfile(path):  # false, too, for what no path can be
         return _published(prefix, last_epoch)
     manifest = read_manifest(path)
     if ".pdparams" not in manifest.sha256:
@@ -249,7 +251,7 @@ def _published(prefix: Path, last_epoch: int | None) -> Checkpoint:
     PaddleClas 2.0 writes no `.pdstates`, so the user has to name the epoch.
     """
     paths = {suffix: added_suffix(prefix, suffix) for suffix in SUFFIXES}
-    files = {suffix: path for suffix, path in paths.items() if path.is_file()}
+    files = {suffix: path for suffix, path in paths.items() if os.path.isfile(path)}
     if {".pdparams", ".pdopt"} <= set(files):
         if ".pdstates" not in files:
             if last_epoch is not None:
@@ -257,7 +259,7 @@ def _published(prefix: Path, last_epoch: int | None) -> Checkpoint:
         elif not _is_own(files[".pdstates"]):
             states = read_states(files[".pdstates"], PublishedStates)
             return Checkpoint(prefix, files, states.epoch, published=True)
-    if prefix.is_dir():
+    if os.path.isdir(prefix):
         inside = ", ".join(sorted(str(p.with_suffix("")) for p in prefix.glob("*.pdstates")))
         raise WeightsError(
             f"{prefix}: a folder, not a checkpoint"

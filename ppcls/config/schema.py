@@ -372,6 +372,13 @@ class Config(Options):
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
 
+    _notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user about how the configuration was read."""
+        return self._notes
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Output height and width of transforms without a size of their own."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import paddle
 
+from ppcls.config.moved_run import RUNS_FILE
 from ppcls.devices import cpu_name
 from ppcls.checkpoints.records import Start, record_of
 from ppcls.errors import RunError
@@ -24,7 +25,6 @@ from ppcls.version import __version__
 
 __all__ = ["changed_machine", "record_start"]
 
-_FILE = "runs.jsonl"
 _LARGEST = 1 << 28
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pydantic", "simplejpeg", "visualdl")
 
@@ -54,7 +54,7 @@ def changed_machine(
     folder: Path, device: str, processes: int, plugins: Sequence[str] = ()
 ) -> list[str]:
     """Return how device, processes and plug-ins differ from the last start in a run's folder."""
-    path = folder / _FILE
+    path = folder / RUNS_FILE
     if not path.exists():
         return []
     try:
@@ -97,7 +97,7 @@ def record_start(
         "plugins": [plugin.model_dump(exclude={"classes"}) for plugin in load_plugins(plugins)],
         "git": {"commit": _git("rev-parse", "HEAD"), "changed": (changed or "").splitlines()},
     }
-    path = folder / _FILE
+    path = folder / RUNS_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open_log(path, append=True) as file:

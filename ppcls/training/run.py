@@ -189,7 +189,8 @@ def build_run(
     config, options = data.config, data.config.Global
     precision = Precision(config.AMP, data.device)
     seed_everything(options.seed)
-    checkpoint, notes = find_checkpoint(config)
+    checkpoint, found = find_checkpoint(config)
+    notes = [*config.notes, *found]
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
     finished = checkpoint is not None and is_finished(config, checkpoint)
