@@ -161,7 +161,7 @@ class States(Options):
     epoch: Number
     metric: float | None
     optimizer: Text
-    pdparams: Literal["averaged", "raw"] = "raw"
+    pdparams: Literal["averaged", "raw"]
     scaler: ScalerOrNone = None
     progress: Progress
     without_accumulators: list[Text] = []

@@ -166,6 +166,11 @@ class TrainState:
             if states.scaler:
                 self.precision.load_state_dict(states.scaler.model_dump())
             unused, samples = states.without_accumulators, states.samples
+            for key in unused:
+                if key not in self._trained():
+                    raise WeightsError(
+                        f"{files['.pdstates']}: without_accumulators: {key:.80} is not trained here"
+                    )
             accumulators = _read_accumulators(files[".pdopt"])
         self._load_accumulators(accumulators, unused, files[".pdopt"])
         if self.average:
@@ -186,6 +191,12 @@ class TrainState:
                     f"{path}: progress.{key} is {ours}, but {checkpoint.prefix}.json says {listed}: "
                     "not the files of one checkpoint"
                 )
+        if (states.pdparams == "averaged") != (".pdema" in checkpoint.files):
+            raise WeightsError(
+                f"{path}: pdparams is {states.pdparams}, and the manifest lists "
+                f"{'a' if '.pdema' in checkpoint.files else 'no'} .pdema: not the files of one "
+                "checkpoint"
+            )
         was, now = states.optimizer, type(self.optimizer).__name__
         if was != now:
             raise WeightsError(
@@ -220,9 +231,9 @@ class TrainState:
                 or optimizer.
         """
         generated = {structured: name for name, structured in _generated(self.model)}
-        for key in (*saved, *unused):
+        for key in saved:
             if key not in generated:
-                raise WeightsError(f"{path}: for another model: {key} is not in this one")
+                raise WeightsError(f"{path}: for another model: {key!s:.80} is not in this one")
         # Paddle makes them in the first step, and then trusts what it was given.
         block = paddle.static.default_main_program().global_block()
         self.optimizer._create_accumulators(block, list(self._trained().values()))
