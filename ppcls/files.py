@@ -16,13 +16,16 @@ from ppcls.errors import RunError
 __all__ = [
     "added_suffix",
     "cache_home",
+    "check_regular",
     "move",
     "open_log",
     "open_plain",
-    "read_small",
+    "read_regular",
     "replacing",
     "sha256",
 ]
+
+_LARGEST_LOG = 1 << 30
 
 
 def cache_home() -> Path:
@@ -31,7 +34,37 @@ def cache_home() -> Path:
     return Path(home).expanduser() if home else Path.home() / ".cache" / "ppcls"
 
 
-_LARGEST_LOG = 1 << 30
+def check_regular(path: str | os.PathLike, most: int) -> None:
+    """Check, before a file is opened, that reading it ends: pipes block, and devices may not end.
+
+    Args:
+        path: the file, or a link to it.
+        most: the largest accepted size in bytes.
+
+    Raises:
+        OSError: there is no such file, it is not a regular file, or it is larger; `strerror` says
+            which.
+        ValueError: the path is not a possible file name.
+    """
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", os.fspath(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    if found.st_size > most:
+        limit = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most} bytes"
+        raise OSError(errno.EFBIG, f"larger than {limit}", os.fspath(path))
+
+
+def read_regular(path: str | os.PathLike, most: int) -> bytes:
+    """Return the content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError, ValueError: as `check_regular`, or the file cannot be read.
+    """
+    check_regular(path, most)
+    with open(path, "rb") as file:
+        return file.read(most)
 
 
 @contextmanager
@@ -113,30 +146,14 @@ def open_log(path: Path, *, append: bool) -> TextIO:
         descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         if os.fstat(descriptor).st_nlink > 1 or not append:
             os.close(descriptor)
-            kept = read_small(path, _LARGEST_LOG) if append else b""
+            kept = read_regular(path, _LARGEST_LOG) if append else b""
             with replacing(path) as file:
                 file.write_bytes(kept)
             descriptor = open_plain(path, os.O_WRONLY | os.O_APPEND)
-        return os.fdopen(descriptor, "w", encoding="utf-8")
+        # Names of files may hold bytes that are not UTF-8.
+        return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
-
-
-def read_small(path: Path, limit: int) -> bytes:
-    """Return the contents of a regular file of at most `limit` bytes.
-
-    Raises:
-        OSError: it is larger, no regular file, or cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if found.st_size > limit:
-            reason = f"{found.st_size} bytes; expected at most {limit}"
-            raise OSError(errno.EFBIG, reason, str(path))
-        return file.read(limit)
 
 
 def sha256(path: Path) -> str:

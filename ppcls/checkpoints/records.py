@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from ppcls.errors import PpclsError, WeightsError
-from ppcls.files import read_small
+from ppcls.files import read_regular
 from ppcls.models.weight_files import read_pickle
 from ppcls.options import Checksum, Options, Positive, first_problem
 
@@ -27,6 +27,7 @@ __all__ = [
     "Progress",
     "PublishedStates",
     "SamplesRecord",
+    "ScalerState",
     "Start",
     "States",
     "Sums",
@@ -247,7 +248,7 @@ def read_manifest(path: Path) -> Manifest:
         WeightsError: it cannot be read, or is none.
     """
     try:
-        return record_of(Manifest, read_small(path, _LARGEST))
+        return record_of(Manifest, read_regular(path, _LARGEST))
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the manifest: {error.strerror or error}") from None
     except ValueError as error:

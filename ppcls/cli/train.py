@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from ppcls.cli.options import Commands, add_check_option, add_config_options, config_of
@@ -47,7 +46,7 @@ def _train(args: argparse.Namespace) -> int:
     else:
         print(f"trained in {minutes} min {seconds} s{best}")
     for line in result.warnings:
-        print(f"warning: {line}", file=sys.stderr)
+        print(f"warning  {line}")
     print(f"weights  {result.best}")
     print(f"curves   {result.folder / 'curves.png'}")
     print(f"config   {result.folder / 'config.yaml'}")

@@ -32,7 +32,7 @@ def path_keys(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
             yield _section(data, key), str(key[-1])
 
 
-def _section(data: dict[str, Any], key: Key) -> Any:
+def _section(data: Any, key: Key) -> Any:
     for part in key[:-1]:
         data = data[part]
     return data

@@ -11,7 +11,7 @@ from typing import Any
 
 from ppcls.bundle import SPEC_FILE, fingerprint
 from ppcls.devices import cpu_name
-from ppcls.files import cache_home, read_small, replacing
+from ppcls.files import cache_home, read_regular, replacing
 
 __all__ = ["recall", "remember"]
 
@@ -22,7 +22,7 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any]]:
     """Return a bundle's cache file and its contents, which are empty if it is damaged."""
     path = cache_home() / "tuned" / f"{fingerprint(folder)[:16]}.json"
     try:
-        found = json.loads(read_small(path, _LARGEST))
+        found = json.loads(read_regular(path, _LARGEST))
     except (OSError, ValueError, RecursionError):
         found = None
     return path, found if isinstance(found, dict) else {}

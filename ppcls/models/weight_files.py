@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from ppcls.errors import WeightsError
-from ppcls.files import added_suffix, replacing
+from ppcls.files import replacing
 
 __all__ = ["FORMATS", "find_weights", "read_pickle", "read_weights", "write_weights"]
 
@@ -84,7 +84,7 @@ def find_weights(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if path.is_file():
         return path
-    with_suffix = added_suffix(path, ".pdparams")
+    with_suffix = path.with_name(path.name + ".pdparams")
     if with_suffix.is_file():
         return with_suffix
     if path.is_dir():

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ppcls.checkpoints.records import MetricsLine, record_of
 from ppcls.errors import RunError
 from ppcls.evaluation.results import Evaluation
-from ppcls.files import open_log, read_small, replacing
+from ppcls.files import open_log, read_regular, replacing
 from ppcls.training.callbacks import Callback, TrainStep
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _lines_before(path: Path, epoch: int, step: int) -> list[str]:
         RunError: the file cannot be read, or another line is no record.
     """
     try:
-        lines = read_small(path, _LARGEST_METRICS).splitlines(keepends=True)
+        lines = read_regular(path, _LARGEST_METRICS).splitlines(keepends=True)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
     kept = []

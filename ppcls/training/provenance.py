@@ -15,11 +15,11 @@ from typing import Any
 
 import paddle
 
+from ppcls.checkpoints.records import Start, record_of
 from ppcls.config.moved_run import RUNS_FILE
 from ppcls.devices import cpu_name
-from ppcls.checkpoints.records import Start, record_of
 from ppcls.errors import RunError
-from ppcls.files import open_log, read_small
+from ppcls.files import open_log, read_regular
 from ppcls.plugins import load_plugins
 from ppcls.version import __version__
 
@@ -58,11 +58,11 @@ def changed_machine(
     if not path.exists():
         return []
     try:
-        lines = read_small(path, _LARGEST).splitlines()
+        lines = read_regular(path, _LARGEST).splitlines()
         last = record_of(Start, lines[-1])
     except (OSError, ValueError, IndexError) as error:
         why = (isinstance(error, OSError) and error.strerror) or error
-        return [f"device, processes and plug-ins, perhaps: {path}: cannot read its last line: {why}"]
+        return [f"device, processes or plug-ins, perhaps: {path}: cannot read its end: {why}"]
     was = {"device": last.device, "processes": last.processes}
     known = {plugin.name: plugin.sha256 for plugin in last.plugins}
     now = {"device": device, "processes": processes}

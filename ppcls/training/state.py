@@ -15,6 +15,7 @@ from ppcls.checkpoints.records import (
     Progress,
     PublishedStates,
     SamplesRecord,
+    ScalerState,
     States,
     read_states,
 )
@@ -44,9 +45,7 @@ def _generated(model: nn.Layer) -> Iterator[tuple[str, str]]:
     yield from sorted(names, key=lambda pair: -len(pair[0]))
 
 
-def _by_structured_name(
-    state: Mapping[str, Any], names: list[tuple[str, str]]
-) -> Accumulators:
+def _by_structured_name(state: Mapping[str, Any], names: list[tuple[str, str]]) -> Accumulators:
     """Turn `{"conv2d_0.w_0_velocity_0": …}` into `{"conv.weight": {"velocity_0": …}}`.
 
     Raises:
@@ -100,12 +99,13 @@ class TrainState:
             files[".pdema"] = raw
         accumulators = self._accumulators()
         files[".pdopt"] = accumulators
+        scaler = self.precision.state_dict()
         states = States(
             epoch=self.progress.epoch,
             metric=self.progress.best_metric,
             optimizer=type(self.optimizer).__name__,
             pdparams="averaged" if self.average else "raw",
-            scaler=self.precision.state_dict() or None,
+            scaler=ScalerState(**scaler) if scaler else None,
             progress=self.progress,
             without_accumulators=[key for key in self._trained() if key not in accumulators],
             samples=self.samples,
@@ -188,7 +188,7 @@ class TrainState:
             ours, listed = getattr(states.progress, key), getattr(checkpoint, key)
             if ours != listed:
                 raise WeightsError(
-                    f"{path}: progress.{key} is {ours}, but {checkpoint.prefix}.json says {listed}: "
+                    f"{path}: progress.{key} is {ours}, but {listed} in {checkpoint.prefix}.json: "
                     "not the files of one checkpoint"
                 )
         if (states.pdparams == "averaged") != (".pdema" in checkpoint.files):
@@ -216,9 +216,7 @@ class TrainState:
                 )
         self.average.load(arrays)
 
-    def _load_accumulators(
-        self, saved: Accumulators, unused: Collection[str], path: Path
-    ) -> None:
+    def _load_accumulators(self, saved: Accumulators, unused: Collection[str], path: Path) -> None:
         """Give the optimizer its accumulators; those of frozen parameters are not needed.
 
         Args:

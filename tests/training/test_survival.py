@@ -414,7 +414,9 @@ def test_auto_begins_again_where_a_kill_left_no_checkpoint(
     (folder / "latest.new.pdparams").write_text("half")
     (folder / ".latest.new.pdopt.7.tmp").write_text("half")
     one = [*overrides, "Global.epochs=1"]
-    with pytest.raises(ConfigError, match=r"holds an earlier run \(config\.yaml\).*checkpoints=auto"):
+    with pytest.raises(
+        ConfigError, match=r"holds an earlier run \(config\.yaml\).*checkpoints=auto"
+    ):
         train(load_config(config_file, one))
     assert not list(folder.glob("*.new.*"))
     train(load_config(config_file, [*one, "Global.checkpoints=auto"]))
@@ -436,7 +438,9 @@ def test_a_list_that_changed_behind_its_path_is_named(
     def lists(train_lines: list[str], val_lines: list[str]) -> list[str]:
         for name, lines in (("Train", train_lines), ("Eval", val_lines)):
             (tmp_path / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
-        keys = [f"DataLoader.{n}.dataset.cls_label_path={tmp_path / n}.txt" for n in ("Train", "Eval")]
+        keys = [
+            f"DataLoader.{n}.dataset.cls_label_path={tmp_path / n}.txt" for n in ("Train", "Eval")
+        ]
         return [*overrides, *keys, "Global.checkpoints=auto"]
 
     seen, val = (
@@ -461,13 +465,17 @@ def test_a_list_that_changed_behind_its_path_is_named(
         ".pdstates": states,
     }
     write_checkpoint(finished_run / "latest", contents, epoch=3, step=2)
-    with pytest.raises(DataError, match=r"latest: at step 2 of an epoch of 26 images, but .* has 27"):
+    with pytest.raises(
+        DataError, match=r"latest: at step 2 of an epoch of 26 images, but .* has 27"
+    ):
         train(load_config(config_file, [*lists(seen, val), "Global.epochs=4"]))
     larger = [*lists(seen[1:], val), "DataLoader.Train.sampler.batch_size=26", "Global.epochs=4"]
     with pytest.raises(WeightsError, match=r"progress\.step is 2, but an epoch has 1 updates"):
         train(load_config(config_file, larger))
     other = [*lists(seen[1:], val), "Metric.Train=null", "Global.epochs=4"]
-    with pytest.raises(WeightsError, match=r"progress\.totals\.sums has 3 numbers, but the run sums"):
+    with pytest.raises(
+        WeightsError, match=r"progress\.totals\.sums has 3 numbers, but the run sums"
+    ):
         train(load_config(config_file, other))
 
 
