@@ -236,6 +236,7 @@ class TrainState:
         block = paddle.static.default_main_program().global_block()
         self.optimizer._create_accumulators(block, list(self._trained().values()))
         expected = self._accumulators()
+        masters = self.optimizer.state_dict().get("master_weights", {})
         kinds = {name for own in saved.values() for name in own}
         mine = {name for own in expected.values() for name in own}
         if kinds and kinds - {"master_weight"} != mine - {"master_weight"}:
@@ -259,7 +260,8 @@ class TrainState:
                     raise WeightsError(f"{path}: {name} of {key}: {problem}")
                 tensor = paddle.to_tensor(value)
                 if name == "master_weight":
-                    state.setdefault("master_weights", {})[generated[key]] = tensor
+                    # In place, because Paddle finds the accumulators by the name of this tensor.
+                    masters[generated[key]].set_value(tensor)
                 else:
                     state[f"{generated[key]}_{name}"] = tensor
         self.optimizer.set_state_dict(state)

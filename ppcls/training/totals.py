@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle import Tensor
 
-from ppcls.checkpoints.records import Sums
 from ppcls.distributed import sum_over_ranks
 from ppcls.metrics.base import Metric
 
@@ -44,17 +44,17 @@ class Totals:
         self._sums = sums if self._sums is None else self._sums + sums
         self.count += count
 
-    def sums(self) -> Sums:
+    def state_dict(self) -> dict[str, Any]:
         """Return the sums over all processes as plain numbers; waits for the device."""
         none = np.zeros(1 + len(self.metrics))
         own = none if self._sums is None else self._sums.numpy()
         count, *sums = sum_over_ranks(np.array([self.count, *own], np.float64)).tolist()
-        return Sums.model_construct(count=int(count), sums=sums)
+        return {"count": int(count), "sums": sums}
 
-    def load(self, sums: Sums) -> None:
-        """Restore the sums, one for the loss and for each metric."""
-        self.count = sums.count
-        self._sums = paddle.to_tensor(sums.sums, "float64")
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the sums from `state_dict`."""
+        self.count = state["count"]
+        self._sums = paddle.to_tensor(state["sums"], "float64")
 
     def means(self) -> dict[str, float]:
         """Return the means of the loss and of the metrics by key: `loss`, `top1`, …
@@ -64,8 +64,8 @@ class Totals:
         Raises:
             ValueError: no batch was added.
         """
-        found = self.sums()
-        if not found.count:
+        state = self.state_dict()
+        if not state["count"]:
             raise ValueError("no batch was added")
         names = ["loss", *(metric.key for metric in self.metrics)]
-        return {n: s / found.count for n, s in zip(names, found.sums, strict=True)}
+        return {n: s / state["count"] for n, s in zip(names, state["sums"], strict=True)}

@@ -19,6 +19,7 @@ from ppcls.checkpoints.files import (
     remove_checkpoint,
     write_checkpoint,
 )
+from ppcls.checkpoints.records import Sums
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.config import Config
 from ppcls.config.schema import GlobalOptions
@@ -168,7 +169,7 @@ class Trainer:
         rate = self.schedule.curve(options.epochs, self.steps, progress.watched)
         totals = Totals(self.counted)
         if progress.totals and distributed.rank() == 0:
-            totals.load(progress.totals)
+            totals.load_state_dict(progress.totals.model_dump())
         set_training(state.model)
         batches = self.loader.epoch(epoch, skip=progress.step * options.update_freq)
         for update in timer.updates(batches, options.update_freq):
@@ -240,7 +241,7 @@ class Trainer:
             stop, save = distributed.any_rank(stop, save) if self.is_look(place) else (False, False)
         profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
         if stop or save or self.is_step_to_save(place):
-            self.state.progress.totals = totals.sums()
+            self.state.progress.totals = Sums.model_construct(**totals.state_dict())
             self.save()
         if stop:
             self.raise_stopped()
@@ -267,7 +268,7 @@ class Trainer:
         """
         self.watch.look()
         speed = timer.report()
-        if not totals.sums().count:
+        if not totals.state_dict()["count"]:
             return None
         return Report(totals.means(), speed, peak_memory())
 

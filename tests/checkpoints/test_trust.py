@@ -475,3 +475,32 @@ def test_a_checkpoint_is_found_by_any_of_its_files(root: Path) -> None:
 def test_a_place_without_a_checkpoint_is_named(name: str) -> None:
     with pytest.raises(WeightsError, match=r"a folder, not a checkpoint|no checkpoint to resume"):
         open_checkpoint(name)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Momentum", "velocity"), ("AdamW", "moment1")])
+def test_weights_of_16_bits_resume_with_their_accumulators(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    """As far as a CPU can: it has no kernels for the step itself."""
+
+    def new() -> TrainState:
+        model: Any = paddle.nn.Linear(3, 4)
+        model.to(dtype="bfloat16")
+        make = getattr(paddle.optimizer, kind)
+        optimizer = make(0.1, parameters=model.parameters(), multi_precision=True)
+        return TrainState(model, optimizer, Precision(None, "cpu"), None)
+
+    first, second = new(), new()
+    block = paddle.static.default_main_program().global_block()
+    first.optimizer._create_accumulators(block, first.model.parameters())
+    contents = first.state_dict()
+    write_checkpoint(tmp_path / "latest", contents, epoch=0, step=0)
+    second.load(open_checkpoint(tmp_path / "latest"))
+    again = second.state_dict()[".pdopt"]
+    for key, accumulators in contents[".pdopt"].items():
+        assert "master_weight" in accumulators
+        for each, value in accumulators.items():
+            assert np.array_equal(again[key][each], value)
+    # What the step looks up.
+    for parameter in second.model.parameters():
+        second.optimizer._get_accumulator_master(name, parameter)
