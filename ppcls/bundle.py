@@ -22,7 +22,7 @@ from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, ResizeImage
 from ppcls.errors import BundleError
 from ppcls.files import sha256
-from ppcls.options import Options, first_problem
+from ppcls.options import Checksum, FileName, Options, first_problem
 from ppcls.plugins import Plugin, missing_plugins, plugins_of
 from ppcls.printable import printable
 from ppcls.registry import follows_registries
@@ -219,13 +219,13 @@ class BundleSpec(Options):
     schema_version: Literal[2] = SCHEMA_VERSION
     Global: ModelSpec
     card: dict[str, Any]
-    config_sha256: str
+    config_sha256: Checksum
     precision: Literal["fp32"] = "fp32"
     Input: InputSpec
     Output: OutputSpec
     parity: Parity
     versions: dict[str, str]
-    files: dict[Annotated[str, Field(pattern=r"^[^/\\]+$")], str]
+    files: dict[FileName, Checksum]
     plugins: list[Plugin] = []
     PreProcess: PreProcess
     PostProcess: PostProcess
@@ -441,6 +441,11 @@ def read_bundle(folder: str | Path) -> BundleSpec:
             f"{folder}: not an exported model: it has no {SPEC_FILE}; `ppcls export` makes one"
         )
     spec = _read_spec(path)
+    for name in (GRAPH_FILE, OLDER_GRAPH_FILE, WEIGHTS_FILE, ONNX_FILE):
+        if name not in spec.files and (folder / name).exists():
+            raise BundleError(
+                f"{folder / name}: not listed in {SPEC_FILE}, so not of this export; remove it"
+            )
     for name, checksum in spec.files.items():
         if not (folder / name).is_file():
             raise BundleError(f"{folder / name}: missing from the exported model")

@@ -27,8 +27,10 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 from ppcls.ignored_options import IGNORED
 
 __all__ = [
+    "Checksum",
     "Count",
     "Factor",
+    "FileName",
     "Fraction",
     "Mismatch",
     "Natural",
@@ -51,6 +53,10 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, lt=1)]
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal digits."""
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
+"""The name of a file in the folder of the file that names it: without folders, not hidden."""
 
 
 class Mismatch(ValueError):

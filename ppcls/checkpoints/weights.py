@@ -107,7 +107,8 @@ def start_weights(config: Config, checkpoint: Checkpoint | None) -> tuple[Path |
     if checkpoint is not None:
         path = checkpoint.files[".pdparams"]
     else:
-        path = locate_weights(card, options.pretrained_model or arch_weights)
+        ours = options.pretrained_model
+        path = locate_weights(card, arch_weights if ours is None else ours)
     return path, [f"{chosen[0]} wins over {key}: {path}" for key in chosen[1:]]
 
 
@@ -118,7 +119,8 @@ def load_trained_model(config: Config, command: str, allow_random: bool) -> Imag
         ConfigError: no weights are named, and `allow_random` is false.
         WeightsError: the weights cannot be read or do not fit.
     """
-    path, notes = find_weights(config)
+    path, found = find_weights(config)
+    notes = [*config.notes, *found]
     if path is None and not allow_random:
         raise ConfigError(
             f"`{command}` needs trained weights: -o Global.pretrained_model=PATH "

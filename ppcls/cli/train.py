@@ -52,6 +52,8 @@ def _train(args: argparse.Namespace) -> int:
         print(f"this run is already finished; nothing left to train{best}")
     else:
         print(f"trained in {minutes} min {seconds} s{best}")
+    for line in result.warnings:
+        say(f"warning  {line}")
     say(f"weights  {result.best}")
     say(f"curves   {result.folder / 'curves.png'}")
     say(f"config   {result.folder / 'config.yaml'}")

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ppcls.config.messages import explain
+from ppcls.config.moved_run import follow_run, recorded_place
 from ppcls.config.paddleclas20 import (
     FlatConfig,
     flat_name,
@@ -96,6 +97,7 @@ def resolve(
     data, origins = read_config(source)
     if holds(data, ("Global", "plugins")):
         data["Global"]["plugins"] = listed(data["Global"]["plugins"])
+    was = recorded_place(data, path)
     flat = is_flat(data)
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]
@@ -105,15 +107,18 @@ def resolve(
         data, origins = apply_overrides(data, origins, own, FlatConfig)
         data, origins = _translated(data, origins, str(path), processes)
     data, origins = apply_overrides(data, origins, overrides, Config)
+    notes = follow_run(data, origins, path, was) if was else []
     _load_plugins(data, origins)
     _move_class_num(data, origins)
     _reach_models(data, origins)
     _leave_out_imagenet_names(data, origins)
     try:
-        return Config.model_validate(data), data, origins
+        config = Config.model_validate(data)
     except ValidationError as error:
         name = flat_name if flat else dotted
         raise explain(error, data, origins, str(path), name=name) from None
+    config._notes = tuple(notes)
+    return config, data, origins
 
 
 def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:

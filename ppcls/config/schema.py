@@ -440,6 +440,13 @@ class Config(Options):
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
 
+    _notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user about how the configuration was read."""
+        return self._notes
+
     @property
     def multi_label(self) -> bool:
         """Whether an image may have several classes, as `Loss.Eval` says."""

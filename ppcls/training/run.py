@@ -17,6 +17,7 @@ from paddle import nn
 
 from ppcls import distributed
 from ppcls.checkpoints.files import Checkpoint
+from ppcls.checkpoints.records import SamplesRecord
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
@@ -30,6 +31,7 @@ from ppcls.errors import ConfigError
 from ppcls.evaluation.evaluate import evaluate_model, topk_note
 from ppcls.evaluation.results import Evaluation
 from ppcls.losses.base import LossFunction, weighted_sum
+from ppcls.metrics.base import parts_of
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
@@ -42,7 +44,13 @@ from ppcls.training.ema import WeightAverage
 from ppcls.training.freeze import prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
 from ppcls.training.precision import Precision
-from ppcls.training.resume import changed_settings, is_finished
+from ppcls.training.resume import (
+    changed_samples,
+    changed_settings,
+    check_place,
+    is_finished,
+    record_samples,
+)
 from ppcls.training.state import TrainState
 
 __all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data", "open_run_data"]
@@ -152,6 +160,7 @@ class Run:
         checkpoint: the checkpoint to resume from.
         finished: whether that checkpoint completes the run.
         notes: lines to show the user.
+        warnings: those of them to show again at the end.
     """
 
     config: Config
@@ -163,6 +172,7 @@ class Run:
     checkpoint: Checkpoint | None
     finished: bool
     notes: list[str]
+    warnings: list[str]
 
 
 def build_run(
@@ -183,11 +193,13 @@ def build_run(
     config, options = data.config, data.config.Global
     precision = Precision(config.AMP, data.device)
     seed_everything(options.seed)
-    checkpoint, notes = find_checkpoint(config)
+    checkpoint, found = find_checkpoint(config)
+    notes = [*config.notes, *found]
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
     notes += precision.notes
     finished = checkpoint is not None and is_finished(config, checkpoint)
+    changed: list[str] = []
     if model is None:
         model, more = _build_model(config, data.device, checkpoint)
     else:
@@ -200,12 +212,17 @@ def build_run(
     schedule.curve(options.epochs, data.steps)
     optimizer = precision.decorate(model, data.optimizer.build(model))
     state = TrainState(model, optimizer, precision, None)
+    state.samples = _sample_records(data)
     if checkpoint:
         notes += state.load_model(checkpoint, options.strict)
     if config.EMA:
         state.average = WeightAverage(model, config.EMA.decay)
     if checkpoint:
-        state.load(checkpoint)
+        known = state.load(checkpoint)
+        metrics = [m.key for m in parts_of(config.Metric.Train, config.Arch.class_num)]
+        changed = changed_samples(known, state.samples, checkpoint)
+        check_place(state.progress, checkpoint, data.steps, metrics)
+        notes += changed
         step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
         notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
     distributed.broadcast(model.state_dict().values())
@@ -222,8 +239,26 @@ def build_run(
 
     objective = _build_objective(config, model, data.train, loss)
     return Run(
-        config, data.train, schedule, state, objective, evaluate, checkpoint, finished, notes
+        config,
+        data.train,
+        schedule,
+        state,
+        objective,
+        evaluate,
+        checkpoint,
+        finished,
+        notes,
+        changed,
     )
+
+
+def _sample_records(data: RunData) -> dict[str, SamplesRecord]:
+    loaders, parts = {"Train": data.train, "Eval": data.eval}, data.config.DataLoader
+    return {
+        name: record_samples(loader.dataset.samples, getattr(parts, name).dataset.image_root)
+        for name, loader in loaders.items()
+        if loader is not None
+    }
 
 
 def _length_note(data: RunData) -> list[str]:

@@ -19,6 +19,7 @@ from ppcls.checkpoints.files import (
     remove_checkpoint,
     write_checkpoint,
 )
+from ppcls.checkpoints.records import Sums
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.config import Config
 from ppcls.config.schema import GlobalOptions
@@ -42,7 +43,6 @@ from ppcls.training.profile import Profile, ProfileOptions
 from ppcls.training.provenance import record_start
 from ppcls.training.run import Run, build_run, open_run_data
 from ppcls.training.signals import Interrupted, StopRequest
-from ppcls.training.state import Progress
 from ppcls.training.timer import StepTimer, Update, peak_memory
 from ppcls.training.totals import Totals
 
@@ -65,6 +65,8 @@ class TrainResult:
         metric: the name of the deciding metric.
         seconds: the duration of this start of the run, evaluations included.
         was_finished: whether nothing was left to train.
+        warnings: what may make the result another one than it seems, such as images or labels that
+            have changed since the run was last saved.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class TrainResult:
     metric: str
     seconds: float
     was_finished: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class Trainer:
@@ -168,7 +171,7 @@ class Trainer:
         rate = self.schedule.curve(options.epochs, self.steps, progress.watched)
         totals = Totals(self.counted)
         if progress.totals and distributed.rank() == 0:
-            totals.load_state_dict(progress.totals)
+            totals.load_state_dict(progress.totals.model_dump())
         set_training(state.model)
         batches = self.loader.epoch(epoch, skip=progress.step * options.update_freq)
         for update in timer.updates(batches, options.update_freq):
@@ -240,7 +243,7 @@ class Trainer:
             stop, save = distributed.any_rank(stop, save) if self.is_look(place) else (False, False)
         profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
         if stop or save or self.is_step_to_save(place):
-            self.state.progress.totals = totals.state_dict()
+            self.state.progress.totals = Sums.model_construct(**totals.state_dict())
             self.save()
         if stop:
             self.raise_stopped()
@@ -279,7 +282,7 @@ class Trainer:
             names.append("best_model")
         if epoch % options.save_interval == 0:
             names.append(f"epoch_{epoch}")
-        progress.epoch, progress.step, progress.totals = epoch, 0, {}
+        progress.epoch, progress.step, progress.totals = epoch, 0, None
         self.save(names)
         if any(distributed.any_rank(self.stop.signal is not None)) and epoch < options.epochs:
             self.raise_stopped()
@@ -441,10 +444,12 @@ def _train(
         data = open_run_data(config, device, stack)
         if is_first:
             stack.enter_context(locked(folder.path))
+        # Only then do the other processes look for its checkpoints.
+        distributed.barrier()
         run = build_run(data, model, loss)
         progress = run.state.progress
         if run.finished:
-            return _result(folder, config, progress, start, was_finished=True)
+            return _result(folder, run, start, was_finished=True)
         if profile:
             profile.check_length((options.epochs - progress.epoch) * data.steps - progress.step)
         resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
@@ -467,7 +472,7 @@ def _train(
     if is_first:
         training_curves(folder.path / METRICS_FILE, folder.path / "curves.png")
     was_finished = (progress.epoch, progress.step) == begun_at
-    return _result(folder, config, progress, start, was_finished)
+    return _result(folder, run, start, was_finished)
 
 
 def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
@@ -479,15 +484,19 @@ def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
     return logs
 
 
-def _result(
-    folder: RunFolder, config: Config, progress: Progress, start: float, was_finished: bool
-) -> TrainResult:
+def _result(folder: RunFolder, run: Run, start: float, was_finished: bool) -> TrainResult:
     """Return the result in a run's folder; the run started at this `time.perf_counter()`."""
     best = Path(f"{folder.checkpoint('best_model')}.pdparams")
-    if config.Arch.student:
+    if run.config.Arch.student:
         best = folder.path / STUDENT_FILE
     if not best.is_file():
         best = Path(f"{folder.checkpoint('latest')}.pdparams")
-    seconds = time.perf_counter() - start
-    metric = deciding_metric(config)
-    return TrainResult(folder.path, best, progress.best_metric, metric, seconds, was_finished)
+    return TrainResult(
+        folder.path,
+        best,
+        run.state.progress.best_metric,
+        deciding_metric(run.config),
+        time.perf_counter() - start,
+        was_finished,
+        tuple(run.warnings),
+    )
