@@ -1,22 +1,57 @@
-"""Atomic file writes, checksums, and the cache folder."""
+"""Bounded reads, atomic file writes, checksums, and the cache folder."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ppcls.errors import RunError
 
-__all__ = ["cache_home", "replacing", "sha256"]
+__all__ = ["cache_home", "check_regular", "read_regular", "replacing", "sha256"]
 
 
 def cache_home() -> Path:
     """Return the cache folder: `$PPCLS_HOME`, or `~/.cache/ppcls`."""
     home = os.environ.get("PPCLS_HOME")
     return Path(home).expanduser() if home else Path.home() / ".cache" / "ppcls"
+
+
+def check_regular(path: str | os.PathLike, most: int) -> None:
+    """Check, before a file is opened, that reading it ends: pipes block, and devices may not end.
+
+    Args:
+        path: the file, or a link to it.
+        most: the largest accepted size in bytes.
+
+    Raises:
+        OSError: there is no such file, it is not a regular file, or it is larger; `strerror` says
+            which.
+        ValueError: the path is not a possible file name.
+    """
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", os.fspath(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    if found.st_size > most:
+        limit = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most} bytes"
+        raise OSError(errno.EFBIG, f"larger than {limit}", os.fspath(path))
+
+
+def read_regular(path: str | os.PathLike, most: int) -> bytes:
+    """Return the content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError, ValueError: as `check_regular`, or the file cannot be read.
+    """
+    check_regular(path, most)
+    with open(path, "rb") as file:
+        return file.read(most)
 
 
 @contextmanager

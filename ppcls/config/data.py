@@ -59,6 +59,8 @@ class DataLoaders(Options):
                 raise ValueError("Eval.dataset.batch_transform_ops: mixing is only for training")
             if self.Eval.dataset.on_error == "skip":
                 raise ValueError("Eval.dataset.on_error must be error or wrong, not skip")
+        if self.Train and self.Train.dataset.may_lack_classes:
+            raise ValueError("Train.dataset.allow_missing: only a validation folder may lack some")
         if self.Train and self.Train.dataset.on_error == "wrong":
             raise ValueError("Train.dataset.on_error must be error or skip, not wrong")
         return self

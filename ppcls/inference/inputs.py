@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -14,7 +15,7 @@ from PIL import Image
 
 from ppcls.data.folders import find_images
 from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import read_lines
+from ppcls.data.lists import plain, read_lines
 from ppcls.errors import DataError
 
 __all__ = ["Input", "find_inputs", "is_url", "sources_of"]
@@ -36,9 +37,12 @@ def _from_list(path: Path) -> list[Input]:
     """Read `path` or `path label` lines, relative to the list's own folder."""
     found = []
     for _, line in read_lines(path, "image list"):
-        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+)", line)
-        if labelled and not (path.parent / line).exists():
-            found.append(Input(path.parent / labelled[1], int(labelled[2])))
+        end = max(line.rfind(" "), line.rfind("\t"))
+        name, label = line[: max(end, 0)].rstrip(" \t"), line[end + 1 :]
+        # Python refuses to read integers of very many digits; no model has so many classes.
+        is_label = name and re.fullmatch("-?[0-9]{1,18}", label)
+        if is_label and not (path.parent / line).exists():
+            found.append(Input(path.parent / name, int(label)))
         else:
             found.append(Input(path.parent / line))
     return found
@@ -48,7 +52,20 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
     """Return the images that a name stands for; None if there is no such file."""
     if isinstance(name, str) and is_url(name):
         return [Input(name)]
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
+    found = _existing(path)
+    if found is None and glob.has_magic(str(path)):
+        try:
+            matches = sorted(glob.glob(str(path), recursive=True))
+        except ValueError:  # a zero byte
+            return None
+        # A match is a name, not another pattern. A link to nothing gives a result with an error.
+        found = [one for match in matches for one in _existing(Path(match)) or [Input(Path(match))]]
+    return found or None
+
+
+def _existing(path: Path) -> list[Input] | None:
+    """Return the images in a folder or a list, or the file itself; None if there is no file."""
     try:
         if path.is_dir():
             inside = [Input(p) for p in find_images(path)]
@@ -62,8 +79,7 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
             return [Input(path)]
     except (OSError, ValueError):  # no file has a name so long, or one with a zero byte
         return None
-    matches = sorted(glob.glob(str(path), recursive=True))
-    return find_inputs(matches) if matches else None
+    return None
 
 
 def find_inputs(names: Iterable[str | Path]) -> list[Input]:
@@ -79,7 +95,9 @@ def find_inputs(names: Iterable[str | Path]) -> list[Input]:
     for name in names:
         inside = _expand(name)
         if inside is None:
-            raise DataError(f"{name}: no such file or folder")
+            path = os.path.expanduser(name)
+            target = f" (a link to {os.readlink(path)})" if os.path.islink(path) else ""
+            raise DataError(f"{plain(str(name))}: no such file or folder{target}")
         found += inside
     return found
 
