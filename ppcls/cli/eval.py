@@ -62,11 +62,17 @@ def _eval_bundle(args: argparse.Namespace) -> int:
             raise UsageError("--bundle needs images: --data FOLDER or LIST, or -c CONFIG")
         print(f"backend  {predictor.description}", file=sys.stderr)
         found = evaluate_predictor(predictor, samples)
+    _warn(found.warning)
     if args.json:
         print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
     else:
         print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
     return 0
+
+
+def _warn(warning: str) -> None:
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _eval(args: argparse.Namespace) -> int:
@@ -97,6 +103,7 @@ def _eval(args: argparse.Namespace) -> int:
     found = evaluate(config, allow_random=args.allow_random, report=args.report)
     if distributed.rank() != 0:
         return 0
+    _warn(found.warning)
     if args.json:
         print(json.dumps(report_data(found), ensure_ascii=False))
         return 0

@@ -45,6 +45,8 @@ def _train(args: argparse.Namespace) -> int:
         print(f"this run is already finished; nothing left to train{best}")
     else:
         print(f"trained in {minutes} min {seconds} s{best}")
+    if result.warning:
+        print(f"warning  {result.warning}")
     print(f"weights  {result.best}")
     print(f"curves   {result.folder / 'curves.png'}")
     print(f"config   {result.folder / 'config.yaml'}")

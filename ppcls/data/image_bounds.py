@@ -45,8 +45,8 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
         width, height = _webp_size(data)
         _check_pixels(width, height, int(max_pixels * _WEBP_SHARE), " of WebP")
     elif kind in ("ICO", "ICNS"):  # Pillow decodes the picture inside while it opens the icon
-        for size in _PNG_SIZE.findall(data):
-            _check_pixels(*(int.from_bytes(side, "big") for side in size), max_pixels)
+        for wide, high in _PNG_SIZE.findall(data):
+            _check_pixels(int.from_bytes(wide, "big"), int.from_bytes(high, "big"), max_pixels)
     elif kind == "JPEG" and (header := jpeg_header(data)).in_scans:
         _check_scans(header, data.count(b"\xff\xda"), max_pixels)
     if kind in ("JPEG 2000", "ICNS"):

@@ -19,6 +19,7 @@ from ppcls.data.lists import (
     read_label_names,
 )
 from ppcls.errors import DataError
+from ppcls.evaluation.results import collapse
 from ppcls.inference.predictor import Predictor
 
 __all__ = ["BundleEvaluation", "evaluate_predictor", "held_out_images", "refuse_other_names"]
@@ -32,11 +33,13 @@ class BundleEvaluation:
         count: number of images.
         hits: by k, the number of images with the true class among the k best.
         seconds: the duration.
+        warning: what is wrong if the predictions do not depend on the images; otherwise "".
     """
 
     count: int
     hits: dict[int, int]
     seconds: float
+    warning: str = ""
 
     @property
     def means(self) -> dict[str, float]:
@@ -94,6 +97,7 @@ def evaluate_predictor(
         raise DataError("no images to evaluate on")
     ks = sorted({min(k, len(predictor.labels)) for k in topk})
     ranks = np.zeros(max(ks), np.int64)
+    best = []
     start = time.perf_counter()
     results = predictor.predict([sample.path for sample in samples])
     bar = tqdm(results, "eval", total=len(samples), leave=False, disable=not sys.stderr.isatty())
@@ -104,5 +108,8 @@ def evaluate_predictor(
             raise DataError(f"{sample.path}: several classes; top-k needs images with one class")
         if sample.label in result.class_ids[: max(ks)]:
             ranks[result.class_ids.index(sample.label)] += 1
+        best.append((sample.label, result.class_ids[0], result.scores[0]))
     hits = {k: int(ranks[:k].sum()) for k in ks}
-    return BundleEvaluation(len(samples), hits, time.perf_counter() - start)
+    label, predicted, confidence = map(np.array, zip(*best, strict=True))
+    warning = collapse(label, predicted, confidence, predictor.labels)
+    return BundleEvaluation(len(samples), hits, time.perf_counter() - start, warning)

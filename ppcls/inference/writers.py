@@ -50,7 +50,8 @@ class Writer(ABC):
         self._file.close()
 
     def _append(self, text: str) -> None:
-        data = text.encode()
+        # Names of files may hold bytes that are not UTF-8; in JSON their escapes are valid.
+        data = text.encode(errors="backslashreplace")
         left = data
         try:
             while left:

@@ -45,7 +45,9 @@ class TextLog(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the file; a resumed run appends to it."""
-        self._file = self.path.open("a" if _resumes(trainer) else "w", encoding="utf-8")
+        mode = "a" if _resumes(trainer) else "w"
+        # Names of files may hold bytes that are not UTF-8.
+        self._file = self.path.open(mode, encoding="utf-8", errors="backslashreplace")
 
     def _line(self, text: str, console: bool = True) -> None:
         print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._file, flush=True)
@@ -88,6 +90,8 @@ class TextLog(Callback):
         if hasattr(self, "_file"):
             if error is not None:
                 self._line(f"stopped: {type(error).__name__}: {error}", console=False)
+            elif trainer.warning:  # the command shows it in its summary
+                self._line(f"warning: {trainer.warning}", console=False)
             self._file.close()
 
 

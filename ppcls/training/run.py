@@ -6,7 +6,7 @@ Nothing is written here, so that errors are found before a run leaves any file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from ppcls.config.class_names import label_names, resolve_classes
 from ppcls.config.data import EvalData, TrainData
 from ppcls.config.schema import DistillationArch, Part
 from ppcls.data.loader import Loader
-from ppcls.data.tools.check import quick_check
+from ppcls.data.tools.check import coverage, quick_check
 from ppcls.devices import seed_everything
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError
@@ -59,6 +59,7 @@ class RunData:
         eval: the loader of the validation set; None if the run does not evaluate.
         labels: the names of the classes.
         optimizer: the section `Optimizer`.
+        notes: warnings about the data to show the user.
     """
 
     config: Config
@@ -67,6 +68,7 @@ class RunData:
     eval: Loader | None
     labels: list[str]
     optimizer: Optimizer
+    notes: Sequence[str] = ()
 
     @property
     def steps(self) -> int:
@@ -123,15 +125,17 @@ def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
     samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
+    # Wrong class names would otherwise be found only when the trained model is exported.
+    labels = label_names(config)
+    data_notes = [f"warning: {note}" for note in coverage(samples, class_num, labels)]
     ranks = distributed.rank(), distributed.world_size()
     loaders = {}
     for name, part in parts.items():
         images = part.dataset.images(samples[name], config.pipeline(name), options.seed)
         loader = Loader(images, part.sampler, part.loader.num_workers, *ranks)
         loaders[name] = stack.enter_context(loader)
-    # Wrong class names would otherwise be found only when the trained model is exported.
-    labels = label_names(config)
-    return RunData(config, device, loaders["Train"], loaders.get("Eval"), labels, optimizer)
+    loader, eval_loader = loaders["Train"], loaders.get("Eval")
+    return RunData(config, device, loader, eval_loader, labels, optimizer, data_notes)
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ def build_run(
     distributed.broadcast(model.state_dict().values())
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
-    notes += topk_note(config) + _export_notes(config, data)
+    notes += [*data.notes, *topk_note(config), *_export_notes(config, data)]
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = config.deployed(), data.eval

@@ -63,6 +63,8 @@ class TrainResult:
         metric: the name of the deciding metric.
         seconds: the duration of this start of the run, evaluations included.
         was_finished: whether nothing was left to train.
+        warning: what is wrong if the predictions of the last evaluation do not depend on the
+            images, and what to try; otherwise "".
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class TrainResult:
     metric: str
     seconds: float
     was_finished: bool = False
+    warning: str = ""
 
 
 class Trainer:
@@ -86,6 +89,7 @@ class Trainer:
         metric: the name of the metric that decides which weights are best.
         loss_name: the name of a loss with a single term.
         is_first: whether this process writes files.
+        warning: of the last evaluation, see `TrainResult`.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Trainer:
             self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
         self.student = config.Arch.student
         self.saved_at = time.monotonic()
+        self.warning = ""
 
     def run(self, notes: Sequence[str] = ()) -> None:
         """Train for the remaining epochs; evaluate and save after each.
@@ -301,7 +306,7 @@ class Trainer:
         except Interrupted:
             self.save()
             self.raise_stopped()
-        score, best = found.score, progress.best_metric
+        score, best, self.warning = found.score, progress.best_metric, found.warning
         is_best = best is None or score >= best
         progress.stale = 0 if best is None or score > best else progress.stale + 1
         if is_best:
@@ -462,7 +467,7 @@ def _train(
     if is_first:
         training_curves(folder.path / METRICS_FILE, folder.path / "curves.png")
     was_finished = (progress.epoch, progress.step) == begun_at
-    return _result(folder, config, progress, start, was_finished)
+    return _result(folder, config, progress, start, was_finished, trainer.warning)
 
 
 def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
@@ -475,7 +480,12 @@ def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
 
 
 def _result(
-    folder: RunFolder, config: Config, progress: Progress, start: float, was_finished: bool
+    folder: RunFolder,
+    config: Config,
+    progress: Progress,
+    start: float,
+    was_finished: bool,
+    warning: str = "",
 ) -> TrainResult:
     """Return the result in a run's folder; the run started at this `time.perf_counter()`."""
     best = Path(f"{folder.checkpoint('best_model')}.pdparams")
@@ -485,4 +495,6 @@ def _result(
         best = Path(f"{folder.checkpoint('latest')}.pdparams")
     seconds = time.perf_counter() - start
     metric = deciding_metric(config)
-    return TrainResult(folder.path, best, progress.best_metric, metric, seconds, was_finished)
+    return TrainResult(
+        folder.path, best, progress.best_metric, metric, seconds, was_finished, warning
+    )
