@@ -46,7 +46,7 @@ def _train(args: argparse.Namespace) -> int:
     else:
         print(f"trained in {minutes} min {seconds} s{best}")
     if result.warning:
-        print(f"warning  {result.warning}")
+        print(f"warning  in the last evaluation, {result.warning}")
     print(f"weights  {result.best}")
     print(f"curves   {result.folder / 'curves.png'}")
     print(f"config   {result.folder / 'config.yaml'}")

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import paddle
@@ -16,10 +17,12 @@ from paddle import nn
 
 from ppcls import distributed
 from ppcls.checkpoints.files import Checkpoint
+from ppcls.checkpoints.run_folder import run_folder
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
-from ppcls.config.data import EvalData, TrainData
+from ppcls.config.data import EvalData, TrainData, refuse_below_images
+from ppcls.config.from_checkpoint import RUN_CONFIG
 from ppcls.config.schema import DistillationArch, Part
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import coverage, quick_check
@@ -36,13 +39,21 @@ from ppcls.optim.optimizers import Optimizer
 from ppcls.optim.schedules import Schedule
 from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
-from ppcls.training.freeze import prepare_model
+from ppcls.training.freeze import norms_of_single_values, prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
 from ppcls.training.precision import Precision
 from ppcls.training.resume import changed_settings, is_finished
 from ppcls.training.state import TrainState
 
-__all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data", "open_run_data"]
+__all__ = [
+    "Run",
+    "RunData",
+    "build_run",
+    "deployed_model",
+    "open_data",
+    "open_run_data",
+    "refuse_output_among_images",
+]
 
 # The running statistics of batch normalisations alone need tens of updates to be useful.
 _FEW_UPDATES, _SMALLEST_BATCH = 100, 4
@@ -138,6 +149,18 @@ def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
     return RunData(config, device, loader, eval_loader, labels, optimizer, data_notes)
 
 
+def refuse_output_among_images(data: RunData) -> None:
+    """Stop before a new run writes among the images of its data sets.
+
+    Raises:
+        ConfigError: the run's folder is below a folder of images.
+    """
+    folder = run_folder(data.config).path
+    if not (folder / RUN_CONFIG).is_file():
+        samples = chain(*(part.dataset.samples for part in (data.train, data.eval) if part))
+        refuse_below_images(folder, data.config.DataLoader, [*samples])
+
+
 @dataclass(frozen=True)
 class Run:
     """A run that is ready to start.
@@ -207,6 +230,8 @@ def build_run(
         state.load(checkpoint)
         step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
         notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
+    with precision.evaluating():
+        notes += _single_values_note(data, model)
     distributed.broadcast(model.state_dict().values())
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
@@ -223,6 +248,38 @@ def build_run(
     return Run(
         config, data.train, schedule, state, objective, evaluate, checkpoint, finished, notes
     )
+
+
+def _single_values_note(data: RunData, model: nn.Layer) -> list[str]:
+    """Refuse batches of one image, and warn of a last one, that batch normalisation cannot train.
+
+    Raises:
+        ConfigError: every batch has one image, and feature maps are 1x1.
+    """
+    world_size = distributed.world_size()
+    places = data.train.sampler.places(data.train.drawn, 0, world_size)
+    sizes = {len(batch) for batch in places}
+    if 1 not in sizes or (data.config.Arch.use_sync_bn and world_size > 1):
+        return []
+    height, width = data.config.image_size
+    # Larger than the output, so that every transform has an effect.
+    shape = data.train.dataset.pipeline.output_shape(height + 40, width + 60)
+    norms = norms_of_single_values(model, shape)
+    if not norms:
+        return []
+    what = (
+        f"{len(norms)} batch normalisations (such as {norms[0]}) see 1x1 feature maps of images of "
+        f"{shape[2]}x{shape[1]}: the single value of one image has no variance"
+    )
+    if sizes == {1}:
+        raise ConfigError(
+            f"DataLoader.Train: batches of one image, in which {what}; use a larger "
+            "sampler.batch_size, or larger images (Global.image_size)"
+        )
+    return [
+        f"warning: the last batch of an epoch has one image, in which {what}; "
+        "-o DataLoader.Train.sampler.drop_last=true leaves it out"
+    ]
 
 
 def _length_note(data: RunData) -> list[str]:

@@ -38,7 +38,7 @@ from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, 
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
 from ppcls.training.profile import Profile, ProfileOptions
 from ppcls.training.provenance import record_start
-from ppcls.training.run import Run, build_run, open_run_data
+from ppcls.training.run import Run, build_run, open_run_data, refuse_output_among_images
 from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.training.state import Progress
 from ppcls.training.timer import StepTimer, Update, peak_memory
@@ -404,8 +404,9 @@ def train(
         callbacks: called during the run, after its own logs.
 
     Raises:
-        ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
-            or the run to resume, named by its path, is finished or has more epochs.
+        ConfigError: a section is missing, the folder is among the images of the data set or holds
+            an earlier run and `overwrite` is false, or the run to resume, named by its path, is
+            finished or has more epochs.
         DataError: a list, a label, the class names or an image is wrong.
         WeightsError: the pretrained weights are not available, or are made for another model.
         RunError: the loss is not finite, no such device, the folder cannot be written to, or
@@ -441,6 +442,7 @@ def _train(
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         data = open_run_data(config, device, stack)
+        refuse_output_among_images(data)
         if is_first:
             stack.enter_context(locked(folder.path))
         run = build_run(data, model, loss)
