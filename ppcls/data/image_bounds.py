@@ -154,14 +154,14 @@ def _check_codestream(data: bytes, start: int, max_pixels: int) -> None:
     width, height = max(0, x1 - x0), max(0, y1 - y0)
     _check_pixels(width, height, max_pixels)
     tiles = _ceil(x1 - tile_x, tile_w) * _ceil(y1 - tile_y, tile_h)
-    block = min(_block_areas(data, start, count), default=4096)
     samples = width * height * count
+    blocks = int(samples * max(_block_densities(data, start, count), default=0.0))
     # Measured with OpenJPEG 2.5: bytes for each pixel, sample, code block and tile.
-    needed = 4 * width * height + samples * (5 + 500 / block) + tiles * (7000 + 1100 * count)
+    needed = 4 * width * height + samples * 5 + blocks * 500 + tiles * (7000 + 1100 * count)
     if needed > _J2K_BYTES * max_pixels:
         raise Excess(
-            f"{width}x{height} pixels of {count} components in {tiles} tiles and code blocks of "
-            f"{block} samples would take about {needed / 2**20:.0f} MiB"
+            f"{width}x{height} pixels of {count} components in {tiles} tiles and {blocks} code "
+            f"blocks would take about {needed / 2**20:.0f} MiB"
         )
 
 
@@ -169,8 +169,8 @@ def _ceil(length: int, part: int) -> int:
     return -(-max(0, length) // max(1, part))
 
 
-def _block_areas(data: bytes, start: int, components: int) -> Iterator[int]:
-    """Yield the areas of code blocks that the headers of the image and its tiles state."""
+def _block_densities(data: bytes, start: int, components: int) -> Iterator[int]:
+    """Yield the code blocks per sample that the headers of the image and its tiles state."""
     at, tile_start, tile_length = start + 2, 0, 0
     while at + 4 <= len(data):
         marker = data[at + 1]
@@ -190,17 +190,21 @@ def _block_areas(data: bytes, start: int, components: int) -> Iterator[int]:
             has_precincts = body[0 if marker == 0x52 else before - 1 :][:1]
             style = body[before:]
             if len(style) >= 3 and has_precincts:
-                yield _block_area(style, bool(has_precincts[0] & 1))
+                yield _block_density(style, bool(has_precincts[0] & 1))
         at += 2 + max(2, length)
 
 
-def _block_area(style: bytes, has_precincts: bool) -> int:
-    """Return the area of code blocks; a precinct holds at least one, and may make it smaller."""
+def _block_density(style: bytes, has_precincts: bool) -> float:
+    """Return the code blocks per sample; a precinct holds at least one, and may make it smaller."""
     wide, high = (style[1] & 15) + 2, (style[2] & 15) + 2
-    if has_precincts:
-        for size in style[5:]:
-            wide, high = min(wide, max(0, (size & 15) - 1)), min(high, max(0, (size >> 4) - 1))
-    return 1 << (wide + high)
+    if not has_precincts:
+        return 2.0 ** -(wide + high)
+    density, share = 0.0, 0.75  # of the samples, in the highest resolution
+    for size in reversed(style[5:]):
+        area = min(wide, max(0, (size & 15) - 1)) + min(high, max(0, (size >> 4) - 1))
+        density += share * 2.0**-area
+        share /= 4
+    return density
 
 
 # Formats whose header Pillow has to read ----------------------------------------------------------

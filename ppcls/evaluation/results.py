@@ -12,7 +12,7 @@ from ppcls.metrics.answers import Answers, LabelSets
 
 __all__ = ["Evaluation", "collapse"]
 
-_FEWEST = 10
+_FEWEST = 6
 """Images below which a prediction for all of them says nothing."""
 
 _ALL, _EXCESS = 0.98, 0.3

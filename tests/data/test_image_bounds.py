@@ -58,9 +58,12 @@ SMALL_BLOCKS = encode((64, 64), "JPEG2000", "L", codeblock_size=(4, 4))
         (codestream(J2K, width=60000, height=60000), "too many pixels: 60000x60000"),
         (
             codestream(J2K, width=9000, height=9000, tile_width=30, tile_height=30),
-            "in 90000 tiles and code blocks of 4096 samples would take about",
+            "in 90000 tiles and 19775 code blocks would take about",
         ),
-        (codestream(SMALL_BLOCKS, width=9000, height=9000), "code blocks of 16 samples would"),
+        (
+            codestream(SMALL_BLOCKS, width=9000, height=9000),
+            "in 19881 tiles and 5062500 code blocks would",
+        ),
         (tiff_tile(40000), "40000x40000, more than the limit of a tile of 100000000"),
         (b"qoif" + struct.pack(">IIBB", 10, 10, 3, 0) + bytes(2**23), "larger than 8 MiB, the"),
         (b"P3 1 1 255 " + bytes(2**23), "larger than 8 MiB, the limit of QOI, run-length BMP"),

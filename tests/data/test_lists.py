@@ -149,7 +149,9 @@ def test_labels_that_no_model_has_are_named(tmp_path: Path, text: str) -> None:
 
 def test_a_list_to_predict_reads_long_lines_at_once(root: Path) -> None:
     path = root / "p.txt"
-    path.write_text(f"cats/a.jpg 1\ncats/my cat.jpg\ncats/a.jpg\t -2\nx {DIGITS}\na{' ' * 10**5}b\n")
+    path.write_text(
+        f"cats/a.jpg 1\ncats/my cat.jpg\ncats/a.jpg\t -2\nx {DIGITS}\na{' ' * 10**5}b\n"
+    )
     found = find_inputs([path])
     assert [(p.path.name, p.label) for p in found[:3]] == [
         ("a.jpg", 1),
