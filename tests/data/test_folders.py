@@ -147,7 +147,7 @@ def test_a_validation_folder_may_lack_classes_if_one_says_so(
     fill(tmp_path / "val/dog", "2.jpg")
     (tmp_path / "val/emu").mkdir()
 
-    with pytest.raises(DataError, match="no images|found only"):
+    with pytest.raises(DataError, match=r"no images|found only"):
         split_folder(tmp_path)
     (tmp_path / "val/emu").rmdir()
     fill(tmp_path / "val/cat", "3.jpg")
@@ -166,7 +166,7 @@ def test_a_validation_folder_may_lack_classes_if_one_says_so(
         loaders = {k: {"dataset": v, "sampler": {"batch_size": 2}} for k, v in sets.items()}
         return Config(Arch={"name": "SqueezeNet1_1", "class_num": 3}, DataLoader=loaders)
 
-    with pytest.raises(DataError, match="in only one of them: emu; set .* or allow_missing: true"):
+    with pytest.raises(DataError, match=r"in only one of them: emu; set .* or allow_missing: true"):
         resolve_classes(config())
     resolved = resolve_classes(config(allow_missing=True)).DataLoader.Eval.dataset
     assert [s.label for s in resolved.read(3)] == [0, 1]
