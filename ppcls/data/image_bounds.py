@@ -169,7 +169,7 @@ def _ceil(length: int, part: int) -> int:
     return -(-max(0, length) // max(1, part))
 
 
-def _block_densities(data: bytes, start: int, components: int) -> Iterator[int]:
+def _block_densities(data: bytes, start: int, components: int) -> Iterator[float]:
     """Yield the code blocks per sample that the headers of the image and its tiles state."""
     at, tile_start, tile_length = start + 2, 0, 0
     while at + 4 <= len(data):
