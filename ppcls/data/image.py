@@ -39,6 +39,7 @@ __all__ = [
     "read_file",
     "read_header",
     "read_image",
+    "read_object",
 ]
 
 IMAGE_SUFFIXES = frozenset(
@@ -183,7 +184,7 @@ def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
         return f"{len(source)} bytes", bytes(source)
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "the file object"))
-        return name, _read_object(source, name)
+        return name, read_object(source, name)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(f"expected a path, bytes or an array, not {type(source).__name__}")
     name = os.fspath(source) if isinstance(os.fspath(source), str) else os.fsdecode(source)
@@ -225,8 +226,16 @@ def _naming(path: str | os.PathLike) -> Iterator[None]:
         raise ImageError(f"cannot read the image: {error}", ascii(path)) from None
 
 
-def _read_object(source: Any, name: str) -> bytes:
-    """Read a file object to its end, which must come within the limit of a file."""
+def read_object(source: Any, name: str) -> bytes:
+    """Return the bytes of a binary file object to its end, at most 1 GiB.
+
+    Args:
+        source: the file object.
+        name: its name in errors.
+
+    Raises:
+        ImageError: it is larger, cannot be read, or gives no bytes.
+    """
     parts: list[bytes] = []
     left = _MAX_FILE
     while left >= 0:

@@ -27,6 +27,7 @@ __all__ = [
     "Sample",
     "class_names",
     "different_names",
+    "lines_of",
     "missing_image",
     "plain",
     "raise_problems",
@@ -87,34 +88,53 @@ def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
         DataError: the file is missing, unreadable, not a regular file, larger than 1 GiB, not
             UTF-8, has a line longer than 1 MiB, or has only blank lines.
     """
-    found: list[tuple[int, str]] = []
-    number = 0
     try:
         check_regular(path, _MAX_LIST)
         with path.open("rb") as file:
-            for number, line in enumerate(_raw_lines(file), 1):
-                if len(line) > _MAX_LINE:
-                    raise DataError(
-                        f"{path}:{number}: the line is longer than {_MAX_LINE >> 20} MiB; is this "
-                        f"{'an' if what[0] in 'aeiou' else 'a'} {what}?"
-                    )
-                text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode()
-                # Names may begin with a space; nothing follows the label.
-                if text := text.rstrip():
-                    found.append((number, text))
+            return lines_of(file, str(path), what)
     except FileNotFoundError:
         where = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
         raise DataError(f"no such {what}: {path}{where}{hint}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot read the {what}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}:{number}: the {what} is not UTF-8 (byte {error.start} of the line)"
-        ) from None
     except ValueError:  # a name with a zero byte, or one that the file system cannot encode
         raise DataError(f"no such {what}: {shown(str(path))}{hint}") from None
+
+
+def lines_of(file: BinaryIO, where: str, what: str) -> list[tuple[int, str]]:
+    """Return the non-blank lines of an open file, as `read_lines` does.
+
+    Args:
+        file: the file, or a stream.
+        where: its path in errors.
+        what: its name in errors.
+
+    Raises:
+        DataError: it is larger than 1 GiB, not UTF-8, has a line longer than 1 MiB, or has only
+            blank lines.
+        OSError: it cannot be read.
+    """
+    found: list[tuple[int, str]] = []
+    left = _MAX_LIST
+    for number, line in enumerate(_raw_lines(file), 1):
+        left -= len(line)
+        if len(line) > _MAX_LINE or left < 0:
+            limit = f"is longer than {_MAX_LINE >> 20} MiB"
+            if left < 0:
+                limit = f"is beyond {_MAX_LIST >> 20} MiB"
+            article = "an" if what[0] in "aeiou" else "a"
+            raise DataError(f"{where}:{number}: the line {limit}; is this {article} {what}?")
+        try:
+            text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where}:{number}: the {what} is not UTF-8 (byte {error.start} of the line)"
+            ) from None
+        # Names may begin with a space; nothing follows the label.
+        if text := text.rstrip():
+            found.append((number, text))
     if not found:
-        raise DataError(f"{path}: the {what} is empty")
+        raise DataError(f"{where}: the {what} is empty")
     return found
 
 
