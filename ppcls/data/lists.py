@@ -128,7 +128,7 @@ def lines_of(file: BinaryIO, where: str, what: str) -> list[tuple[int, str]]:
             text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode()
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{where}:{number}: the {what} is not UTF-8 (byte {error.start} of the line)"
+                f"{where}:{number}: the {what} is not UTF-8 (byte {error.start})"
             ) from None
         # Names may begin with a space; nothing follows the label.
         if text := text.rstrip():

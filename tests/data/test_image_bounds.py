@@ -129,7 +129,7 @@ def test_what_has_no_end_is_not_opened(tmp_path: Path) -> None:
     for name, message in (
         ("pipe.png", "not a regular file"),
         ("zero.png", "not a regular file"),
-        ("folder.png", "is a folder"),
+        ("folder.png", "Is a directory"),
         ("sparse.png", "larger than 1024 MiB"),
         ("gone.png", "No such file or directory"),
         ("a\0b.png", "embedded null byte"),

@@ -136,7 +136,7 @@ def test_line_ends_of_all_systems_are_counted(tmp_path: Path) -> None:
         path.write_bytes(f"\ufeffa 0{end}{end}b 1{end}".encode())
         assert read_lines(path, "image list") == [(1, "a 0"), (3, "b 1")]
     path.write_bytes(b"a 0\nb\xff 1\n")
-    with pytest.raises(DataError, match=r"a\.txt:2: the image list is not UTF-8 \(byte 1 of"):
+    with pytest.raises(DataError, match=r"a\.txt:2: the image list is not UTF-8 \(byte 1\)"):
         read_lines(path, "image list")
 
 
