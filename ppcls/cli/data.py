@@ -39,7 +39,13 @@ def _data_digits(args: argparse.Namespace) -> int:
 def _data_split(args: argparse.Namespace) -> int:
     from ppcls.data.folders import split_folder
 
-    counts = split_folder(args.folder, val=args.val, seed=args.seed, overwrite=args.overwrite)
+    counts = split_folder(
+        args.folder,
+        val=args.val,
+        seed=args.seed,
+        overwrite=args.overwrite,
+        allow_missing=args.allow_missing,
+    )
     print_lists(args.folder, counts)
     return 0
 
@@ -148,6 +154,11 @@ def add_commands(commands: Commands) -> None:
     split.add_argument("folder", metavar="DIR")
     split.add_argument(
         "--val", type=share, metavar="SHARE", help="validation share of each class (0.2)"
+    )
+    split.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="for a folder with train/ and val/: val/ may lack classes of train/",
     )
     split.add_argument("--seed", type=natural, default=0, help="seed of the random split (0)")
     listing = data.add(

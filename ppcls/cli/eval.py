@@ -85,11 +85,17 @@ def _eval_bundle(args: argparse.Namespace) -> int:
             found = evaluate_label_sets(predictor, samples, metrics)
         else:
             found = evaluate_predictor(predictor, samples)
+    _warn(found.warning)
     if args.json:
         print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
     else:
         print(f"{found.summary()} ({counted(found.count, 'image')} in {found.seconds:.1f} s)")
     return 0
+
+
+def _warn(warning: str) -> None:
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _eval(args: argparse.Namespace) -> int:
@@ -121,6 +127,7 @@ def _eval(args: argparse.Namespace) -> int:
     found = evaluate(config, allow_random=args.allow_random, report=args.report)
     if distributed.rank() != 0:
         return 0
+    _warn(found.warning)
     if args.json:
         print(json.dumps(report_data(found), ensure_ascii=False))
         return 0

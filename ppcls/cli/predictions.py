@@ -109,7 +109,8 @@ def _refuse_overwriting(
     """Stop before an output would replace an input or another output.
 
     Raises:
-        ConfigError: two outputs are one file, or an output is an input or a list of them.
+        ConfigError: two outputs are one file, an output is an input or a list of them, or a picture
+            would be written into an input folder.
     """
     read = {Path(one.path).resolve() for one in inputs if isinstance(one.path, (str, Path))}
     named = [*args.inputs, *args.list]
@@ -121,6 +122,14 @@ def _refuse_overwriting(
             what = "an input" if path in read else "another output"
             raise ConfigError(f"{output}: is {what}; choose another file to write to")
         written |= {path} if path else set()
+    for option, place in (("--grid", args.grid), ("--save-images", args.save_images)):
+        for name in args.inputs if place else ():
+            source = Path(name).expanduser()
+            if source.is_dir() and Path(place).resolve().is_relative_to(source.resolve()):
+                raise ConfigError(
+                    f"{option} {place}: below the input {name}, where the next prediction would "
+                    "read it as an image; choose another place"
+                )
     if args.save_images:
         folder = Path(args.save_images).resolve()
         inside = next((path for path in read if path.is_relative_to(folder)), None)

@@ -12,13 +12,13 @@ import ctypes
 import io
 import logging
 import os
-import re
+import time
 import urllib.request
 import warnings
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -26,10 +26,21 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 
+from ppcls.data.image_bounds import Excess, check_bounds, check_opened, jpeg_header
 from ppcls.data.image_tone import Unreadable, to_rgb, tone_of
 from ppcls.errors import ImageError
+from ppcls.files import check_regular, read_regular
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Header", "read", "read_header", "read_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "Header",
+    "read",
+    "read_file",
+    "read_header",
+    "read_image",
+    "read_object",
+]
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -90,14 +101,11 @@ _SIGNATURES = (
     (0, b"\x1f\x8b", "gzip"),
 )
 
-_PNG_SIZE = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)
-
 _MAX_DOWNLOAD = 200 * 2**20
-_URL_TIMEOUT = 30.0
-_MAX_JPEG_SCANS = 100
-"""Encoders write about ten; each costs a pass over the image, even if it has few bytes."""
-
-"""Pixels converted at a time, which keeps the temporary memory of a conversion small."""
+_URL_TIMEOUT, _URL_SECONDS = 30.0, 300.0
+_MAX_FILE = 2**30
+_BLOCK = 2**22
+_HEADER = 2**16
 
 
 def read(
@@ -136,6 +144,8 @@ def read(
     if not data:
         raise ImageError("the image file is empty", name)
     kind = _recognise(data)
+    with _bounded(name, kind):
+        check_bounds(data, kind, max_pixels)
     if kind == "JPEG":
         image = _read_jpeg(data, name, max_pixels)
         if image is not None:
@@ -143,10 +153,6 @@ def read(
     _silence_pillow()
     if kind == "PNG":
         _check_png(data, name)
-    if kind in ("ICO", "ICNS"):  # Pillow decodes the picture inside while it opens the icon
-        for width, height in _PNG_SIZE.findall(data):
-            size = int.from_bytes(width, "big"), int.from_bytes(height, "big")
-            _check_size(*size, max_pixels, name, kind)
     if kind == "JPEG 2000" and b"\xff\xd9" not in data[-1024:]:  # OpenJPEG leaves the rest black
         raise ImageError("the image is truncated: no end of codestream", name, kind)
     try:
@@ -178,13 +184,7 @@ def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
         return getattr(source, "filename", f"{len(source)} bytes"), bytes(source)
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "the file object"))
-        try:
-            data = source.read()
-        except (OSError, ValueError) as error:
-            raise ImageError(f"cannot read the image: {error}", name) from None
-        if not isinstance(data, bytes):
-            raise ImageError(f"a file object must give bytes, not {type(data).__name__}", name)
-        return name, data
+        return name, read_object(source, name)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(f"expected a path, bytes or an array, not {type(source).__name__}")
     name = os.fspath(source) if isinstance(os.fspath(source), str) else os.fsdecode(source)
@@ -193,20 +193,78 @@ def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
             how = "allow_url=True, `ppcls predict --allow-url`"
             raise ImageError(f"fetching URLs is off; to allow it: {how}", name)
         return name, _fetch(name)
+    return name, read_file(name)
+
+
+def read_file(path: str | os.PathLike) -> bytes:
+    """Return the bytes of an image file, which must be a regular file of at most 1 GiB.
+
+    Raises:
+        ImageError: it is not, or cannot be read.
+    """
+    with _naming(path):
+        return read_regular(path, _MAX_FILE)
+
+
+@contextmanager
+def _bounded(name: str, kind: str | None) -> Iterator[None]:
+    """Turn an `Excess` into an `ImageError`."""
     try:
-        return name, Path(name).read_bytes()
+        yield
+    except Excess as error:
+        raise ImageError(str(error), name, kind) from None
+
+
+@contextmanager
+def _naming(path: str | os.PathLike) -> Iterator[None]:
+    """Turn the errors of opening a file into an `ImageError`."""
+    try:
+        yield
     except OSError as error:
-        raise ImageError(f"cannot read the image: {error.strerror}", name) from None
-    except ValueError as error:
-        raise ImageError(f"cannot read the image: {error}", name) from None
+        raise ImageError(f"cannot read the image: {error.strerror}", os.fspath(path)) from None
+    except ValueError as error:  # a zero byte, or what the file system cannot encode
+        raise ImageError(f"cannot read the image: {error}", ascii(path)) from None
+
+
+def read_object(source: Any, name: str) -> bytes:
+    """Return the bytes of a binary file object to its end, at most 1 GiB.
+
+    Args:
+        source: the file object.
+        name: its name in errors.
+
+    Raises:
+        ImageError: it is larger, cannot be read, or gives no bytes.
+    """
+    parts: list[bytes] = []
+    left = _MAX_FILE
+    while left >= 0:
+        try:
+            part = source.read(min(left + 1, _BLOCK))
+        except (OSError, ValueError) as error:
+            raise ImageError(f"cannot read the image: {error}", name) from None
+        if not isinstance(part, bytes):
+            raise ImageError(f"a file object must give bytes, not {type(part).__name__}", name)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        left -= len(part)
+    raise ImageError(f"larger than {_MAX_FILE >> 20} MiB", name)
 
 
 def _fetch(url: str) -> bytes:
+    parts: list[bytes] = []
+    left, end = _MAX_DOWNLOAD, time.monotonic() + _URL_SECONDS
     try:
         with urllib.request.urlopen(url, timeout=_URL_TIMEOUT) as answer:
-            data = answer.read(_MAX_DOWNLOAD + 1)
+            while left >= 0 and (part := answer.read1(_BLOCK)):
+                parts.append(part)
+                left -= len(part)
+                if time.monotonic() > end:
+                    raise TimeoutError(f"not complete after {_URL_SECONDS:.0f} s")
     except Exception as error:  # OSError; http.client's errors for a malformed response or URL
         raise ImageError(f"cannot fetch the image: {error}", url) from None
+    data = b"".join(parts)
     if len(data) > _MAX_DOWNLOAD:
         raise ImageError(f"more than {_MAX_DOWNLOAD} bytes to fetch", url)
     return data
@@ -237,9 +295,6 @@ def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
     libjpeg decodes damaged data and only warns; simplejpeg makes the first warning an error. A
     warning about a missing part of the image is final. Stray bytes between segments are harmless.
     """
-    has_app1, is_progressive = _jpeg_header(data)
-    if is_progressive and (scans := data.count(b"\xff\xda")) > _MAX_JPEG_SCANS:
-        raise ImageError(f"{scans} scans, more than {_MAX_JPEG_SCANS}", name, "JPEG")
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         if colours not in ("YCbCr", "RGB", "Gray"):
@@ -252,23 +307,7 @@ def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
         return None
     except MemoryError:
         raise ImageError("not enough memory to decode it", name, "JPEG") from None
-    return _orient(image, _jpeg_orientation(data)) if has_app1 else image
-
-
-def _jpeg_header(data: bytes) -> tuple[bool, bool]:
-    """Return whether an APP1 segment (EXIF, XMP) exists, and whether the scans are progressive.
-
-    Segments: ITU-T T.81, annex B. A header with stray bytes counts as having both.
-    """
-    at, has_app1, is_progressive = 2, False, False
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xDA:  # start of scan
-            return has_app1, is_progressive
-        has_app1 |= marker == 0xE1
-        is_progressive |= marker in (0xC2, 0xC6, 0xCA, 0xCE)
-        at += 2 + (data[at + 2] << 8 | data[at + 3])
-    return True, True
+    return _orient(image, _jpeg_orientation(data)) if jpeg_header(data).has_app1 else image
 
 
 def _jpeg_orientation(data: bytes) -> int:
@@ -338,6 +377,8 @@ def _read_pillow(
 ) -> np.ndarray:
     """Decode and convert an image that Pillow opened; a PNG sample has `png_bits` bits."""
     _check_size(*image.size, max_pixels, name, kind)
+    with _bounded(name, kind):
+        check_opened(image, max_pixels)
     try:
         image.load()
         # The size of an icon is known only now.
@@ -392,18 +433,29 @@ def read_header(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header
     """
     _silence_pillow()
     name = os.fspath(path)
-    try:
-        with Image.open(name, formats=_FORMATS) as opened:
-            header = Header(opened.format or "", opened.mode, *opened.size)
-    except Image.UnidentifiedImageError:
-        data = Path(name).read_bytes()
-        if not data:
-            raise ImageError("the image file is empty", name) from None
-        reason = "not an image that can be decoded"
-        raise ImageError(reason, name, _recognise(data)) from None
-    except OSError as error:
-        raise ImageError(f"cannot read the image: {error.strerror or error}", name) from None
-    except Exception as error:  # decoders of hostile data raise nearly every built-in type
-        raise ImageError(f"not an image that can be decoded: {error}", name) from None
+    with _naming(name):
+        check_regular(name, _MAX_FILE)
+        file = open(name, "rb")  # noqa: SIM115
+    with file:
+        try:
+            data = file.read(_HEADER)
+            if not data:
+                raise ImageError("the image file is empty", name)
+            kind = _recognise(data)
+            if kind in ("ICO", "ICNS"):
+                data += file.read(_MAX_FILE)
+            with _bounded(name, kind):
+                check_bounds(data, kind, max_pixels)
+            file.seek(0)
+            with Image.open(file, formats=_FORMATS) as opened:
+                header = Header(opened.format or "", opened.mode, *opened.size)
+        except ImageError:
+            raise
+        except Image.UnidentifiedImageError:
+            raise ImageError("not an image that can be decoded", name, kind) from None
+        except OSError as error:
+            raise ImageError(f"cannot read the image: {error.strerror or error}", name) from None
+        except Exception as error:  # decoders of hostile data raise nearly every built-in type
+            raise ImageError(f"not an image that can be decoded: {error}", name) from None
     _check_size(header.width, header.height, max_pixels, name, header.format)
     return header

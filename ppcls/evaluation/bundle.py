@@ -19,6 +19,7 @@ from ppcls.data.lists import (
     read_label_names,
 )
 from ppcls.errors import DataError
+from ppcls.evaluation.results import collapse
 from ppcls.inference.predictor import Predictor
 from ppcls.inference.results import Result
 from ppcls.metrics.answers import LabelSets
@@ -44,12 +45,14 @@ class BundleEvaluation:
         seconds: the duration.
         hits: by k, the number of images with the true class among the k best; empty for a
             multi-label model.
+        warning: what is wrong if the predictions do not depend on the images; otherwise "".
     """
 
     count: int
     means: dict[str, float]
     seconds: float
     hits: dict[int, int] = field(default_factory=dict)
+    warning: str = ""
 
     def summary(self) -> str:
         """Return the result as one line of text."""
@@ -103,6 +106,7 @@ def evaluate_predictor(
     """
     ks = sorted({min(k, len(predictor.labels)) for k in topk})
     ranks = np.zeros(max(ks), np.int64)
+    best = []
     start = time.perf_counter()
     results = _each_result(predictor.predict([s.path for s in samples]), len(samples))
     for sample, result in zip(samples, results, strict=True):
@@ -110,9 +114,12 @@ def evaluate_predictor(
             raise DataError(f"{sample.path}: several classes; top-k needs images with one class")
         if sample.label in result.class_ids[: max(ks)]:
             ranks[result.class_ids.index(sample.label)] += 1
+        best.append((sample.label, result.class_ids[0], result.scores[0]))
     hits = {k: int(ranks[:k].sum()) for k in ks}
     means = {f"top{k}": count / len(samples) for k, count in hits.items()}
-    return BundleEvaluation(len(samples), means, time.perf_counter() - start, hits)
+    label, predicted, confidence = map(np.array, zip(*best, strict=True))
+    warning = collapse(label, predicted, confidence, predictor.labels)
+    return BundleEvaluation(len(samples), means, time.perf_counter() - start, hits, warning)
 
 
 def evaluate_label_sets(

@@ -110,10 +110,8 @@ def report_data(found: Evaluation) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+    with replacing(path) as temporary, temporary.open("w", **how) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
@@ -146,6 +144,8 @@ def _markdown(found: Evaluation, pictures: Sequence[tuple[str, str]]) -> list[st
         numbers += [(f"{kind} {k}", f"{v:.5f}") for k, v in data.get(kind, {}).items()]
     numbers.append(("expected calibration error", f"{data['calibration_error']:.5f}"))
     lines = ["# Evaluation", "", *_table(("", ""), numbers)]
+    if found.warning:
+        lines += ["", f"**Warning:** {found.warning}"]
 
     weakest = sorted((row for row in rows if row.f1 is not None), key=lambda row: row.f1 or 0.0)
     few = len(rows) <= _ROWS

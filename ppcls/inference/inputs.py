@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from PIL import Image
 
 from ppcls.data.folders import find_images
 from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import LIST_SUFFIXES, Label, read_lines
+from ppcls.data.lists import LIST_SUFFIXES, Label, plain, read_lines
 from ppcls.errors import ConfigError, DataError
 
 __all__ = ["STANDARD_INPUT", "Input", "PipedImage", "find_inputs", "is_url", "sources_of"]
@@ -56,12 +57,13 @@ def _from_list(name: Path | str) -> list[Input]:
         lines = read_lines(path, "image list")
     found = []
     for number, line in lines:
-        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+|[01](?:,[01])+)", line)
-        if labelled and not (folder / line).exists():
-            label = labelled[2]
-            several = "," in label
-            flags = tuple(map(int, label.split(","))) if several else int(label)
-            one = Input(folder / labelled[1], flags)
+        end = max(line.rfind(" "), line.rfind("\t"))
+        name, label = line[: max(end, 0)].rstrip(" \t"), line[end + 1 :]
+        # Python refuses to read integers of very many digits; no model has so many classes.
+        is_label = name and re.fullmatch("-?[0-9]{1,18}|[01](?:,[01])+", label)
+        if is_label and not (folder / line).exists():
+            flags = tuple(map(int, label.split(","))) if "," in label else int(label)
+            one = Input(folder / name, flags)
         else:
             one = Input(folder / line)
         _refuse_several(Path(str(one.path)), f"{where}:{number}")
@@ -99,7 +101,20 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
     """Return the images that a name stands for; None if there is no such file."""
     if isinstance(name, str) and is_url(name):
         return [Input(name)]
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
+    found = _existing(path)
+    if found is None and glob.has_magic(str(path)):
+        try:
+            matches = sorted(glob.glob(str(path), recursive=True))
+        except ValueError:  # a zero byte
+            return None
+        # A match is a name, not another pattern. A link to nothing gives a result with an error.
+        found = [one for match in matches for one in _existing(Path(match)) or [Input(Path(match))]]
+    return found or None
+
+
+def _existing(path: Path) -> list[Input] | None:
+    """Return the images in a folder or a list, or the file itself; None if there is no file."""
     try:
         if path.is_dir():
             inside = [Input(p) for p in find_images(path)]
@@ -113,8 +128,7 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
             return [Input(path)]
     except (OSError, ValueError):  # no file has a name so long, or one with a zero byte
         return None
-    matches = sorted(glob.glob(str(path), recursive=True))
-    return find_inputs(matches) if matches else None
+    return None
 
 
 def find_inputs(names: Iterable[str | Path], lists: Iterable[str | Path] = ()) -> list[Input]:
@@ -145,7 +159,9 @@ def find_inputs(names: Iterable[str | Path], lists: Iterable[str | Path] = ()) -
             continue
         inside = _expand(name)
         if inside is None:
-            raise DataError(f"{name}: no such file or folder")
+            path = os.path.expanduser(name)
+            target = f" (a link to {os.readlink(path)})" if os.path.islink(path) else ""
+            raise DataError(f"{plain(str(name))}: no such file or folder{target}")
         found += inside
     for one in lists:
         found += _from_list(one)

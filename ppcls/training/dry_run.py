@@ -14,7 +14,12 @@ from ppcls.errors import RunError
 from ppcls.evaluation.evaluate import open_evaluation
 from ppcls.models.normalize import Normalize
 from ppcls.printable import counted
-from ppcls.training.run import build_run, deployed_model, open_run_data
+from ppcls.training.run import (
+    build_run,
+    deployed_model,
+    open_run_data,
+    refuse_output_among_images,
+)
 
 __all__ = ["check_evaluation", "check_training"]
 
@@ -45,6 +50,7 @@ def check_training(config: Config) -> list[str]:
     """
     with on_device(config.Global.device) as device, ExitStack() as stack:
         data = open_run_data(config, device, stack)
+        refuse_output_among_images(data)
         run = build_run(data)
         batch = next(iter(data.train.epoch(1)))
         with run.state.precision.training():

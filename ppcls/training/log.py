@@ -93,6 +93,8 @@ class TextLog(Callback):
         if hasattr(self, "_file"):
             if error is not None:
                 self._line(f"stopped: {type(error).__name__}: {error}", console=False)
+            elif trainer.warning:  # the command shows it in its summary
+                self._line(f"warning: {trainer.warning}", console=False)
             self._file.close()
 
 

@@ -6,10 +6,11 @@ Nothing is written here, so that errors are found before a run leaves any file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import paddle
@@ -18,13 +19,15 @@ from paddle import nn
 from ppcls import distributed
 from ppcls.checkpoints.files import Checkpoint
 from ppcls.checkpoints.records import SamplesRecord
+from ppcls.checkpoints.run_folder import run_folder
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
-from ppcls.config.data import EvalData, TrainData
+from ppcls.config.data import EvalData, TrainData, refuse_below_images
+from ppcls.config.from_checkpoint import RUN_CONFIG
 from ppcls.config.schema import DistillationArch, MultiLabelThreshOutput, Part
 from ppcls.data.loader import Loader
-from ppcls.data.tools.check import quick_check
+from ppcls.data.tools.check import coverage, quick_check
 from ppcls.devices import seed_everything
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError
@@ -41,7 +44,7 @@ from ppcls.printable import counted
 from ppcls.spelling import names_options
 from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
-from ppcls.training.freeze import prepare_model
+from ppcls.training.freeze import norms_of_single_values, prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
 from ppcls.training.precision import Precision
 from ppcls.training.resume import (
@@ -53,7 +56,15 @@ from ppcls.training.resume import (
 )
 from ppcls.training.state import TrainState
 
-__all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data", "open_run_data"]
+__all__ = [
+    "Run",
+    "RunData",
+    "build_run",
+    "deployed_model",
+    "open_data",
+    "open_run_data",
+    "refuse_output_among_images",
+]
 
 # The running statistics of batch normalisations alone need tens of updates to be useful.
 _FEW_UPDATES, _SMALLEST_BATCH = 100, 4
@@ -70,6 +81,7 @@ class RunData:
         eval: the loader of the validation set; None if the run does not evaluate.
         labels: the names of the classes.
         optimizer: the section `Optimizer`.
+        notes: warnings about the data to show the user.
     """
 
     config: Config
@@ -78,6 +90,7 @@ class RunData:
     eval: Loader | None
     labels: list[str]
     optimizer: Optimizer
+    notes: Sequence[str] = ()
 
     @property
     def steps(self) -> int:
@@ -135,15 +148,29 @@ def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
     samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
+    # Wrong class names would otherwise be found only when the trained model is exported.
+    labels = label_names(config)
+    data_notes = [f"warning: {note}" for note in coverage(samples, class_num, labels)]
     ranks = distributed.rank(), distributed.world_size()
     loaders = {}
     for name, part in parts.items():
         images = part.dataset.images(samples[name], config.pipeline(name), options.seed)
         loader = Loader(images, part.sampler, part.loader.num_workers, *ranks)
         loaders[name] = stack.enter_context(loader)
-    # Wrong class names would otherwise be found only when the trained model is exported.
-    labels = label_names(config)
-    return RunData(config, device, loaders["Train"], loaders.get("Eval"), labels, optimizer)
+    loader, eval_loader = loaders["Train"], loaders.get("Eval")
+    return RunData(config, device, loader, eval_loader, labels, optimizer, data_notes)
+
+
+def refuse_output_among_images(data: RunData) -> None:
+    """Stop before a new run writes among the images of its data sets.
+
+    Raises:
+        ConfigError: the run's folder is below a folder of images.
+    """
+    folder = run_folder(data.config).path
+    if not (folder / RUN_CONFIG).is_file():
+        samples = chain(*(part.dataset.samples for part in (data.train, data.eval) if part))
+        refuse_below_images(folder, data.config.DataLoader, [*samples])
 
 
 @dataclass(frozen=True)
@@ -225,10 +252,17 @@ def build_run(
         notes += changed
         step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
         notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
+    with precision.evaluating():
+        notes += _single_values_note(data, model)
     distributed.broadcast(model.state_dict().values())
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
-    notes += topk_note(config) + _size_notes(config, data) + _export_notes(config, data)
+    notes += [
+        *data.notes,
+        *topk_note(config),
+        *_size_notes(config, data),
+        *_export_notes(config, data),
+    ]
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = config.deployed(), data.eval
@@ -259,6 +293,38 @@ def _sample_records(data: RunData) -> dict[str, SamplesRecord]:
         for name, loader in loaders.items()
         if loader is not None
     }
+
+
+def _single_values_note(data: RunData, model: nn.Layer) -> list[str]:
+    """Refuse batches of one image, and warn of a last one, that batch normalisation cannot train.
+
+    Raises:
+        ConfigError: every batch has one image, and feature maps are 1x1.
+    """
+    world_size = distributed.world_size()
+    places = data.train.sampler.places(data.train.drawn, 0, world_size)
+    sizes = {len(batch) for batch in places}
+    if 1 not in sizes or (data.config.Arch.use_sync_bn and world_size > 1):
+        return []
+    height, width = data.config.image_size
+    # Larger than the output, so that every transform has an effect.
+    shape = data.train.dataset.pipeline.output_shape(height + 40, width + 60)
+    norms = norms_of_single_values(model, shape)
+    if not norms:
+        return []
+    what = (
+        f"{len(norms)} batch normalisations (such as {norms[0]}) see 1x1 feature maps of images of "
+        f"{shape[2]}x{shape[1]}: the single value of one image has no variance"
+    )
+    if sizes == {1}:
+        raise ConfigError(
+            f"DataLoader.Train: batches of one image, in which {what}; use a larger "
+            "sampler.batch_size, or larger images (Global.image_size)"
+        )
+    return [
+        f"warning: the last batch of an epoch has one image, in which {what}; "
+        "-o DataLoader.Train.sampler.drop_last=true leaves it out"
+    ]
 
 
 def _length_note(data: RunData) -> list[str]:

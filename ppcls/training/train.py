@@ -41,7 +41,7 @@ from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, 
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
 from ppcls.training.profile import Profile, ProfileOptions
 from ppcls.training.provenance import record_start
-from ppcls.training.run import Run, build_run, open_run_data
+from ppcls.training.run import Run, build_run, open_run_data, refuse_output_among_images
 from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.training.timer import StepTimer, Update, peak_memory
 from ppcls.training.totals import Totals
@@ -65,8 +65,8 @@ class TrainResult:
         metric: the name of the deciding metric.
         seconds: the duration of this start of the run, evaluations included.
         was_finished: whether nothing was left to train.
-        warnings: what may make the result another one than it seems, such as images or labels that
-            have changed since the run was last saved.
+        warnings: what may make the result another one than it seems: images or labels that have
+            changed since the run was last saved, predictions that do not depend on the images.
     """
 
     folder: Path
@@ -91,6 +91,7 @@ class Trainer:
         metric: the name of the metric that decides which weights are best.
         loss_name: the name of a loss with a single term.
         is_first: whether this process writes files.
+        warning: of the last evaluation, see `TrainResult`.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Trainer:
             self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
         self.student = config.Arch.student
         self.saved_at = time.monotonic()
+        self.warning = ""
 
     def run(self, notes: Sequence[str] = ()) -> None:
         """Train for the remaining epochs; evaluate and save after each.
@@ -306,7 +308,7 @@ class Trainer:
         except Interrupted:
             self.save()
             self.raise_stopped()
-        score, best = found.score, progress.best_metric
+        score, best, self.warning = found.score, progress.best_metric, found.warning
         is_best = best is None or score >= best
         progress.stale = 0 if best is None or score > best else progress.stale + 1
         if is_best:
@@ -405,8 +407,9 @@ def train(
         callbacks: called during the run, after its own logs.
 
     Raises:
-        ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
-            or the run to resume, named by its path, is finished or has more epochs.
+        ConfigError: a section is missing, the folder is among the images of the data set or holds
+            an earlier run and `overwrite` is false, or the run to resume, named by its path, is
+            finished or has more epochs.
         DataError: a list, a label, the class names or an image is wrong.
         WeightsError: the pretrained weights are not available, or are made for another model.
         RunError: the loss is not finite, no such device, the folder cannot be written to, or
@@ -442,6 +445,7 @@ def _train(
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         data = open_run_data(config, device, stack)
+        refuse_output_among_images(data)
         if is_first:
             stack.enter_context(locked(folder.path))
         # Only then do the other processes look for its checkpoints.
@@ -472,6 +476,8 @@ def _train(
     if is_first:
         training_curves(folder.path / METRICS_FILE, folder.path / "curves.png")
     was_finished = (progress.epoch, progress.step) == begun_at
+    if trainer.warning:
+        run.warnings.append(f"in the last evaluation, {trainer.warning}")
     return _result(folder, run, start, was_finished)
 
 

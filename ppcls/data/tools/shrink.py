@@ -14,12 +14,12 @@ import numpy as np
 import simplejpeg
 
 from ppcls.data import image
-from ppcls.data.folders import find_images
+from ppcls.data.folders import find_images, walk
 from ppcls.data.image import read_header
-from ppcls.data.lists import LIST_SUFFIXES, raise_problems
+from ppcls.data.lists import LIST_SUFFIXES, raise_problems, shown
 from ppcls.data.map_ahead import map_ahead
 from ppcls.errors import DataError, ImageError
-from ppcls.files import replacing
+from ppcls.files import read_regular, replacing
 
 __all__ = ["Prepared", "prepare"]
 
@@ -81,7 +81,7 @@ def prepare(
     with closing(map_ahead(rewrite, blocks, workers)) as results:
         done = [each for block in progress(results) for each in block]
     raise_problems([each for each in done if isinstance(each, str)])
-    for path in src.rglob("*"):
+    for path in map(Path, walk(src)):
         if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
             with replacing(dst / path.relative_to(src)) as file:
                 shutil.copyfile(path, file)
@@ -101,9 +101,14 @@ def _claim(src: Path, dst: Path, options: dict[str, int]) -> None:
         raise DataError(f"{dst}: the prepared copy must be outside {src}")
     made = dst / _OPTIONS_FILE
     if made.is_file():
-        earlier = json.loads(made.read_text(encoding="utf-8"))
+        try:
+            earlier = json.loads(read_regular(made, 2**16))
+        except (OSError, ValueError, RecursionError):
+            earlier = "unknown options"
         if earlier != options:
-            raise DataError(f"{dst}: made with {earlier}, not {options}; name another folder")
+            raise DataError(
+                f"{dst}: made with {shown(earlier)}, not {options}; name another folder"
+            )
     elif dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         raise DataError(f"{dst}: holds other files; name a new folder")
     with replacing(made) as file:
@@ -125,6 +130,8 @@ def _rewrite(old: Path, new: Path, short_side: int, quality: int) -> tuple[str, 
             kind, data = "rewritten", _encode(image.read(old), header.mode, short_side, quality)
     except ImageError as error:
         return str(error)
+    except OSError as error:
+        return f"{old}: cannot read the image: {error.strerror}"
     new.parent.mkdir(parents=True, exist_ok=True)
     partial = new.with_name(f".{new.name}.{os.getpid()}.tmp")
     partial.write_bytes(data)
