@@ -19,7 +19,7 @@ from ppcls.data.lists import (
     read_label_names,
 )
 from ppcls.errors import DataError
-from ppcls.evaluation.results import collapse
+from ppcls.evaluation.results import Evaluation, collapse
 from ppcls.inference.predictor import Predictor
 from ppcls.inference.results import Result
 from ppcls.metrics.answers import LabelSets
@@ -160,7 +160,8 @@ def evaluate_label_sets(
         np.arange(count), np.array(labels, bool), np.array(scores, np.float32), np.ones(count, bool)
     )
     means = {metric.key: metric.value(answers) for metric in metrics}
-    return BundleEvaluation(count, means, time.perf_counter() - start)
+    warning = Evaluation(means, "", answers, predictor.labels, 0.0).warning
+    return BundleEvaluation(count, means, time.perf_counter() - start, warning=warning)
 
 
 def _each_result(results: Iterator[Result], count: int) -> Iterator[Result]:

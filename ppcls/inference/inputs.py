@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from ppcls.data.folders import find_images
-from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import LIST_SUFFIXES, Label, plain, read_lines
+from ppcls.data.image import IMAGE_SUFFIXES, read_object
+from ppcls.data.lists import LIST_SUFFIXES, Label, lines_of, plain, read_lines
 from ppcls.errors import ConfigError, DataError
 
 __all__ = ["STANDARD_INPUT", "Input", "PipedImage", "find_inputs", "is_url", "sources_of"]
@@ -52,18 +52,19 @@ def _from_list(name: Path | str) -> list[Input]:
         where, folder = "standard input", Path()
         lines = _piped_lines()
     else:
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         where, folder = str(path), path.parent
         lines = read_lines(path, "image list")
     found = []
     for number, line in lines:
         end = max(line.rfind(" "), line.rfind("\t"))
-        name, label = line[: max(end, 0)].rstrip(" \t"), line[end + 1 :]
+        stated, label = line[: max(end, 0)].rstrip(" \t"), line[end + 1 :]
         # Python refuses to read integers of very many digits; no model has so many classes.
-        is_label = name and re.fullmatch("-?[0-9]{1,18}|[01](?:,[01])+", label)
+        is_label = stated and re.fullmatch("-?[0-9]{1,18}|[01](?:,[01])+", label)
         if is_label and not (folder / line).exists():
-            flags = tuple(map(int, label.split(","))) if "," in label else int(label)
-            one = Input(folder / name, flags)
+            several = "," in label
+            flags = tuple(map(int, label.split(","))) if several else int(label)
+            one = Input(folder / stated, flags)
         else:
             one = Input(folder / line)
         _refuse_several(Path(str(one.path)), f"{where}:{number}")
@@ -74,22 +75,16 @@ def _from_list(name: Path | str) -> list[Input]:
 def _piped_lines() -> list[tuple[int, str]]:
     """Return the non-blank lines of standard input, UTF-8, with their line numbers."""
     try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input: the image list is not UTF-8 (byte {error.start}); for an image, "
-            "write - without --list"
-        ) from None
-    lines = [(i, line.rstrip()) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise DataError("standard input: the image list is empty")
-    return lines
+        return lines_of(sys.stdin.buffer, "standard input", "image list")
+    except DataError as error:
+        hint = "; for an image, write - without --list" if "UTF-8" in str(error) else ""
+        raise DataError(f"{error}{hint}") from None
 
 
 def _refuse_several(path: Path, where: str) -> None:
     """Raise `DataError` if a line of a list names a folder or another list."""
     suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES and (suffix in LIST_SUFFIXES or path.is_dir()):
+    if suffix not in IMAGE_SUFFIXES and (suffix in LIST_SUFFIXES or os.path.isdir(path)):
         kind = "another list" if suffix in LIST_SUFFIXES else "a folder"
         raise DataError(
             f"{where}: {path} is {kind}; every line names one image (name folders and lists on "
@@ -152,7 +147,7 @@ def find_inputs(names: Iterable[str | Path], lists: Iterable[str | Path] = ()) -
     found: list[Input] = []
     for name in names:
         if name == STANDARD_INPUT:
-            data = sys.stdin.buffer.read()
+            data = read_object(sys.stdin.buffer, "standard input")
             if not data:
                 raise DataError("standard input is empty; - reads an encoded image from it")
             found.append(Input(PipedImage(data)))
