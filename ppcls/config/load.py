@@ -94,7 +94,8 @@ def resolve(
         data, origins = _translated(data, origins, str(path), processes)
     data, origins = apply_overrides(data, origins, overrides, Config)
     _load_plugins(data, origins)
-    _move_class_num(data, origins)
+    _move(data, origins, ("Global", "class_num"), ("Arch", "class_num"))
+    _move(data, origins, ("Arch", "in_channels"), ("Global", "in_channels"))
     try:
         return Config.model_validate(data), data, origins
     except ValidationError as error:
@@ -127,16 +128,15 @@ def _translated(
     return translate(flat, processes), sectioned_origins(origins)
 
 
-def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
-    """Move the number of classes from Global, where older files have it, to Arch."""
-    old, new = ("Global", "class_num"), ("Arch", "class_num")
-    if not (holds(data, old) and isinstance(data.get("Arch"), dict)):
+def _move(data: dict[str, Any], origins: dict[Key, str], old: Key, new: Key) -> None:
+    """Move an option from the section where it may also be written to its own."""
+    if not holds(data, old) or not isinstance(data.setdefault(new[0], {}), dict):
         return
-    value = data["Global"].pop("class_num")
-    if data["Arch"].setdefault("class_num", value) != value:
+    value = data[old[0]].pop(old[1])
+    if data[new[0]].setdefault(new[1], value) != value:
         raise ConfigError(
-            f"{origins[old]}: Global.class_num is {value}, but Arch.class_num is "
-            f"{data['Arch']['class_num']} ({origins[new]}); set only Arch.class_num"
+            f"{origins[old]}: {dotted(old)} is {value}, but {dotted(new)} is "
+            f"{data[new[0]][new[1]]} ({origins[new]}); set only {dotted(new)}"
         )
     origins.setdefault(new, origins[old])
 
