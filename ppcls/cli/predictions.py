@@ -178,7 +178,7 @@ def _draw(results: Sequence[tuple[Input, Result]], labels: Sequence[str], pictur
         caption = f"{result.label_names[0]} {result.scores[0]:.2f}"
         if one.label not in (None, result.class_ids[0]):
             caption += f" (is {labels[one.label]})"
-        tiles.append(Tile(image.read(one.path), caption, (one, result) in wrong))
+        tiles.append(Tile(image.read_to_show(one.path), caption, (one, result) in wrong))
     tile_grid(tiles, picture)
 
 

@@ -130,13 +130,14 @@ def _translated(
 
 def _move(data: dict[str, Any], origins: dict[Key, str], old: Key, new: Key) -> None:
     """Move an option from the section where it may also be written to its own."""
-    if not holds(data, old) or not isinstance(data.setdefault(new[0], {}), dict):
+    section, key = new
+    if not holds(data, old) or not isinstance(data.setdefault(str(section), {}), dict):
         return
-    value = data[old[0]].pop(old[1])
-    if data[new[0]].setdefault(new[1], value) != value:
+    value, own = data[str(old[0])].pop(old[1]), data[str(section)]
+    if own.setdefault(key, value) != value:
         raise ConfigError(
-            f"{origins[old]}: {dotted(old)} is {value}, but {dotted(new)} is "
-            f"{data[new[0]][new[1]]} ({origins[new]}); set only {dotted(new)}"
+            f"{origins[old]}: {dotted(old)} is {value}, but {dotted(new)} is {own[key]} "
+            f"({origins[new]}); set only {dotted(new)}"
         )
     origins.setdefault(new, origins[old])
 

@@ -174,11 +174,19 @@ def _number(tags: Any, tag: int, default: int | None = None) -> int:
     return value
 
 
+def _pillow_opens(file: BinaryIO) -> bool:
+    file.seek(0)
+    try:
+        return bool(Image.open(file, formats=("TIFF",)))
+    except Exception:  # decoders of hostile data raise nearly every built-in type
+        return False
+
+
 def tiff_bands(file: BinaryIO, *, for_rgb: bool) -> Bands | None:
     """Return the facts of a TIFF with several bands; None for one that Pillow decodes.
 
-    Pillow decodes one sample a pixel, RGB, alpha and four inks. It leaves out a fourth sample that
-    is no alpha, which is right only if the image is read as RGB.
+    Pillow decodes one sample a pixel, RGB, alpha and four inks, and leaves out other samples, up to
+    four in all, which is right only if the image is read as RGB.
 
     Raises:
         Unreadable: its samples are not uint8 or uint16, or it has no pixels.
@@ -191,7 +199,9 @@ def tiff_bands(file: BinaryIO, *, for_rgb: bool) -> Bands | None:
     has_alpha = bool(set(tags.get(_EXTRA) or ()) & {1, 2})
     if (colour, channels) in ((1, 1), (2, 3)) or colour not in (1, 2):
         return None
-    if (has_alpha and channels == 2 * colour) or (for_rgb and (colour, channels) == (2, 4)):
+    if has_alpha and channels == 2 * colour:
+        return None
+    if for_rgb and channels <= 4 and _pillow_opens(file):
         return None
     if _number(tags, _FORMAT, 1) not in (1, 4) or _number(tags, _BITS, 1) not in _DEPTHS:
         raise Unreadable(f"{channels} channels of samples that are not uint8 or uint16")
@@ -314,9 +324,7 @@ def _file(body: bytes, tags: Mapping[int, tuple[int, ...]], start: bytes) -> byt
 
 def header_channels(image: Image.Image) -> int:
     """Return the channels of an image that Pillow opened, alpha included."""
-    if image.mode in ("RGBA", "RGBa", "PA") or (
-        image.mode == "P" and "transparency" in image.info
-    ):
+    if image.mode in ("RGBA", "RGBa", "PA") or (image.mode == "P" and "transparency" in image.info):
         return 4
     if image.mode in ("LA", "La"):
         return 2

@@ -34,7 +34,7 @@ def annotate(source: Any, result: Result) -> Image.Image:
     Raises:
         ImageError: the image cannot be read.
     """
-    picture = Image.fromarray(image_reader.read(source))
+    picture = Image.fromarray(image_reader.read_to_show(source))
     picture.thumbnail((_SIDE, _SIDE))
     lines = [
         f"{score:.3f}  {name}"

@@ -52,11 +52,13 @@ class RandomRotation(Transform):
 
     def for_channels(self, channels: int) -> RandomRotation:
         """Return the operation, whose `fill` fits this number of channels."""
-        per_channel("RandomRotation.fill", self.fill if isinstance(self.fill, list) else [0], channels)
+        per_channel(
+            "RandomRotation.fill", self.fill if isinstance(self.fill, list) else [0], channels
+        )
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), rotated or not."""
+        """Return the image, uint8 (H, W, C), rotated or not."""
         if rng.random() >= self.prob:
             return image
         least, most = (
@@ -130,7 +132,7 @@ class ColorJitter(Transform):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), with changed colours."""
+        """Return the image, uint8 (H, W, C), with changed colours."""
         if rng.random() >= self.prob:
             return image
         picture = Image.fromarray(image)
@@ -174,7 +176,7 @@ class RandomGrayscale(Transform):
     p: Probability = 0.1
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), in gray or not."""
+        """Return the image, uint8 (H, W, C), in gray or not."""
         if rng.random() >= self.p:
             return image
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -199,7 +201,7 @@ class Pad(Transform):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), with the border."""
+        """Return the image, uint8 (H, W, C), with the border."""
         left, top, right, bottom = (
             self.padding if isinstance(self.padding, list) else [self.padding] * 4
         )

@@ -7,7 +7,7 @@ is black before it and the mean colour after it, as published lists have it.
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -107,7 +107,7 @@ class RandomErasing(Transform):
         if self.mode == "pixel":
             return rng.standard_normal((*size, channels), np.float32)
         if self.mode == "rand":
-            return rng.standard_normal(channels, np.float32)
+            return rng.standard_normal((channels,), np.float32)
         mean = np.asarray(per_channel("RandomErasing.mean", self.mean, channels))
         return mean if image.dtype == np.float32 else np.rint(mean)
 
@@ -148,10 +148,11 @@ class Cutout(Transform):
         half = self.length // 2
         for _ in range(self.n_holes):
             y, x = int(rng.integers(height)), int(rng.integers(width))
-            if isinstance(self.fill_value, list):
-                colour = per_channel("Cutout.fill_value", self.fill_value, image.shape[2])
+            colour: Any = self.fill_value
+            if isinstance(colour, list):
+                colour = per_channel("Cutout.fill_value", colour, image.shape[2])
             else:
-                colour = rng.integers(0, 256, image.shape[2]).tolist()
+                colour = rng.integers(0, 256, image.shape[2])
             image[max(0, y - half) : y + half, max(0, x - half) : x + half] = colour
         return image
 

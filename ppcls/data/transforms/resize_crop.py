@@ -83,9 +83,7 @@ class _Resizing(Transform):
             how = _CV2[self.interpolation]
             return each_band(lambda part: cv2.resize(part, size, interpolation=how), image)
         resample = _PILLOW[self.interpolation]
-        return each_band(
-            lambda part: np.array(Image.fromarray(part).resize(size, resample)), image
-        )
+        return each_band(lambda part: np.array(Image.fromarray(part).resize(size, resample)), image)
 
 
 @TRANSFORMS.register
