@@ -212,7 +212,7 @@ def _bands_of(file: BinaryIO, kind: str | None, channels: int | None) -> Bands |
     elif kind == "TIFF":
         bands = tiff_bands(file, for_rgb=channels in (1, 3, None))
     if bands is not None and not (channels == 1 and bands.channels == 3):
-        require_channels(bands.channels, channels)
+        require_channels(bands.channels, channels, bands.shape)
     return bands
 
 
@@ -472,12 +472,16 @@ def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 class Header(NamedTuple):
-    """Facts from the header of an image file. `width` and `height` are as stored, before EXIF."""
+    """Facts from the header of an image file. `width` and `height` are as stored, before EXIF.
+
+    `bands` is the number of channels of an array or of a TIFF of several bands, and 0 for others.
+    """
 
     format: str
     mode: str
     width: int
     height: int
+    bands: int = 0
 
 
 def read_header(
@@ -502,7 +506,7 @@ def read_header(
             kind = _recognise(file.read(_START))
             bands = _bands_of(file, kind, channels)
             if bands is not None:
-                header = Header(kind or "", bands.mode, bands.width, bands.height)
+                header = Header(kind or "", bands.mode, *bands[:3])
             else:
                 file.seek(0)
                 opened = Image.open(file, formats=_FORMATS)

@@ -43,13 +43,20 @@ _SAMPLES_A_PIXEL = 3
 
 
 class Bands(NamedTuple):
-    """Facts of an image of several bands, from its header, and what its reader needs."""
+    """Facts of an image of several bands, from its header, and what its reader needs.
+
+    Attributes:
+        bits: bits of a sample, 8 or 16.
+        tags: the tags of a TIFF, or the header of an array.
+        shape: the shape of an array.
+    """
 
     width: int
     height: int
     channels: int
     bits: int
     tags: Any
+    shape: tuple[int, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -57,11 +64,15 @@ class Bands(NamedTuple):
         return f"{self.channels} x uint{self.bits}"
 
 
-def require_channels(found: int, expected: int | None) -> None:
-    """Raise `Unreadable` if an image has another number of channels; None expects none."""
+def require_channels(found: int, expected: int | None, shape: tuple[int, ...] = ()) -> None:
+    """Raise `Unreadable` if an image has another number of channels; None allows any.
+
+    The message shows the `shape` of an array.
+    """
     if expected not in (None, found):
         raise Unreadable(
             f"{found} channel{'s' * (found > 1)} found, {expected} expected (Global.in_channels)"
+            + (f"; the shape is {shape}, and channels come last" if len(shape) == 3 else "")
         )
 
 
@@ -97,7 +108,7 @@ def _require_size(bands: Bands, max_pixels: int) -> None:
         )
 
 
-# Arrays: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html --------------------
+# Arrays (numpy.lib.format) ------------------------------------------------------------------------
 
 
 def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
@@ -128,7 +139,8 @@ def array_bands(file: BinaryIO) -> Bands:
             "expected"
         )
     height, width, channels = (*shape, 1)[:3]
-    return Bands(width, height, channels, 8 * dtype.itemsize, (shape, fortran, dtype, start))
+    facts = shape, fortran, dtype, start
+    return Bands(width, height, channels, 8 * dtype.itemsize, facts, shape)
 
 
 def read_array(data: bytes, bands: Bands, max_pixels: int) -> np.ndarray:

@@ -34,9 +34,9 @@ def quick_check(
 ) -> dict[str, list[Sample]]:
     """Read the lists of a run, check the headers of some images, and return the samples by part.
 
-    Problems are labels out of range, missing files, and invalid image headers or other `channels`
-    (unless `on_error` skips unreadable images). The check opens up to a thousand images spread over each part, for at
-    most 0.3 s.
+    Problems are labels out of range, missing files, and headers that are invalid or state other
+    `channels` (unless `on_error` skips unreadable images). The check opens up to a thousand images
+    spread over each part, for at most 0.3 s.
 
     Raises:
         DataError: the first ten problems, one a line.

@@ -117,7 +117,12 @@ def _rewrite(old: Path, new: Path, short_side: int, quality: int) -> tuple[str, 
         before = old.stat().st_size
         if new.exists():
             return "kept", before, new.stat().st_size
-        header = read_header(old, channels=3)
+        header = read_header(old)
+        if header.bands not in (0, 3):
+            return (
+                f"{old}: {header.mode} is no gray or RGB image, and JPEGs hold no others; prepare "
+                "such images with the tool that wrote them"
+            )
         is_small = min(header.width, header.height) <= short_side
         if header.format == "JPEG" and header.mode in ("L", "RGB") and is_small:
             image.read(old)  # never copy an unreadable image

@@ -90,8 +90,8 @@ class _Resizing(Transform):
 class DecodeImage(Transform):
     """Read the image, height first. Every list begins with it.
 
-    `channels` is 3 for RGB, 1 for gray (the luma of RGB), or the number of bands of every image; the
-    default is `Global.in_channels`, and RGB outside of a configuration.
+    `channels` is 3 for RGB, 1 for gray (the luma of RGB), or the number of bands of every image.
+    The default is `Global.in_channels`, and RGB outside of a configuration.
     """
 
     channels: Channels | None = None
