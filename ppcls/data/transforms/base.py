@@ -112,8 +112,8 @@ def each_band(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -
 
     Args:
         function: maps an RGB image (H, W, 3), or one channel (H, W), to a new one.
-        image: (H, W, C). OpenCV and Pillow take one, three or four channels at a time, and Pillow
-            would take a fourth one for alpha.
+        image: uint8 (H, W, C). OpenCV and Pillow take one, three or four channels at a time, and
+            Pillow would take a fourth one for alpha.
     """
     if image.shape[2] == 3:
         return function(image)
