@@ -80,16 +80,16 @@ class InputSpec(Options):
         return self.shape[1] if self.layout == "NCHW" else self.shape[3]
 
     @model_validator(mode="after")
+    def _one_of_the_two(self) -> InputSpec:
+        if (self.dtype, self.layout) not in (("float32", "NCHW"), ("uint8", "NHWC")):
+            raise ValueError(f"{self.dtype} {self.layout} is neither float32 NCHW nor uint8 NHWC")
+        return self
+
+    @model_validator(mode="after")
     def _decodes_its_channels(self) -> InputSpec:
         decoded = self.decode.channels or 3
         if self.channels not in (-1, decoded):
             raise ValueError(f"decode gives {decoded} channels, but the shape is {self.shape}")
-        return self
-
-    @model_validator(mode="after")
-    def _one_of_the_two(self) -> InputSpec:
-        if (self.dtype, self.layout) not in (("float32", "NCHW"), ("uint8", "NHWC")):
-            raise ValueError(f"{self.dtype} {self.layout} is neither float32 NCHW nor uint8 NHWC")
         return self
 
 

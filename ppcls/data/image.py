@@ -164,6 +164,7 @@ def read(
     name, data = _load(source, allow_url)
     kind = _recognise(data)
     if kind in ("NumPy", "TIFF"):
+        _silence_pillow()
         try:
             bands = _bands_of(io.BytesIO(data), kind, channels)
             if bands is not None:
@@ -432,6 +433,8 @@ def _read_pillow(
     """Decode and convert an image that Pillow opened; a PNG sample has `png_bits` bits."""
     _check_size(*image.size, max_pixels, name, kind)
     try:
+        if channels not in (1, 3, None):
+            require_channels(header_channels(image), channels)
         image.load()
         # The size of an icon is known only now.
         _check_size(*image.size, max_pixels, name, kind)

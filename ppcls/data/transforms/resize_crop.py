@@ -97,7 +97,7 @@ class DecodeImage(Transform):
     channels: Channels | None = None
 
     def for_channels(self, channels: int) -> DecodeImage:
-        """Return the operation with this number of channels filled in; RGB is the default.
+        """Return the operation with this number of channels filled in; None stands for RGB.
 
         Raises:
             ConfigError: it has another number.
@@ -107,9 +107,8 @@ class DecodeImage(Transform):
                 f"DecodeImage.channels is {self.channels}, but the model takes {channels} "
                 "(Global.in_channels); leave it out"
             )
-        if channels == 3 or self.channels:
-            return self
-        return self.model_copy(update={"channels": channels})
+        own = None if channels == 3 else channels
+        return self if self.channels == own else self.model_copy(update={"channels": own})
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
         """Return the image, uint8 (H, W, channels), of a path, bytes or an array."""
