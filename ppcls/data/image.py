@@ -180,13 +180,13 @@ def read(
     return _read_file(name, data, background, max_pixels, channels)
 
 
-def read_to_show(source: Any) -> np.ndarray:
+def read_to_show(source: Any, *, allow_url: bool = False) -> np.ndarray:
     """Return an image of any number of channels to look at, uint8 RGB (H, W, 3) (see `as_rgb`).
 
     Raises:
         ImageError: it cannot be read.
     """
-    return as_rgb(read(source, channels=None))
+    return as_rgb(read(source, channels=None, allow_url=allow_url))
 
 
 def _check_array(image: np.ndarray, channels: int | None) -> np.ndarray:
