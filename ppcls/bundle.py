@@ -20,7 +20,7 @@ from ppcls.data.transforms.base import TRANSFORMS, TransformOp
 from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, ResizeImage
-from ppcls.errors import BundleError
+from ppcls.errors import BundleError, ConfigError
 from ppcls.files import sha256
 from ppcls.options import Checksum, FileName, Options, first_problem
 from ppcls.plugins import Plugin, missing_plugins, plugins_of
@@ -69,7 +69,7 @@ class InputSpec(Options):
         name: name of the input.
         shape: -1 stands for any batch size.
         dtype, layout: float32 NCHW, normalised; or uint8 NHWC, raw pixels.
-        color: order of the channels.
+        color: order of the channels: `RGB`, `gray`, or `bands` in the order of the file.
         range: lowest and highest possible value, over all channels.
         decode: how an image file becomes pixels, before `PreProcess`.
     """
@@ -78,14 +78,26 @@ class InputSpec(Options):
     shape: Annotated[list[int], Field(min_length=4, max_length=4)]
     dtype: Literal["float32", "uint8"] = "float32"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    color: Literal["RGB"] = "RGB"
+    color: Literal["RGB", "gray", "bands"] = "RGB"
     range: Annotated[list[float], Field(min_length=2, max_length=2)]
     decode: DecodeImage = DecodeImage()
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of an image."""
+        return self.shape[1] if self.layout == "NCHW" else self.shape[3]
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> InputSpec:
         if (self.dtype, self.layout) not in (("float32", "NCHW"), ("uint8", "NHWC")):
             raise ValueError(f"{self.dtype} {self.layout} is neither float32 NCHW nor uint8 NHWC")
+        return self
+
+    @model_validator(mode="after")
+    def _decodes_its_channels(self) -> InputSpec:
+        decoded = self.decode.channels or 3
+        if self.channels not in (-1, decoded):
+            raise ValueError(f"decode gives {decoded} channels, but the shape is {self.shape}")
         return self
 
 
@@ -270,6 +282,14 @@ class BundleSpec(Options):
             )
         return self
 
+    @model_validator(mode="after")
+    def _transforms_fit_together(self) -> BundleSpec:
+        try:
+            self.pipeline()
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
     @property
     def labels(self) -> list[str]:
         """The class names, in the order of the graph's outputs."""
@@ -287,7 +307,7 @@ class BundleSpec(Options):
         return Pipeline([self.Input.decode, *self.PreProcess.transform_ops])
 
     def preparation(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the function from transformed images, uint8 (N, H, W, 3), to the graph's input."""
+        """Return the function from transformed images, uint8 (N, H, W, C), to the graph's input."""
         if self.Input.dtype == "uint8":
             return np.ascontiguousarray
         return self.pipeline().normalize

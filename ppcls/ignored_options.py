@@ -53,7 +53,7 @@ IGNORED: dict[str, dict[str, Ignored]] = {
     },
     "Cyclic": {"scale_mode": Ignored(("cycle", "iterations", None), "it follows from `mode`")},
     "DecodeImage": {
-        "to_rgb": Ignored((True,), "images are always RGB"),
+        "to_rgb": Ignored((True,), "colour images are always RGB"),
         "to_np": Ignored((True, False), "images are always arrays"),
         "channel_first": Ignored((False,), "`ToCHWImage` puts the channels first"),
         "backend": Ignored((), "there is only one decoder (docs/images.md)"),
@@ -112,7 +112,7 @@ IGNORED: dict[str, dict[str, Ignored]] = {
         "topk": Ignored(ANY, "every class above its threshold counts"),
     },
     "NormalizeImage": {
-        "channel_num": Ignored((3,), "images always have three channels"),
+        "channel_num": Ignored((3,), "`Global.in_channels` sets them"),
         "output_fp16": Ignored((False,), "`AMP` chooses the precision"),
     },
     "Optimizer": {

@@ -35,7 +35,12 @@ __all__ = [
 def build_model(config: Config) -> ImageClassifier:
     """Build the untrained model of a configuration."""
     arch = config.Arch
-    return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout)
+    return create_model(
+        arch.name,
+        class_num=arch.class_num,
+        in_channels=config.in_channels,
+        dropout=arch.dropout,
+    )
 
 
 def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:

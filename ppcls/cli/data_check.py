@@ -47,10 +47,16 @@ _ANY_CLASS = 2**31
 
 
 class _Target:
-    """The parts of a data set, the number of its classes, and their names."""
+    """The parts of a data set, the number of its classes, their names, and the channels."""
 
-    def __init__(self, parts: Mapping[str, Part], class_num: int, names: Sequence[str]):
-        self.parts, self.class_num, self.names = parts, class_num, names
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        class_num: int,
+        names: Sequence[str],
+        channels: int | None = None,
+    ):
+        self.parts, self.class_num, self.names, self.channels = parts, class_num, names, channels
 
 
 def _find_target(args: argparse.Namespace) -> _Target:
@@ -120,7 +126,7 @@ def _from_config(args: argparse.Namespace) -> _Target:
     }
     if not parts:
         raise ConfigError(f"{args.target}: no DataLoader.Train or DataLoader.Eval to check")
-    return _Target(parts, class_num, label_names(config))
+    return _Target(parts, class_num, label_names(config), config.in_channels)
 
 
 def _refuse_overwriting(args: argparse.Namespace, target: _Target) -> None:
@@ -145,7 +151,9 @@ def run_check(args: argparse.Namespace) -> int:
                 yield block
                 bar.update(len(block))
 
-    found = check_data(target.parts, target.class_num, target.names, args.workers, progress)
+    found = check_data(
+        target.parts, target.class_num, target.names, args.workers, progress, target.channels
+    )
     if args.json == "-":
         print(json.dumps(found.as_dict(), ensure_ascii=False))
     else:

@@ -248,7 +248,7 @@ def _draw(
     tiles = []
     for one in wrong + others:
         caption = _caption(one, labels, multi_label=multi_label)
-        picture = image.read(one.path, allow_url=args.allow_url)
+        picture = image.read_to_show(one.path, allow_url=args.allow_url)
         tiles.append(Tile(picture, caption, one.wrong))
     tile_grid(tiles, args.grid)
 

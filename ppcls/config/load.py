@@ -109,7 +109,8 @@ def resolve(
     data, origins = apply_overrides(data, origins, overrides, Config)
     notes = follow_run(data, origins, path, was) if was else []
     _load_plugins(data, origins)
-    _move_class_num(data, origins)
+    _move(data, origins, ("Global", "class_num"), _CLASS_NUM)
+    _move(data, origins, ("Arch", "in_channels"), ("Global", "in_channels"))
     _reach_models(data, origins)
     _leave_out_imagenet_names(data, origins)
     try:
@@ -159,19 +160,19 @@ def _is_override(key: Key, origins: dict[Key, str]) -> bool:
     return _origin(key, origins).startswith("-o ")
 
 
-def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
-    """Move the number of classes from Global, where older files have it, to Arch."""
-    old = ("Global", "class_num")
-    if not (holds(data, old) and isinstance(data.get("Arch"), dict)):
+def _move(data: dict[str, Any], origins: dict[Key, str], old: Key, new: Key) -> None:
+    """Move an option from the section where it may also be written to its own."""
+    section, key = new
+    if not holds(data, old) or not isinstance(data.setdefault(str(section), {}), dict):
         return
-    value, arch = data["Global"].pop("class_num"), data["Arch"]
-    wished = [_is_override(key, origins) for key in (old, _CLASS_NUM)]
-    if "class_num" not in arch or wished == [True, False]:
-        arch["class_num"], origins[_CLASS_NUM] = value, _origin(old, origins)
-    elif arch["class_num"] != value and wished != [False, True]:
+    value, own = data[str(old[0])].pop(old[1]), data[str(section)]
+    wished = [_is_override(place, origins) for place in (old, new)]
+    if key not in own or wished == [True, False]:
+        own[key], origins[new] = value, _origin(old, origins)
+    elif own[key] != value and wished != [False, True]:
         raise ConfigError(
-            f"{_origin(old, origins)}: Global.class_num is {value}, but Arch.class_num is "
-            f"{arch['class_num']} ({_origin(_CLASS_NUM, origins)}); set only Arch.class_num"
+            f"{_origin(old, origins)}: {dotted(old)} is {value}, but {dotted(new)} is {own[key]} "
+            f"({_origin(new, origins)}); set only {dotted(new)}"
         )
 
 

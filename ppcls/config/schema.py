@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from ppcls.config.data import DataLoaders
 from ppcls.config.sections import LossOptions, MetricOptions
+from ppcls.data.transforms.base import Channels
 from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_random
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models, model_card, unknown
@@ -52,6 +53,8 @@ class GlobalOptions(Options):
         use_visualdl: write scalars and sample images for VisualDL.
         image_size: side, or height and width, of the model's input, for transforms without a size
             of their own; null is the architecture's.
+        in_channels: channels of the images and of the model's input: 3 for RGB, 1 for gray, or the
+            number of bands of every image; null is that of `image_shape`, or else 3.
         image_shape: channels, height and width that the model's input is checked against; null is
             the shape that the transforms give.
         save_inference_dir: output folder of `ppcls export`; a run's checkpoint is exported to
@@ -108,6 +111,7 @@ class GlobalOptions(Options):
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
     last_epoch: Natural | None = None
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    in_channels: Channels | None = None
     image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = None
     save_inference_dir: PathText = "./inference"
 
@@ -115,6 +119,17 @@ class GlobalOptions(Options):
     def _gradients_are_shown_somewhere(self) -> GlobalOptions:
         if self.vdl_gradients and not self.use_visualdl:
             raise ValueError("vdl_gradients needs use_visualdl: true")
+        return self
+
+    @model_validator(mode="after")
+    def _shape_has_these_channels(self) -> GlobalOptions:
+        if self.in_channels and self.image_shape and self.image_shape[0] != self.in_channels:
+            raise Mismatch(
+                f"is {self.in_channels}, but Global.image_shape is {self.image_shape}: channels, "
+                "height and width; leave one of the two out, or make them equal",
+                "Global.in_channels",
+                "Global.image_shape",
+            )
         return self
 
     @model_validator(mode="after")
@@ -460,6 +475,12 @@ class Config(Options):
             size = model_card(self.Arch.deployed().name).input_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images and of the model's input."""
+        shape = self.Global.image_shape
+        return self.Global.in_channels or (shape[0] if shape else 3)
+
     def transforms(self, part: Part) -> list[Any] | None:
         """Return the configured transforms of a section; None without that section.
 
@@ -477,7 +498,8 @@ class Config(Options):
             ConfigError: there is no such section.
         """
         key = f"DataLoader.{part}" if part != "Infer" else "Infer.transforms (or DataLoader.Eval)"
-        return Pipeline(required(self.transforms(part), key, "ppcls"), self.image_size)
+        ops = required(self.transforms(part), key, "ppcls")
+        return Pipeline(ops, self.image_size, self.in_channels)
 
     def inference_pipeline(self) -> Pipeline:
         """Return the transforms of `Infer`, which are those of the evaluation.
@@ -565,6 +587,20 @@ class Config(Options):
                 f"{type(sized).__name__}; leave out those sizes, or image_size",
                 "Global.image_size",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _transforms_take_the_channels(self) -> Config:
+        for part in _PARTS:
+            infer = part == "Infer"
+            if infer and not (self.Infer and self.Infer.transforms):
+                continue
+            key = "Infer.transforms" if infer else f"DataLoader.{part}.dataset.transform_ops"
+            for i, op in enumerate(self.transforms(part) or ()):
+                try:
+                    op.for_channels(self.in_channels)
+                except ConfigError as error:
+                    raise Mismatch(str(error), f"{key}.{i}.{type(op).__name__}") from None
         return self
 
     @model_validator(mode="after")

@@ -94,7 +94,7 @@ class ImageDataset:
         return len(self.samples)
 
     def load(self, index: int, epoch: int, copy: int = 0) -> np.ndarray:
-        """Return the image of a sample, (H, W, 3), transformed as copy number `copy`.
+        """Return the image of a sample, (H, W, C), transformed as copy number `copy`.
 
         It is uint8, or float32 where transforms follow `NormalizeImage`.
 

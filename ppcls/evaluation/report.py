@@ -277,7 +277,7 @@ def write_report(
         folder: the folder of the report; created if missing.
         found: the evaluation.
         path_of: returns the path of the image at an index of the data set.
-        image_of: returns that image as the model sees it, uint8 (H, W, 3).
+        image_of: returns that image as the model sees it, uint8 (H, W, C).
 
     Raises:
         RunError: the folder cannot be written.

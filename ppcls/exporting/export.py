@@ -96,7 +96,7 @@ def export(
         softmax: output probabilities instead of logits.
         sigmoid: the same for a multi-label model.
         features: add the pooled last feature map, (N, C), as a second output.
-        uint8_input: take pixels, uint8 (N, H, W, 3), and normalise them in the graph.
+        uint8_input: take pixels, uint8 (N, H, W, C), and normalise them in the graph.
         onnx: write `inference.onnx` too.
         check: False skips the parity check and marks the bundle as unverified.
 
@@ -248,6 +248,7 @@ def _input_spec(shape: list[int], pipeline: Pipeline, uint8_input: bool) -> dict
         "shape": graph_shape,
         "dtype": dtype,
         "layout": layout,
+        "color": {1: "gray", 3: "RGB"}.get(channels, "bands"),
         "range": values,
         "decode": pipeline.image_ops[0],
     }

@@ -115,7 +115,7 @@ def logit_range(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _real_images(
     config: Config, pipeline: Pipeline, shape: Sequence[int]
 ) -> tuple[np.ndarray, list[str]] | None:
-    """Return up to 64 images spread over the validation set, uint8 (N, H, W, 3), and their names.
+    """Return up to 64 images spread over the validation set, uint8 (N, H, W, C), and their names.
 
     Return None if its list or folder is missing or empty. Unreadable images are left out if
     `on_error` allows it.
@@ -148,7 +148,7 @@ def _real_images(
 def _compute(
     run: Callable[[np.ndarray], Outputs], pixels: np.ndarray, batch_size: int, what: str
 ) -> Outputs:
-    """Return all outputs for all images (N, H, W, 3), `batch_size` at a time."""
+    """Return all outputs for all images (N, H, W, C), `batch_size` at a time."""
     starts = tqdm(range(0, len(pixels), batch_size), what, leave=False, disable=None)
     parts = [run(pixels[i : i + batch_size]) for i in starts]
     return [np.concatenate(output) for output in zip(*parts, strict=True)]
@@ -156,7 +156,7 @@ def _compute(
 
 @dataclass(frozen=True)
 class _Answered:
-    """Transformed images, uint8 (N, H, W, 3), and the model's outputs for them."""
+    """Transformed images, uint8 (N, H, W, C), and the model's outputs for them."""
 
     pixels: np.ndarray
     names: list[str]

@@ -66,7 +66,7 @@ class ModelFacts(NamedTuple):
 
     Attributes:
         pipeline: evaluation transforms.
-        to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input.
+        to_input: maps transformed images, uint8 (N, H, W, C), to the network's input.
         labels: class names, one for each output; none numbers the classes.
         topk: number of classes in a result; None is no limit.
         threshold: as in `Classifier`.

@@ -61,7 +61,7 @@ class Classifier:
         batch_size: number of images per inference.
         workers: threads that decode and transform; None is one per core.
         allow_url: whether a string that is a URL may be fetched.
-        to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input; None is the
+        to_input: maps transformed images, uint8 (N, H, W, C), to the network's input; None is the
             normalisation of the transforms.
         gives_scores: whether the network ends with a softmax, or a multi-label one with a sigmoid.
         multi_label: whether an image may have several classes; the scores are then sigmoids.
@@ -105,8 +105,9 @@ class Classifier:
         Args:
             inputs: one or several images: a path, a folder (searched recursively), a glob pattern,
                 a `.txt` list of paths, a URL (if allowed); encoded bytes, a binary file object, a
-                Pillow image, a uint8 RGB array (H, W, 3); a sequence or an iterator of these, or an
-                array of several images (N, H, W, 3). An unreadable image gives a result with
+                Pillow image, a uint8 array (H, W, C), RGB for three channels; a sequence or an
+                iterator of these, or an array of several images (N, H, W, C). An unreadable image,
+                or one with other channels than the model takes, gives a result with
                 `error` set and does not affect the others.
             timing: whether to fill `Result.timing`.
 
@@ -170,7 +171,8 @@ class Classifier:
     def _load(self, source: Any) -> np.ndarray:
         """Return an image as the network's input."""
         if is_url(source):
-            source = image_reader.read(source, allow_url=self._allow_url)
+            channels = self._pipeline.channels
+            source = image_reader.read(source, channels=channels, allow_url=self._allow_url)
         try:
             image = self._pipeline(source, self._rng)
         except (cv2.error, MemoryError) as error:

@@ -143,7 +143,14 @@ def load_weights(
         theirs, ours = state[stem].shape[1], own[stem].shape[1]
         if theirs == 3 and ours != 3 and adapt:
             state[stem] = _adapt_stem(state[stem], ours)
-            notes.append(f"{path}: {stem} adapted from 3 input channels to {ours}")
+            how = "their sum" if ours == 1 else "repeated in turn and rescaled to the same total"
+            notes.append(f"{path}: {stem} adapted from 3 input channels to {ours}: {how}")
+        elif theirs != ours and strict:
+            raise WeightsError(
+                f"{path}: these weights take images of {theirs} channel{'s' * (theirs > 1)}, but "
+                f"the model takes {ours}; set Global.in_channels={theirs} "
+                f"(-o Global.in_channels={theirs})"
+            )
     if head in state and head in own and state[head].shape != tuple(own[head].shape):
         theirs, ours = state[head].size, own[head].shape[0]
         if not adapt:

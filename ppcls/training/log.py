@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ppcls.checkpoints.records import MetricsLine, record_of
+from ppcls.data.image import as_rgb
 from ppcls.errors import RunError
 from ppcls.evaluation.results import Evaluation
 from ppcls.files import open_log, read_regular, replacing
@@ -217,7 +218,7 @@ class VisualDL(Callback):
         if step.report:
             self._scalars(trainer, "train", _records(trainer, step), done)
         if (step.epoch, step.step) == (1, 0) and step.update.batches:
-            images = list(step.update.batches[0].images[:8])
+            images = [as_rgb(each) for each in step.update.batches[0].images[:8]]
             self._writer.add_image("train/images", np.concatenate(images, axis=1), 0)
         if self._gradients and step.step == trainer.steps - 1:
             for name, parameter in trainer.state.model.named_parameters():

@@ -26,8 +26,10 @@ from ppcls.config.class_names import label_names, resolve_classes
 from ppcls.config.data import EvalData, TrainData, refuse_below_images
 from ppcls.config.from_checkpoint import RUN_CONFIG
 from ppcls.config.schema import DistillationArch, MultiLabelThreshOutput, Part
+from ppcls.data.datasets import Dataset
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import coverage, quick_check
+from ppcls.data.transforms.normalize import NormalizeImage
 from ppcls.devices import seed_everything
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError
@@ -115,7 +117,7 @@ def open_data(config: Config) -> Iterator[RunData]:
 
     This makes `Global.device` Paddle's current device, checks the image lists, and shares the
     batches among the processes of `paddle.distributed.launch`. `data.train` and `data.eval` are
-    loaders: `for batch in data.train.epoch(1)` yields batches with `images`, uint8 (N, H, W, 3),
+    loaders: `for batch in data.train.epoch(1)` yields batches with `images`, uint8 (N, H, W, C),
     and `labels`, int64 (N,); `Normalize(data.train.affine)` turns images into the model's input.
 
     Raises:
@@ -147,7 +149,8 @@ def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
-    samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
+    datasets: dict[str, Dataset] = {name: part.dataset for name, part in parts.items()}
+    samples = quick_check(datasets, class_num, config.in_channels)
     # Wrong class names would otherwise be found only when the trained model is exported.
     labels = label_names(config)
     data_notes = [f"warning: {note}" for note in coverage(samples, class_num, labels)]
@@ -260,6 +263,7 @@ def build_run(
     notes += [
         *data.notes,
         *topk_note(config),
+        *_channel_notes(config),
         *_size_notes(config, data),
         *_export_notes(config, data),
     ]
@@ -355,6 +359,20 @@ def _size_notes(config: Config, data: RunData) -> list[str]:
     ]
 
 
+def _channel_notes(config: Config) -> list[str]:
+    """Report a normalisation for RGB that is used for other channels."""
+    ops = [op for op in config.transforms("Train") or () if isinstance(op, NormalizeImage)]
+    channels = config.in_channels
+    if channels == 3 or not ops or 3 not in (len(ops[0].mean), len(ops[0].std)):
+        return []
+    used = ops[0].for_channels(channels)
+    each = "the channel has" if channels == 1 else f"all {channels} channels have"
+    return [
+        f"NormalizeImage has values for RGB; {each} their average, mean {used.mean[0]:g} and std "
+        f"{used.std[0]:g}. Better values are those of your images: one for each channel"
+    ]
+
+
 def _export_notes(config: Config, data: RunData) -> list[str]:
     """Warn of conflicting sections that would prevent the export of the trained model."""
     if config.Infer is None:
@@ -389,7 +407,8 @@ def _build_model(
                 "Global.pretrained_model: in a distillation, name the pretrained weights of each "
                 "model in Arch.models"
             )
-        return build_distillation(config.Arch, device, resumes=checkpoint is not None)
+        resumes = checkpoint is not None
+        return build_distillation(config.Arch, device, resumes, config.in_channels)
     weights, notes = start_weights(config, checkpoint)
     model = build_model(config)
     notes += prepare_model(model, config.Arch, device)

@@ -521,7 +521,12 @@ def test_the_stem_is_adapted_to_other_input_channels(tmp_path: Path, in_channels
         expected = model(gray.expand([1, 3, 64, 64])).numpy()
         found = other(gray.expand([1, in_channels, 64, 64])).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-4)
-    with pytest.raises(WeightsError, match="of another shape"):
+    stem, ours = (m.state_dict()["_conv.weight"].numpy() for m in (model, other))
+    turns = {1: [0], 4: [0, 1, 2, 0], 6: [0, 1, 2] * 2}[in_channels]
+    expected = stem.sum(1, keepdims=True) if in_channels == 1 else stem[:, turns] * 3 / in_channels
+    np.testing.assert_allclose(ours, expected, rtol=1e-6)
+    message = f"take images of 3 channels, but the model takes {in_channels}; set Global.in_cha"
+    with pytest.raises(WeightsError, match=message):
         load_weights(other, tmp_path / "w")
 
 

@@ -30,12 +30,14 @@ _BLOCK = 32
 _FROM_ONE = ": do the labels begin at 1?"
 
 
-def quick_check(parts: Mapping[str, Dataset], class_num: int) -> dict[str, list[Sample]]:
+def quick_check(
+    parts: Mapping[str, Dataset], class_num: int, channels: int = 3
+) -> dict[str, list[Sample]]:
     """Read the lists of a run, check the headers of some images, and return the samples by part.
 
-    Problems are labels out of range, missing files, and invalid image headers (unless `on_error`
-    skips unreadable images). The check opens up to a thousand images spread over each part, for at
-    most 0.3 s.
+    Problems are labels out of range, missing files, and headers that are invalid or state other
+    `channels` (unless `on_error` skips unreadable images). The check opens up to a thousand images
+    spread over each part, for at most 0.3 s.
 
     Raises:
         DataError: the first ten problems, one a line.
@@ -45,12 +47,12 @@ def quick_check(parts: Mapping[str, Dataset], class_num: int) -> dict[str, list[
         found[name], wrong = part.scan(class_num)
         problems += wrong
         if part.on_error == "error":
-            problems += _header_problems(found[name])
+            problems += _header_problems(found[name], channels)
     raise_problems(problems)
     return found
 
 
-def _header_problems(samples: Sequence[Sample]) -> list[str]:
+def _header_problems(samples: Sequence[Sample], channels: int) -> list[str]:
     count = min(_HEADERS, len(samples))
     chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
     problems = []
@@ -58,7 +60,7 @@ def _header_problems(samples: Sequence[Sample]) -> list[str]:
     # This order covers the whole list even if the time is up early.
     for index in np.random.default_rng(0).permutation(chosen).tolist():
         try:
-            read_header(samples[index].path)
+            read_header(samples[index].path, channels=channels)
         except ImageError as error:
             problems.append(str(error))
         if time.perf_counter() > end:
@@ -208,6 +210,7 @@ def check_data(
     names: Sequence[str],
     workers: int = 2,
     progress: Any = iter,
+    channels: int | None = None,
 ) -> Checkup:
     """Read every image of a data set and report on it.
 
@@ -221,13 +224,14 @@ def check_data(
         names: class names.
         workers: number of reading threads.
         progress: wraps the iterable of blocks of 32 images, as tqdm does.
+        channels: those that every image must have (see `ppcls.read_image`); None for any.
     """
     todo = [(name, sample) for name, part in parts.items() for sample in part.samples]
     found: dict[str, list[_Found]] = {name: [] for name in parts}
     blocks = [todo[i : i + _BLOCK] for i in range(0, len(todo), _BLOCK)]
 
     def examine(block: list[tuple[str, Sample]]) -> list[tuple[str, _Found]]:
-        return [(name, _examine(sample)) for name, sample in block]
+        return [(name, _examine(sample, channels)) for name, sample in block]
 
     with closing(map_ahead(examine, blocks, workers)) as results:
         for block in progress(results):
@@ -249,9 +253,9 @@ def check_data(
     return checkup
 
 
-def _examine(sample: Sample) -> _Found:
+def _examine(sample: Sample, channels: int | None) -> _Found:
     try:
-        pixels = image.read(sample.path)
+        pixels = image.read(sample.path, channels=channels)
         header = read_header(sample.path)
         data = Path(sample.path).read_bytes()
     except ImageError as error:

@@ -48,7 +48,8 @@ def prepare(
     """Write every image under `source` to the same place under `target` as a smaller JPEG.
 
     The short side becomes `short_side` pixels and is never enlarged. EXIF orientation is applied,
-    transparency composited on white, and chroma stored at half the resolution. JPEGs that are
+    transparency composited on white, and chroma stored at half the resolution. Images of several
+    bands are an error, because JPEGs hold none. JPEGs that are
     already small enough are copied. All files keep their names and suffixes, because readers go by
     content. So the lists under `source` (`.txt`, `.csv`, `.jsonl`) are copied unchanged.
 
@@ -122,6 +123,11 @@ def _rewrite(old: Path, new: Path, short_side: int, quality: int) -> tuple[str, 
         if new.exists():
             return "kept", before, new.stat().st_size
         header = read_header(old)
+        if header.bands not in (0, 3):
+            return (
+                f"{old}: {header.mode} is no gray or RGB image, and JPEGs hold no others; prepare "
+                "such images with the tool that wrote them"
+            )
         is_small = min(header.width, header.height) <= short_side
         if header.format == "JPEG" and header.mode in ("L", "RGB") and is_small:
             image.read(old)  # never copy an unreadable image
