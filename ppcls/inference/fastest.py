@@ -21,7 +21,7 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any]]:
     path = cache_home() / "tuned" / f"{fingerprint(folder)[:16]}.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = None
     return path, found if isinstance(found, dict) else {}
 
@@ -35,7 +35,8 @@ def recall(folder: Path, device: str, precision: str) -> str | None:
     """Return the fastest backend on this machine; None if it is unknown."""
     if not (folder / SPEC_FILE).is_file():
         return None
-    return _read(folder)[1].get(_key(device, precision))
+    found = _read(folder)[1].get(_key(device, precision))
+    return found if isinstance(found, str) else None
 
 
 def remember(folder: Path, device: str, precision: str, backend: str) -> Path:
