@@ -111,9 +111,10 @@ def test_auto_takes_what_was_tuned(bundle: Path, home: Path, capsys) -> None:
     assert ppcls.Predictor(bundle, device="cpu").backend == "onnxruntime"
     remember(bundle, "cpu", "fp32", "one that is no more")
     assert ppcls.Predictor(bundle, device="cpu").backend in usable(bundle)
-    for path in (home / "tuned").iterdir():
-        path.write_text("[", encoding="utf-8")
-    assert recall(bundle, "cpu", "fp32") is None
+    for text in ("[", "[" * 100_000):
+        for path in (home / "tuned").iterdir():
+            path.write_text(text, encoding="utf-8")
+        assert recall(bundle, "cpu", "fp32") is None
     remember(bundle, "cpu", "fp32", "paddle")
     assert recall(bundle, "cpu", "fp32") == "paddle"
 
