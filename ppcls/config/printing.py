@@ -66,7 +66,7 @@ def _ignored(
         if holds(shown, (part,)):
             if isinstance(value, (dict, list)):
                 yield from _ignored(value, shown[part], origins, (*key, part))
-        elif part in _IGNORED:
+        elif part in _IGNORED and value is not None:
             yield (*key, part), origins.get((*key, part), "")
 
 

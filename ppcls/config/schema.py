@@ -350,7 +350,8 @@ def _post_process_class(value: Any) -> str | None:
     name = value.get("name", "MultiLabelThreshOutput" if "threshold" in value else "Topk")
     if not isinstance(name, str):
         return "Topk"
-    return "MultiLabelThreshOutput" if name == "MultiLabelTopk" else name
+    others = {"MultiLabelTopk": "MultiLabelThreshOutput", "DistillationPostProcess": "Topk"}
+    return others.get(name, name)
 
 
 class Topk(Options):

@@ -101,21 +101,20 @@ def test_an_unexpected_error_asks_for_a_report(
         "import ppcls\n"
         "@ppcls.register_transform\n"
         "class Faulty(ppcls.Transform):\n"
-        "    @property\n"
-        "    def follows_image_size(self): return [][1]\n"
+        "    def model_post_init(self, context): [][1]\n"
         "    def __call__(self, image, rng): return image\n"
     )
     plugin = str(tmp_path / "faulty_plugin.py")
-    ops = "Infer.transforms=[{DecodeImage: }, {Faulty: }]"
+    options = ["-o", "Infer.transforms=[{DecodeImage: }, {Faulty: }]"]
     try:
-        assert main(["config", "HarDNet68", "--plugin", plugin, "-o", ops]) == 1
+        assert main(["config", "HarDNet68", "--plugin", plugin, *options]) == 1
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         assert "unexpected IndexError at" in said
-        assert "faulty_plugin.py:5: list index out of range" in said
+        assert "faulty_plugin.py:4: list index out of range" in said
         assert "please report it with the command and `ppcls --version`" in said
         monkeypatch.setenv("PPCLS_TRACEBACK", "1")
-        assert main(["config", "HarDNet68", "--plugin", plugin, "-o", ops]) == 1
+        assert main(["config", "HarDNet68", "--plugin", plugin, *options]) == 1
         assert "Traceback (most recent call last)" in capsys.readouterr().err
     finally:
         from ppcls.data.transforms.base import TRANSFORMS

@@ -428,6 +428,6 @@ def test_a_model_of_another_tool(bundle: Path, images: list[str], tmp_path: Path
         assert all(1 in result.class_ids for result in one.predict(images))
     with (
         ppcls.Predictor(bundle, **facts) as one,
-        pytest.raises(RunError, match="does not end with a sigmoid; set softmax=False"),
+        pytest.raises(RunError, match="does not end with a sigmoid; use `ppcls predict --logits`"),
     ):
         list(one.predict(images))
