@@ -71,6 +71,7 @@ SUFFIXES = (".pdparams", ".pdopt", ".pdstates", ".pdema")
 
 def write_data(folder: Path) -> Path:
     """Write images of three classes, their lists, and a configuration; return that."""
+    folder.mkdir()
     rng = np.random.default_rng(0)
     for name, count in (("train", 90), ("val", 24)):
         lines = []
@@ -181,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = write_data(folder)
+        config = write_data(folder / "data")
         config.write_text(config.read_text().replace("epochs: 5", f"epochs: {args.epochs}"))
         begun = time.monotonic()
         assert start(config, folder / "whole").wait() == 0, (folder / "whole.txt").read_text()

@@ -105,7 +105,7 @@ def test_the_training_command_of_the_flat_dialect_starts(
     assert ran.returncode == 0, ran.stdout + log
     assert "HarDNet68, 3 classes, on cpu x 2: 27 images" in log
     # The batch of two images is shared by two processes.
-    assert "Train: the first batch has 1 images, height 64, width 64; 3 logits each" in log
+    assert "Train: the first batch has 1 image, height 64, width 64; 3 logits each" in log
 
 
 def test_a_batch_that_the_processes_cannot_share_is_named(readme_overrides: list[str]) -> None:
