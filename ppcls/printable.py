@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TextIO
 
-__all__ = ["counted", "printable", "say", "shortened"]
+__all__ = ["counted", "first_of", "printable", "say", "shortened"]
 
 # C0 and C1 controls, line and paragraph separators, marks and overrides of the writing direction,
 # byte order marks, annotations, and halves of surrogate pairs, which cannot be encoded.
@@ -33,6 +34,12 @@ def say(text: object, file: TextIO | None = None) -> None:
 def counted(number: int, word: str, plural: str = "") -> str:
     """Return `1 epoch`, `2 epochs`."""
     return f"{number} {word if number == 1 else plural or word + 's'}"
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names of many, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

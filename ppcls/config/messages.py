@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ppcls.config.paddleclas20 import SECTIONED_NAMES
 from ppcls.config.schema import Config
 from ppcls.config.schema_keys import fields_at, known_keys
-from ppcls.config.yaml_files import Key, dotted, key_of
+from ppcls.config.yaml_files import Key, dotted, key_of, origin_of
 from ppcls.errors import ConfigError
 from ppcls.options import Options
 from ppcls.printable import shortened
@@ -92,12 +92,6 @@ def _loads_plugins(data: Any) -> bool:
     return bool(isinstance(section, dict) and section.get("plugins"))
 
 
-def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
-    """Return where a key, or the closest key that holds it, was set."""
-    known = (key[:n] for n in range(len(key), 0, -1) if key[:n] in origins)
-    return next((origins[k] for k in known), None)
-
-
 def _locate(error: Any, data: Any) -> tuple[Key, Any]:
     """Return the key that an error is about, and its value.
 
@@ -151,7 +145,7 @@ def explain(
         keys = [key_of(each) for each in mismatched] or [key]
         for each in mismatched:
             text = text.replace(each, name(key_of(each)))
-        places = [at for each in keys if (at := _origin(each, origins))]
+        places = [at for each in keys if (at := origin_of(each, origins))]
         key, origin = keys[0], places[0] if places else file
         if item["type"] in ("value_error", "one_key"):
             # Blame an override if one of the conflicting options comes from it.

@@ -24,6 +24,7 @@ from ppcls.data.lists import (
 )
 from ppcls.errors import DataError
 from ppcls.files import read_regular, replacing
+from ppcls.printable import first_of
 from ppcls.spelling import did_you_mean, names_options
 
 __all__ = [
@@ -256,11 +257,13 @@ def split_folder(
         held_out = _classes(root / "val", left_out, allow_missing)
         never = sorted(held_out.keys() - train.keys())
         if never:
-            raise DataError(f"{root}: these classes are in val/, but not in train/: {_some(never)}")
+            some = first_of(never, 5)
+            raise DataError(f"{root}: these classes are in val/, but not in train/: {some}")
         missing = sorted(train.keys() - held_out.keys())
         if missing and not allow_missing:
+            some = first_of(missing, 5)
             raise DataError(
-                f"{root}: these classes are in train/, but not in val/: {_some(missing)}; if that "
+                f"{root}: these classes are in train/, but not in val/: {some}; if that "
                 f"is meant, `ppcls data split {root} --allow-missing` writes the lists without them"
             )
         held_out = {name: held_out.get(name, []) for name in train}
@@ -292,12 +295,6 @@ def split_folder(
     for file, lines in lists.items():
         _write_list(root / file, lines)
     return Split(len(lists[TRAIN_LIST]), len(lists[VAL_LIST]), len(names), dict(left_out))
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first five names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 class Listed(NamedTuple):
