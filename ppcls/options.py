@@ -42,6 +42,7 @@ __all__ = [
     "Share",
     "Side",
     "first_problem",
+    "none_is_empty",
     "one_of",
 ]
 
@@ -57,6 +58,11 @@ Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in hexadecimal digits."""
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 """The name of a file in the folder of the file that names it: without folders, not hidden."""
+
+
+def none_is_empty(value: Any) -> Any:
+    """Return an empty list for null, and anything else as it is, for a `BeforeValidator`."""
+    return [] if value is None else value
 
 
 class Mismatch(ValueError):

@@ -244,8 +244,10 @@ class Trainer:
         if distributed.world_size() > 1:
             stop, save = distributed.any_rank(stop, save) if self.is_look(place) else (False, False)
         profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
-        if stop or save or self.is_step_to_save(place):
+        save = stop or save or self.is_step_to_save(place)
+        if save or place.step == self.steps - 1:  # an interrupted evaluation saves, too
             self.state.progress.totals = Sums.model_construct(**totals.state_dict())
+        if save:
             self.save()
         if stop:
             self.raise_stopped()

@@ -17,7 +17,7 @@ import paddle
 import pytest
 
 from ppcls.checkpoints.files import copy_checkpoint, open_checkpoint, write_checkpoint
-from ppcls.checkpoints.records import Manifest, SamplesRecord
+from ppcls.checkpoints.records import Manifest, SamplesRecord, Sums
 from ppcls.checkpoints.run_folder import RunFolder, locked
 from ppcls.errors import PpclsError, RunError, WeightsError
 from ppcls.files import move, open_log, replacing, sha256
@@ -53,10 +53,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state.optimizer.step()
     progress = state.progress
     progress.epoch, progress.step, progress.best_metric, progress.best_epoch = 1, 2, 0.5, 1
-    progress.watched = [0.5]
+    progress.watched, progress.totals = [0.5], Sums(count=16, sums=[3.5, 2.0, 4.0])
     names = ("best_model", "epoch_1")
     contents = state.state_dict()
-    contents[".pdstates"]["progress"]["totals"] = {"count": 16, "sums": [3.5, 2.0, 4.0]}
     (root / "run").mkdir()
     write_checkpoint(root / "run/latest", contents, epoch=1, step=2, names=names)
     (root / "victim.json").write_text("precious")
