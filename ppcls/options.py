@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import reprlib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
@@ -25,6 +24,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from ppcls.ignored_options import IGNORED
+from ppcls.printable import quoted
 
 __all__ = [
     "Checksum",
@@ -114,7 +114,7 @@ def first_problem(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     if message.startswith("Input should be "):
-        found = reprlib.repr(first["input"])
+        found = quoted(first["input"])
         message = f"expected {message.removeprefix('Input should be ')}, not {found}"
     return f"{place}: {message}" if place else message
 

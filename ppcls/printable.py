@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TextIO
 
-__all__ = ["counted", "first_of", "printable", "say", "shortened"]
+__all__ = ["counted", "first_of", "printable", "quoted", "say", "shortened"]
 
 # C0 and C1 controls, line and paragraph separators, marks and overrides of the writing direction,
 # byte order marks, annotations, and halves of surrogate pairs, which cannot be encoded.
@@ -40,6 +40,11 @@ def first_of(names: Sequence[str], most: int = 3) -> str:
     """Return the first names of many, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def quoted(value: object, longest: int = 200) -> str:
+    """Return a value for a message: quoted, escaped, and without the middle of a long one."""
+    return shortened(repr(value), longest)
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

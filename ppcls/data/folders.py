@@ -20,11 +20,10 @@ from ppcls.data.lists import (
     Sample,
     plain,
     read_label_names,
-    shown,
 )
 from ppcls.errors import DataError
 from ppcls.files import read_regular, replacing
-from ppcls.printable import first_of
+from ppcls.printable import first_of, quoted
 from ppcls.spelling import did_you_mean, names_options
 
 __all__ = [
@@ -142,7 +141,7 @@ def _class_folders(folder: Path, allow_missing: bool = False) -> list[Path]:
             )
         if _breaks_lists(each.name) or each.name != each.name.strip():
             raise DataError(
-                f"{shown(str(each))}: expected a class name in UTF-8, without control characters "
+                f"{quoted(str(each))}: expected a class name in UTF-8, without control characters "
                 "or blanks at its ends; rename the folder"
             )
     return folders
@@ -371,9 +370,8 @@ def _write_list(path: Path, lines: Sequence[str]) -> None:
 def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:
     for line in lines:
         if _breaks_lists(line):
-            raise DataError(
-                f"{shown(line)}: a file name that is not UTF-8 or has control characters; rename it"
-            )
+            what = "a file name that is not UTF-8 or has control characters"
+            raise DataError(f"{quoted(line)}: {what}; rename it")
     if overwrite or not path.exists():
         return
     content = "".join(f"{line}\n" for line in lines).encode()

@@ -85,7 +85,7 @@ def test_a_run_that_is_stopped_in_an_evaluation_is_resumed_there(
 ) -> None:
     def config() -> Config:
         place = f"Global.output_dir={tmp_path / 'out'}"
-        return load_config(small, [place, "Global.checkpoints=auto", "Global.epochs=1"])
+        return load_config(small, [place, "Global.checkpoints=auto", "Global.epochs=2"])
 
     def stopped(*args: Any) -> Evaluation:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -97,7 +97,7 @@ def test_a_run_that_is_stopped_in_an_evaluation_is_resumed_there(
     monkeypatch.undo()
     assert train(config()).best_metric is not None
     lines = (tmp_path / "out/HarDNet39_ds/metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["kind"] for line in lines].count("eval") == 1
+    assert [json.loads(line)["kind"] for line in lines].count("eval") == 2
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
