@@ -22,10 +22,11 @@ from ppcls.checkpoints.records import SamplesRecord
 from ppcls.checkpoints.run_folder import run_folder
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
+from ppcls.config.arch import DistillationArch
 from ppcls.config.class_names import label_names, resolve_classes
 from ppcls.config.data import EvalData, TrainData, refuse_below_images
 from ppcls.config.from_checkpoint import RUN_CONFIG
-from ppcls.config.schema import DistillationArch, MultiLabelThreshOutput, Part
+from ppcls.config.schema import MultiLabelThreshOutput, Part
 from ppcls.data.datasets import Dataset
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import coverage, quick_check

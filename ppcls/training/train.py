@@ -425,26 +425,13 @@ def train(
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise ConfigError(f"train: callbacks are ppcls.Callback objects, not {callback!r}")
-    with on_device(config.Global.device) as device:
-        return _train(config, device, overwrite, profile, model, loss, callbacks)
-
-
-def _train(
-    config: Config,
-    device: str,
-    overwrite: bool,
-    profile: ProfileOptions | None,
-    model: nn.Layer | None,
-    loss: LossFunction | None,
-    callbacks: Sequence[Callback],
-) -> TrainResult:
     start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
         raise ConfigError(
             "--overwrite replaces the run that Global.checkpoints=auto resumes; leave one out"
         )
-    folder, is_first = run_folder(config), distributed.rank() == 0
-    with ExitStack() as stack:
+    with on_device(options.device) as device, ExitStack() as stack:
+        folder, is_first = run_folder(config), distributed.rank() == 0
         stop = stack.enter_context(StopRequest())
         data = open_run_data(config, device, stack)
         refuse_output_among_images(data)

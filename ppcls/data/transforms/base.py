@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ppcls.data.image_bands import MAX_CHANNELS
 from ppcls.errors import ConfigError
-from ppcls.options import Fraction, OneKey
+from ppcls.options import Fraction, OneKey, Side
 from ppcls.registry import Registry
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ __all__ = [
     "Channels",
     "Colour",
     "PerChannel",
-    "Pixels",
     "Probability",
     "Range",
     "Size",
@@ -35,8 +34,7 @@ __all__ = [
 NumberT = TypeVar("NumberT", int, float)
 
 Channels = Annotated[int, Field(gt=0, le=MAX_CHANNELS)]
-Pixels = Annotated[int, Field(gt=0, le=16384)]
-Size = Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)]
+Size = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 Range = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 Probability = Annotated[Fraction, Field(ge=0, le=1)]
 PerChannel = Annotated[list[float], Field(min_length=1)]

@@ -11,13 +11,11 @@ from PIL import Image, ImageEnhance
 from pydantic import Field, model_validator
 
 from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform
+from ppcls.options import NotNegative
 
 __all__ = ["ColorJitter", "Pad", "RandomGrayscale", "RandomRotation"]
 
 _Fill = Annotated[int, Field(ge=0, le=255)] | Colour
-
-
-_NotNegative = Annotated[float, Field(ge=0)]
 
 
 @TRANSFORMS.register
@@ -33,7 +31,7 @@ class RandomRotation(Transform):
     channel_options: ClassVar[tuple[str, ...]] = ("fill",)
 
     prob: Probability = 0.5
-    degrees: _NotNegative | Annotated[list[float], Field(min_length=2, max_length=2)]
+    degrees: NotNegative | Annotated[list[float], Field(min_length=2, max_length=2)]
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "nearest"
     expand: bool = False
     center: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
@@ -89,7 +87,7 @@ class RandomRotation(Transform):
         return np.dstack([turned(image[..., i], [value]) for i, value in enumerate(fill)])
 
 
-_Factor = _NotNegative | Annotated[list[_NotNegative], Field(min_length=2, max_length=2)]
+_Factor = NotNegative | Annotated[list[NotNegative], Field(min_length=2, max_length=2)]
 _Hue = Annotated[float, Field(ge=-0.5, le=0.5)]
 
 

@@ -17,12 +17,11 @@ from ppcls.data.transforms.base import (
     TRANSFORMS,
     Colour,
     PerChannel,
-    Pixels,
     Probability,
     Transform,
 )
 from ppcls.errors import ConfigError
-from ppcls.options import Fraction
+from ppcls.options import Fraction, Side
 
 __all__ = ["Cutout", "GridMask", "HideAndSeek", "RandomErasing"]
 
@@ -120,7 +119,7 @@ class Cutout(Transform):
     channel_options: ClassVar[tuple[str, ...]] = ("fill_value",)
 
     n_holes: Annotated[int, Field(gt=0)] = 1
-    length: Pixels = 112
+    length: Side = 112
     fill_value: Colour | Literal["none"] | None = [0, 0, 0]
 
     def check_place(self, normalized: bool) -> None:
@@ -158,8 +157,8 @@ class GridMask(Transform):
     random: ClassVar[bool] = True
     after_normalize: ClassVar[bool] = True
 
-    d1: Pixels = 96
-    d2: Pixels = 224
+    d1: Side = 96
+    d2: Side = 224
     rotate: Annotated[int, Field(gt=0, le=360)] = 1
     ratio: Annotated[Fraction, Field(gt=0, lt=1)] = 0.5
     mode: Literal[0, 1] = 0
