@@ -30,7 +30,7 @@ from ppcls.evaluation.results import Evaluation
 from ppcls.models.weight_files import read_pickle, read_weights
 from ppcls.training.precision import Precision
 from ppcls.training.state import TrainState
-from ppcls.training.train import train
+from ppcls.training.train import TrainResult, train
 
 
 @pytest.fixture
@@ -467,15 +467,19 @@ def test_a_list_that_changed_behind_its_path_is_named(
         ]
         return [*overrides, *keys, "Global.checkpoints=auto"]
 
+    def changed(result: TrainResult) -> tuple[str, ...]:
+        # Two epochs may also teach nothing, which is another warning.
+        return tuple(line for line in result.warnings if line.startswith("changed"))
+
     seen, val = (
         (colours / name).read_text(encoding="utf-8").splitlines(keepends=True)
         for name in ("train_list.txt", "val_list.txt")
     )
     result = train(load_config(config_file, [*lists(seen, val), "Global.epochs=2"]))
-    assert result.warnings == ()
+    assert changed(result) == ()
     result = train(load_config(config_file, [*lists(seen[1:], val[::-1]), "Global.epochs=3"]))
     said = "changed since the checkpoint was saved: the images or labels of DataLoader."
-    assert result.warnings == (
+    assert changed(result) == (
         f"{said}Train (27 images, now 26)",
         f"{said}Eval (9 images)",
     )
