@@ -1,4 +1,4 @@
-"""Show text from files, names and arguments without letting it control the terminal."""
+"""Text of messages: short, and unable to control the terminal whatever names and values hold."""
 
 from __future__ import annotations
 

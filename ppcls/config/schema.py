@@ -19,15 +19,7 @@ from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_rando
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import model_card
 from ppcls.optim.optimizers import OptimizerOption
-from ppcls.options import (
-    Count,
-    Mismatch,
-    Natural,
-    Options,
-    PathText,
-    Share,
-    Side,
-)
+from ppcls.options import Count, Mismatch, Natural, Options, PathText, Share, Side
 from ppcls.plugins import listed
 from ppcls.registry import follows_registries
 from ppcls.thresholds import Thresholds, thresholds_of

@@ -66,8 +66,8 @@ class Sample(NamedTuple):
 
 def plain(path: str) -> str:
     """Return a path for a message; quoted and escaped where its ends would not be seen."""
-    plain = path.isprintable() and path == path.strip() and len(path) <= 200
-    return path if plain else quoted(path)
+    shows_all = path.isprintable() and path == path.strip() and len(path) <= 200
+    return path if shows_all else quoted(path)
 
 
 def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
