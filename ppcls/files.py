@@ -23,6 +23,7 @@ __all__ = [
     "read_regular",
     "replacing",
     "sha256",
+    "writing",
 ]
 
 _LARGEST_LOG = 1 << 30
@@ -68,6 +69,15 @@ def read_regular(path: str | os.PathLike, most: int) -> bytes:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the errors of the file system into a `RunError` that names what is written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, then sync it and rename it to `path`.
 
@@ -76,15 +86,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A link of that name would be followed, and its target overwritten.
-        temporary.unlink(missing_ok=True)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A link of that name would be followed, and its target overwritten.
+            temporary.unlink(missing_ok=True)
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         # Without the folder there is no such file; the error above reports why.
         with suppress(OSError):
@@ -142,7 +151,7 @@ def open_log(path: Path, *, append: bool) -> TextIO:
     Raises:
         RunError: it is a symbolic link or no regular file, or the file system refuses.
     """
-    try:
+    with writing(path):
         descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         if os.fstat(descriptor).st_nlink > 1 or not append:
             os.close(descriptor)
@@ -152,8 +161,6 @@ def open_log(path: Path, *, append: bool) -> TextIO:
             descriptor = open_plain(path, os.O_WRONLY | os.O_APPEND)
         # Names of files may hold bytes that are not UTF-8.
         return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
 
 
 def sha256(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import reprlib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
@@ -25,6 +24,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from ppcls.ignored_options import IGNORED
+from ppcls.printable import quoted
 
 __all__ = [
     "Checksum",
@@ -42,6 +42,7 @@ __all__ = [
     "Share",
     "Side",
     "first_problem",
+    "none_is_empty",
     "one_of",
 ]
 
@@ -57,6 +58,11 @@ Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in hexadecimal digits."""
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 """The name of a file in the folder of the file that names it: without folders, not hidden."""
+
+
+def none_is_empty(value: Any) -> Any:
+    """Return an empty list for null, and anything else as it is, for a `BeforeValidator`."""
+    return [] if value is None else value
 
 
 class Mismatch(ValueError):
@@ -108,7 +114,7 @@ def first_problem(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     if message.startswith("Input should be "):
-        found = reprlib.repr(first["input"])
+        found = quoted(first["input"])
         message = f"expected {message.removeprefix('Input should be ')}, not {found}"
     return f"{place}: {message}" if place else message
 

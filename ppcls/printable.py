@@ -1,11 +1,12 @@
-"""Show text from files, names and arguments without letting it control the terminal."""
+"""Text of messages: short, and unable to control the terminal whatever names and values hold."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TextIO
 
-__all__ = ["counted", "printable", "say", "shortened"]
+__all__ = ["counted", "first_of", "printable", "quoted", "say", "shortened"]
 
 # C0 and C1 controls, line and paragraph separators, marks and overrides of the writing direction,
 # byte order marks, annotations, and halves of surrogate pairs, which cannot be encoded.
@@ -33,6 +34,17 @@ def say(text: object, file: TextIO | None = None) -> None:
 def counted(number: int, word: str, plural: str = "") -> str:
     """Return `1 epoch`, `2 epochs`."""
     return f"{number} {word if number == 1 else plural or word + 's'}"
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names of many, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def quoted(value: object, longest: int = 200) -> str:
+    """Return a value for a message: quoted, escaped, and without the middle of a long one."""
+    return shortened(repr(value), longest)
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

@@ -1,4 +1,4 @@
-"""The thresholds of a multi-label model: the scores from which an image is said to show a class."""
+"""The thresholds of a multi-label model: the scores above which an image shows a class."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from yaml.constructor import ConstructorError, SafeConstructor
 from yaml.reader import Reader
 from yaml.resolver import Resolver
 from yaml.scanner import Scanner
+
+from ppcls.printable import quoted
 
 try:
     from yaml._yaml import CParser
@@ -117,7 +118,7 @@ class PlainLoader(Composer, CParser, SafeConstructor, Resolver):
                 raise ValueError
             return super().construct_object(node, deep)
         except (ValueError, LookupError):
-            problem = f"expected {kind}, not {reprlib.repr(node.value)}"
+            problem = f"expected {kind}, not {quoted(node.value, 60)}"
             raise ConstructorError(None, None, problem, node.start_mark) from None
 
     def fits(self, kind: str, text: str) -> bool:
@@ -237,7 +238,7 @@ def _refuse_duplicates(node: yaml.Node, seen: set[int]) -> None:
         if isinstance(name, yaml.ScalarNode):
             if name.value in names and name.value != "<<":
                 line = name.start_mark.line + 1
-                raise YamlError(f"duplicate key {reprlib.repr(name.value)}", line)
+                raise YamlError(f"duplicate key {quoted(name.value, 60)}", line)
             names.add(name.value)
         _refuse_duplicates(value, seen)
 

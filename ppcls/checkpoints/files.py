@@ -21,7 +21,7 @@ from typing import Any
 
 from ppcls.checkpoints.records import Manifest, PublishedStates, read_manifest, read_states
 from ppcls.errors import ConfigError, RunError, WeightsError
-from ppcls.files import added_suffix, move, replacing, sha256
+from ppcls.files import added_suffix, move, replacing, sha256, writing
 from ppcls.models.weight_files import read_pickle
 
 __all__ = [
@@ -63,13 +63,11 @@ class Checkpoint:
 def _commit(prefix: Path, new: Mapping[str, Path], manifest: Manifest) -> None:
     with replacing(added_suffix(prefix, ".json")) as file:
         file.write_text(manifest.model_dump_json(indent=1))
-    try:
+    with writing(prefix):
         for suffix, path in new.items():
             move(path, added_suffix(prefix, suffix))
         for suffix in set(SUFFIXES) - set(new):
             added_suffix(prefix, suffix).unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"{prefix}: cannot write: {error.strerror or error}") from None
 
 
 def _new_files(prefix: Path, suffixes: list[str]) -> dict[str, Path]:
@@ -112,15 +110,14 @@ def write_checkpoint(
 def _removing_partial(prefix: Path, new: Mapping[str, Path]) -> Iterator[None]:
     """Remove the new files after an error, unless the manifest lists them already."""
     try:
-        yield
-    except (OSError, RunError) as error:
+        with writing(prefix):
+            yield
+    except RunError:
         if not _is_committed(prefix, new):
             for path in new.values():
                 with suppress(OSError):
                     path.unlink()
-        if isinstance(error, RunError):
-            raise
-        raise RunError(f"{prefix}: cannot write: {error.strerror or error}") from None
+        raise
 
 
 def _is_committed(prefix: Path, new: Mapping[str, Path]) -> bool:
@@ -143,7 +140,8 @@ def finish_writing(prefix: Path) -> None:
     """
     new = {s: p for s, p in _new_files(prefix, list(SUFFIXES)).items() if p.is_file()}
     path = added_suffix(prefix, ".json")
-    try:
+    # Whoever opens the checkpoint reports a manifest that cannot be read.
+    with writing(prefix), suppress(WeightsError):
         checksums: dict[Any, str] = read_manifest(path).sha256 if path.exists() else {}
         for suffix, file in new.items():
             place = added_suffix(prefix, suffix)
@@ -151,10 +149,6 @@ def finish_writing(prefix: Path) -> None:
                 move(file, place)
             else:
                 file.unlink()
-    except OSError as error:
-        raise RunError(f"{prefix}: cannot write: {error.strerror or error}") from None
-    except WeightsError:
-        pass  # whoever opens the checkpoint reports it
 
 
 def copy_checkpoint(source: Checkpoint, prefix: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from ppcls.errors import PpclsError, WeightsError
-from ppcls.files import read_regular
+from ppcls.errors import WeightsError
+from ppcls.files import check_regular, read_regular
 from ppcls.models.weight_files import read_pickle
 from ppcls.options import Checksum, Options, Positive, first_problem
 
@@ -45,6 +45,12 @@ Text = Annotated[str, Field(max_length=4096)]
 CheckpointName = Annotated[str, Field(pattern=r"^(best_model|epoch_[1-9][0-9]{0,11})$")]
 Suffix = Literal[".pdparams", ".pdopt", ".pdstates", ".pdema"]
 AnyRecord = TypeVar("AnyRecord", bound=Options)
+# In checkpoints, an empty map stands for none.
+OrEmpty = Annotated[
+    AnyRecord | None,
+    BeforeValidator(lambda found: None if found == {} else found),
+    PlainSerializer(lambda found: {} if found is None else found.model_dump(), return_type=dict),
+]
 
 
 class Manifest(Options):
@@ -70,14 +76,6 @@ class Sums(Options):
     sums: Annotated[list[float], Field(min_length=1, max_length=1000)]
 
 
-# Without sums, checkpoints hold an empty map.
-SumsOrNone = Annotated[
-    Sums | None,
-    BeforeValidator(lambda found: None if found == {} else found),
-    PlainSerializer(lambda sums: {} if sums is None else sums.model_dump(), return_type=dict),
-]
-
-
 class Progress(Options):
     """The progress of a run; it changes while the run trains.
 
@@ -97,25 +95,12 @@ class Progress(Options):
 
     epoch: Number = 0
     step: Number = 0
-    totals: SumsOrNone = None
+    totals: OrEmpty[Sums] = None
     best_metric: float | None = None
     best_epoch: Number = 0
     stale: Number = 0
     watched: list[Annotated[float, Field(allow_inf_nan=True)]] = []
     skipped: Number = 0
-
-    def problem(self) -> str:
-        """Return which of the numbers cannot be true together, or an empty string."""
-        for key, found in (
-            ("best_epoch", self.best_epoch),
-            ("stale", self.stale),
-            ("watched", len(self.watched)),
-        ):
-            if found > self.epoch:
-                return f"progress.{key}: {found}, after {self.epoch} epochs"
-        if self.step and self.totals is None:
-            return f"progress.totals: missing, after {self.step} steps of an epoch"
-        return ""
 
 
 class ScalerState(Options):
@@ -129,13 +114,6 @@ class ScalerState(Options):
     incr_count: Number
     decr_count: Number
     use_dynamic_loss_scaling: bool
-
-
-ScalerOrNone = Annotated[
-    ScalerState | None,
-    BeforeValidator(lambda found: None if found == {} else found),
-    PlainSerializer(lambda state: {} if state is None else state.model_dump(), return_type=dict),
-]
 
 
 class SamplesRecord(Options):
@@ -163,10 +141,23 @@ class States(Options):
     metric: float | None
     optimizer: Text
     pdparams: Literal["averaged", "raw"]
-    scaler: ScalerOrNone = None
+    scaler: OrEmpty[ScalerState] = None
     progress: Progress
     without_accumulators: list[Text] = []
     samples: dict[Literal["Train", "Eval"], SamplesRecord] = {}
+
+    @model_validator(mode="after")
+    def _can_be_true_together(self) -> States:
+        now = self.progress
+        if self.epoch != now.epoch:
+            raise ValueError(f"epoch: {self.epoch}, but progress.epoch is {now.epoch}")
+        counts = {"best_epoch": now.best_epoch, "stale": now.stale, "watched": len(now.watched)}
+        for key, found in counts.items():
+            if found > now.epoch:
+                raise ValueError(f"progress.{key}: {found}, after {now.epoch} epochs")
+        if now.step and now.totals is None:
+            raise ValueError(f"progress.totals: missing, after {now.step} steps of an epoch")
+        return self
 
 
 class PublishedStates(Options):
@@ -261,31 +252,11 @@ def read_states(path: Path, kind: type[AnyRecord]) -> AnyRecord:
     Raises:
         WeightsError: it cannot be read, or holds something else; the message names the key.
     """
-    _refuse_large(path)
-    found: Any = read_pickle(path)
     try:
-        states = kind.model_validate(found)
-    except ValidationError as error:
-        raise _unfit(path, _problem(error)) from None
-    except RecursionError:
-        raise _unfit(path, "nested too deeply") from None
-    if isinstance(states, States):
-        wrong = states.progress.problem()
-        if states.epoch != states.progress.epoch:
-            wrong = f"epoch: {states.epoch}, but progress.epoch is {states.progress.epoch}"
-        if wrong:
-            raise _unfit(path, wrong)
-    return states
-
-
-def _refuse_large(path: Path) -> None:
-    try:
-        size = path.stat().st_size
+        check_regular(path, _LARGEST)
+        return kind.model_validate(read_pickle(path))
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if size > _LARGEST:
-        raise _unfit(path, f"{size} bytes; expected at most {_LARGEST}")
-
-
-def _unfit(path: Path, problem: str) -> PpclsError:
-    return WeightsError(f"{path}: not the state of a run: {problem}")
+        problem = error.strerror or str(error)
+    except ValidationError as error:
+        problem = _problem(error)
+    raise WeightsError(f"{path}: not the state of a run: {problem}")

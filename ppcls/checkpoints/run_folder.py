@@ -20,7 +20,7 @@ from ppcls.config import Config, dump_config
 from ppcls.config.from_checkpoint import RUN_CONFIG, run_settings
 from ppcls.data.lists import LABEL_LIST
 from ppcls.errors import ConfigError, RunError
-from ppcls.files import open_plain, replacing
+from ppcls.files import open_plain, replacing, writing
 
 __all__ = ["RunFolder", "claim_folder", "describe_run", "locked", "run_folder"]
 
@@ -89,11 +89,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     path = folder / ".lock"
     is_new = not folder.exists()
-    try:
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         file = _open_lock(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,14 +104,12 @@ def locked(folder: Path) -> Iterator[None]:
             ) from None
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         holder = Owner(process=os.getpid(), host=socket.gethostname()[:253], since=since)
-        try:
+        with writing(path):
             file.truncate(0)
             file.write(holder.model_dump_json())
             file.flush()
             _refuse_linked_folders(folder)
             _clean(folder)
-        except OSError as error:
-            raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
         try:
             yield
         except BaseException:
@@ -195,14 +191,12 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
             "(-o Global.output_dir=DIR), resume it (-o Global.checkpoints=auto) or add "
             "--overwrite"
         )
-    try:
+    with writing(folder):
         # First, so that a kill never leaves them beside the configuration of another run.
         for prefix in prefixes:
             remove_checkpoint(prefix)
         for name in ("curves.png", "classes.csv"):
             (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot write: {error.strerror or error}") from None
     describe_run(folder, config, labels)
 
 

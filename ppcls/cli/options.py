@@ -44,10 +44,26 @@ __all__ = [
 
 
 class Parser(argparse.ArgumentParser):
-    """Shows control characters of the arguments as escapes."""
+    """The parser of a command, which takes options before, between and after its arguments.
+
+    argparse gives an optional argument no value if an option stands before it, as in
+    `export NAME --weights FILE DIR`, unless it is asked to collect the options first.
+    """
+
+    _collects = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments that are known, and return the others, too."""
+        if self._collects or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._collects = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._collects = False
 
     def error(self, message: str) -> NoReturn:
-        """Exit with the usage and the message."""
+        """Exit with the usage and the message, without its control characters."""
         super().error(shortened(printable(message)))
 
 
@@ -122,32 +138,11 @@ natural = checked(int, lambda value: value >= 0, "a whole number, 0 or more")
 positive = checked(int, lambda value: value > 0, "a positive integer")
 
 
-class _CommandParser(argparse.ArgumentParser):
-    """The parser of a command, which takes options before, between and after its arguments.
-
-    argparse gives an optional argument no value if an option stands before it, as in
-    `export NAME --weights FILE DIR`, unless it is asked to collect the options first.
-    """
-
-    _collects = False
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self._collects or self._subparsers is not None:
-            return super().parse_known_args(args, namespace)
-        self._collects = True
-        try:
-            return self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self._collects = False
-
-
 class Commands:
     """The parser of the whole command line, built command by command."""
 
     def __init__(self, parser: argparse.ArgumentParser):
-        self._sub = parser.add_subparsers(
-            metavar="COMMAND", required=True, parser_class=_CommandParser
-        )
+        self._sub = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
         self, name: str, run: Callable[[argparse.Namespace], int], about: str, examples: str

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ppcls.data.lists import PUBLISHED_IMAGENET
 from ppcls.data.transforms.resize_crop import CropImage, ResizeImage
 from ppcls.errors import ConfigError, RunError
 from ppcls.exporting.by_name import Predictor
+from ppcls.files import writing
 from ppcls.ignored_options import IGNORED
 from ppcls.inference.model_folder import describes_itself
 from ppcls.inference.results import Result
@@ -123,7 +125,7 @@ class PaddleClas:
         if self._save_dir is None or not result.class_ids or not Path(result.source).is_file():
             return
         copy = self._save_dir / str(result.class_ids[0]) / Path(result.source).name
-        try:
+        with writing(copy), suppress(shutil.SameFileError):
             if copy.exists() and not filecmp.cmp(result.source, copy, shallow=False):
                 raise RunError(
                     f"{copy}: another image of that name is there; empty the folder, or choose "
@@ -131,10 +133,6 @@ class PaddleClas:
                 )
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(result.source, copy)
-        except shutil.SameFileError:
-            pass
-        except OSError as error:
-            raise RunError(f"{copy}: cannot write: {error.strerror or error}") from None
 
     def predict(self, input_data: Any, print_pred: bool = False) -> Iterator[list[dict[str, Any]]]:
         """Yield the predictions, one list for each `batch_size` images.

@@ -28,6 +28,7 @@ from ppcls.config.yaml_files import (
     find_config,
     holds,
     key_of,
+    origin_of,
     read_config,
 )
 from ppcls.data.lists import (
@@ -150,14 +151,9 @@ def _translated(
 _CLASS_NUM: Key = ("Arch", "class_num")
 
 
-def _origin(key: Key, origins: dict[Key, str]) -> str:
-    """Return where a key, or the closest key that holds it, was set."""
-    return next((origins[key[:n]] for n in range(len(key), 0, -1) if key[:n] in origins), "")
-
-
 def _is_override(key: Key, origins: dict[Key, str]) -> bool:
     """Whether the value of a key comes from an override, not from a file."""
-    return _origin(key, origins).startswith("-o ")
+    return origin_of(key, origins).startswith("-o ")
 
 
 def _move(data: dict[str, Any], origins: dict[Key, str], old: Key, new: Key) -> None:
@@ -168,11 +164,11 @@ def _move(data: dict[str, Any], origins: dict[Key, str], old: Key, new: Key) -> 
     value, own = data[str(old[0])].pop(old[1]), data[str(section)]
     wished = [_is_override(place, origins) for place in (old, new)]
     if key not in own or wished == [True, False]:
-        own[key], origins[new] = value, _origin(old, origins)
+        own[key], origins[new] = value, origin_of(old, origins)
     elif own[key] != value and wished != [False, True]:
         raise ConfigError(
-            f"{_origin(old, origins)}: {dotted(old)} is {value}, but {dotted(new)} is {own[key]} "
-            f"({_origin(new, origins)}); set only {dotted(new)}"
+            f"{origin_of(old, origins)}: {dotted(old)} is {value}, but {dotted(new)} is {own[key]} "
+            f"({origin_of(new, origins)}); set only {dotted(new)}"
         )
 
 

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from ppcls.config.paddleclas20 import SECTIONED_NAMES
 from ppcls.config.schema import Config
 from ppcls.config.schema_keys import fields_at, known_keys
-from ppcls.config.yaml_files import Key, dotted, key_of
+from ppcls.config.yaml_files import Key, dotted, holds, key_of, origin_of
 from ppcls.errors import ConfigError
 from ppcls.options import Options
-from ppcls.printable import shortened
+from ppcls.printable import quoted
 from ppcls.spelling import did_you_mean
 
 __all__ = ["explain"]
@@ -31,12 +31,8 @@ _EXPECTED = {
 }
 # Nobody reads more; a place may have several problems, one for each class that it could be.
 _NAMED, _READ = 50, 500
-_UNKNOWN = ("expected a map of one key, one of", " is not one of ", "no such architecture")
+_UNKNOWN = ("one_key", "union_tag_invalid")  # kinds of errors about names of classes
 _LENGTHS = {"min_length": "at least", "max_length": "at most"}
-
-
-def _shown(value: Any) -> str:
-    return shortened(repr(value), 200)
 
 
 def _describe(error: Any, value: Any, root: type[Options]) -> str:
@@ -65,18 +61,18 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
         if len(keys) > 1:
             found = ", ".join(map(str, keys))
             return f"expected a map of one key, found {found}{hint or '; set the entry as a whole'}"
-        return f"{error['msg']}, not {_shown(value)}{hint}"
+        return f"{error['msg']}, not {quoted(value)}{hint}"
     if kind == "union_tag_invalid":
         names = context["expected_tags"].replace("'", "").split(", ")
         hint = did_you_mean(context["tag"], names)
-        return f"{_shown(context['tag'])} is not one of {', '.join(names)}{hint}"
+        return f"{quoted(context['tag'])} is not one of {', '.join(names)}{hint}"
     if kind in ("value_error", "ignored_option"):
         return error["msg"].removeprefix("Value error, ")
     if kind in ("too_short", "too_long"):
         ends = [f"{word} {context[key]}" for key, word in _LENGTHS.items() if context.get(key)]
         return f"expected {' '.join(ends)} entries, not {context['actual_length']}"
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ")
-    found = f"a {type(value).__name__}" if isinstance(value, (dict, list)) else _shown(value)
+    found = f"a {type(value).__name__}" if isinstance(value, (dict, list)) else quoted(value)
     if kind == "list_type" and isinstance(value, dict) and all(map(str.isdecimal, value)):
         return "has no entries to select by index; set the whole list"
     if kind == "literal_error":
@@ -85,17 +81,6 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     if kind == "string_type" and isinstance(value, (int, float)):
         found += f"; quote it: '\"{value}\"'"
     return f"expected {expected}, not {found}"
-
-
-def _loads_plugins(data: Any) -> bool:
-    section = data.get("Global") if isinstance(data, dict) else None
-    return bool(isinstance(section, dict) and section.get("plugins"))
-
-
-def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
-    """Return where a key, or the closest key that holds it, was set."""
-    known = (key[:n] for n in range(len(key), 0, -1) if key[:n] in origins)
-    return next((origins[k] for k in known), None)
 
 
 def _locate(error: Any, data: Any) -> tuple[Key, Any]:
@@ -142,16 +127,19 @@ def explain(
         name: returns the file's name of a key.
     """
     messages: dict[str, list[str]] = {}
+    plugins = ""
     for item in islice(error.errors(include_url=False), _READ):
         if item["type"] == "default_factory_not_called":
             continue  # follows from a wrong option that is already reported
+        if item["type"] in _UNKNOWN and not holds(data, ("Global", "plugins")):
+            plugins = f"{file}: Global.plugins or --plugin MODULE adds parts of your own"
         key, value = _locate(item, data)
         text = _describe(item, value, root)
         mismatched: Sequence[str] = getattr(item.get("ctx", {}).get("error"), "keys", ())
         keys = [key_of(each) for each in mismatched] or [key]
         for each in mismatched:
             text = text.replace(each, name(key_of(each)))
-        places = [at for each in keys if (at := _origin(each, origins))]
+        places = [at for each in keys if (at := origin_of(each, origins))]
         key, origin = keys[0], places[0] if places else file
         if item["type"] in ("value_error", "one_key"):
             # Blame an override if one of the conflicting options comes from it.
@@ -162,10 +150,6 @@ def explain(
         if text not in texts:
             texts.append(text)
     lines = [f"{place}: {' or '.join(texts)}" for place, texts in messages.items()]
+    lines += [plugins] * bool(plugins)
     more = len(lines) - _NAMED
-    if any(text in line for text in _UNKNOWN for line in lines) and not _loads_plugins(data):
-        lines.append(
-            f"{file}: parts of your own are known once their module is loaded: Global.plugins in "
-            "the configuration, or --plugin MODULE"
-        )
     return ConfigError(*lines[:_NAMED], *[f"{file}: and {more} more problems"] * (more > 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -10,7 +10,7 @@ from ppcls.losses.base import LossTerm
 from ppcls.losses.classification import CELoss
 from ppcls.metrics.base import MetricTerm
 from ppcls.metrics.single_label import TopkAcc
-from ppcls.options import Options
+from ppcls.options import Options, none_is_empty
 from ppcls.registry import follows_registries
 
 __all__ = ["LossOptions", "MetricOptions"]
@@ -31,13 +31,9 @@ class LossOptions(Options):
         return terms
 
 
-def _none_is_empty(metrics: Any) -> Any:
-    return [] if metrics is None else metrics
-
-
 Metrics = Annotated[
     list[MetricTerm],
-    BeforeValidator(_none_is_empty, json_schema_input_type=list[MetricTerm] | None),
+    BeforeValidator(none_is_empty, json_schema_input_type=list[MetricTerm] | None),
 ]
 """Metrics; null means none."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "find_config",
     "holds",
     "key_of",
+    "origin_of",
     "parse_yaml",
     "read_config",
 ]
@@ -42,6 +43,11 @@ def dotted(key: Key) -> str:
 def key_of(name: str) -> Key:
     """Return the place of a dotted name."""
     return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
+
+
+def origin_of(key: Key, origins: Mapping[Key, str]) -> str:
+    """Return where a key, or the closest key that holds it, was set; empty for a default."""
+    return next((origins[key[:n]] for n in range(len(key), 0, -1) if key[:n] in origins), "")
 
 
 def _unshared(data: Any) -> Any:

@@ -26,7 +26,7 @@ from ppcls.data.lists import (
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import Pipeline, TransformList
 from ppcls.errors import DataError, PpclsError
-from ppcls.options import Options, PathText, Share
+from ppcls.options import Options, PathText, Share, none_is_empty
 from ppcls.registry import Registry
 
 __all__ = [
@@ -143,10 +143,7 @@ class Dataset(Options):
     image_root: PathText
     transform_ops: TransformList
     batch_transform_ops: Annotated[
-        list[MixOp],
-        BeforeValidator(
-            lambda ops: [] if ops is None else ops, json_schema_input_type=list[MixOp] | None
-        ),
+        list[MixOp], BeforeValidator(none_is_empty, json_schema_input_type=list[MixOp] | None)
     ] = []
     on_error: Literal["error", "skip", "wrong"] = "error"
     max_skipped: Share | None = None

@@ -20,10 +20,10 @@ from ppcls.data.lists import (
     Sample,
     plain,
     read_label_names,
-    shown,
 )
 from ppcls.errors import DataError
 from ppcls.files import read_regular, replacing
+from ppcls.printable import first_of, quoted
 from ppcls.spelling import did_you_mean, names_options
 
 __all__ = [
@@ -141,7 +141,7 @@ def _class_folders(folder: Path, allow_missing: bool = False) -> list[Path]:
             )
         if _breaks_lists(each.name) or each.name != each.name.strip():
             raise DataError(
-                f"{shown(str(each))}: expected a class name in UTF-8, without control characters "
+                f"{quoted(str(each))}: expected a class name in UTF-8, without control characters "
                 "or blanks at its ends; rename the folder"
             )
     return folders
@@ -256,11 +256,13 @@ def split_folder(
         held_out = _classes(root / "val", left_out, allow_missing)
         never = sorted(held_out.keys() - train.keys())
         if never:
-            raise DataError(f"{root}: these classes are in val/, but not in train/: {_some(never)}")
+            some = first_of(never, 5)
+            raise DataError(f"{root}: these classes are in val/, but not in train/: {some}")
         missing = sorted(train.keys() - held_out.keys())
         if missing and not allow_missing:
+            some = first_of(missing, 5)
             raise DataError(
-                f"{root}: these classes are in train/, but not in val/: {_some(missing)}; if that "
+                f"{root}: these classes are in train/, but not in val/: {some}; if that "
                 f"is meant, `ppcls data split {root} --allow-missing` writes the lists without them"
             )
         held_out = {name: held_out.get(name, []) for name in train}
@@ -292,12 +294,6 @@ def split_folder(
     for file, lines in lists.items():
         _write_list(root / file, lines)
     return Split(len(lists[TRAIN_LIST]), len(lists[VAL_LIST]), len(names), dict(left_out))
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first five names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 class Listed(NamedTuple):
@@ -374,9 +370,8 @@ def _write_list(path: Path, lines: Sequence[str]) -> None:
 def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:
     for line in lines:
         if _breaks_lists(line):
-            raise DataError(
-                f"{shown(line)}: a file name that is not UTF-8 or has control characters; rename it"
-            )
+            what = "a file name that is not UTF-8 or has control characters"
+            raise DataError(f"{quoted(line)}: {what}; rename it")
     if overwrite or not path.exists():
         return
     content = "".join(f"{line}\n" for line in lines).encode()

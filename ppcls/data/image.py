@@ -40,7 +40,7 @@ from ppcls.data.image_bands import (
     tiff_bands,
     to_gray,
 )
-from ppcls.data.image_bounds import Excess, check_bounds, check_opened, jpeg_header
+from ppcls.data.image_bounds import check_bounds, check_opened, jpeg_header
 from ppcls.data.image_tone import Unreadable, to_rgb, tone_of
 from ppcls.errors import ImageError
 from ppcls.files import check_regular, read_regular
@@ -123,6 +123,8 @@ _URL_TIMEOUT, _URL_SECONDS = 30.0, 300.0
 _MAX_FILE = 2**30
 _BLOCK = 2**22
 _HEADER = 2**16
+_RGB = (1, 3, None)
+"""The `channels` for which an image is read as RGB; gray is its luma."""
 
 
 def read(
@@ -154,28 +156,14 @@ def read(
             `source`, `reason` and `recognised`.
     """
     if isinstance(source, np.ndarray):
-        return _check_array(source, channels)
-    if isinstance(source, Image.Image):
+        image = _check_array(source, channels)
+    elif isinstance(source, Image.Image):
         _silence_pillow()
         name = getattr(source, "filename", "") or "the Pillow image"
-        return _read_pillow(source, 8, name, source.format, background, max_pixels, channels)
-    name, data = _load(source, allow_url)
-    kind = _recognise(data)
-    if kind in ("NumPy", "TIFF"):
-        _silence_pillow()
-        try:
-            bands = _bands_of(io.BytesIO(data), kind, channels)
-            if bands is not None:
-                _check_size(bands.width, bands.height, max_pixels, name, kind)
-                reader = read_array if kind == "NumPy" else read_bands
-                image = reader(data, bands, max_pixels)
-                return to_gray(image) if channels == 1 and bands.channels == 3 else image
-        except Unreadable as error:
-            raise ImageError(str(error), name, kind) from None
-    if channels in (1, 3, None):
-        rgb = _read_file(name, data, background, max_pixels, 3)
-        return to_gray(rgb) if channels == 1 else rgb
-    return _read_file(name, data, background, max_pixels, channels)
+        image = _read_pillow(source, 8, name, source.format, background, max_pixels, channels)
+    else:
+        image = _read_file(*_load(source, allow_url), background, max_pixels, channels)
+    return to_gray(image) if channels == 1 and image.shape[2] == 3 else image
 
 
 def read_to_show(source: Any, *, allow_url: bool = False) -> np.ndarray:
@@ -190,11 +178,9 @@ def read_to_show(source: Any, *, allow_url: bool = False) -> np.ndarray:
 def _check_array(image: np.ndarray, channels: int | None) -> np.ndarray:
     if image.ndim == 2 and channels == 1:
         image = image[..., None]
-    if image.dtype == np.uint8 and image.ndim == 3 and image.size:
-        if channels in (None, image.shape[2]):
-            return image
-        if channels == 1 and image.shape[2] == 3:
-            return to_gray(image)
+    is_image = image.dtype == np.uint8 and image.ndim == 3 and image.size
+    if is_image and (channels in (None, image.shape[2]) or (channels, image.shape[2]) == (1, 3)):
+        return image
     what = "(H, W, 3) RGB" if channels == 3 else f"(H, W, {channels or 'channels'})"
     raise ImageError(f"an image array must be uint8 {what}, not {image.dtype} {image.shape}")
 
@@ -209,8 +195,8 @@ def _bands_of(file: BinaryIO, kind: str | None, channels: int | None) -> Bands |
     if kind == "NumPy":
         bands = array_bands(file)
     elif kind == "TIFF":
-        bands = tiff_bands(file, for_rgb=channels in (1, 3, None))
-    if bands is not None and not (channels == 1 and bands.channels == 3):
+        bands = tiff_bands(file, for_rgb=channels in _RGB)
+    if bands is not None and (channels, bands.channels) != (1, 3):
         require_channels(bands.channels, channels, bands.shape)
     return bands
 
@@ -220,19 +206,23 @@ def _read_file(
     data: bytes,
     background: tuple[int, int, int],
     max_pixels: int,
-    channels: int,
+    channels: int | None,
 ) -> np.ndarray:
-    """Decode an image file to RGB, or with its alpha to other `channels` than 3."""
+    """Decode an image file, to RGB for the `channels` of `_RGB`."""
     if not data:
         raise ImageError("the image file is empty", name)
     kind = _recognise(data)
-    with _bounded(name, kind):
+    _silence_pillow()
+    with _readable(name, kind):
+        bands = _bands_of(io.BytesIO(data), kind, channels)
+        if bands is not None:
+            _check_size(bands.width, bands.height, max_pixels, name, kind)
+            return (read_array if kind == "NumPy" else read_bands)(data, bands, max_pixels)
         check_bounds(data, kind, max_pixels)
-    if kind == "JPEG" and channels == 3:
+    if kind == "JPEG" and channels in _RGB:
         image = _read_jpeg(data, name, max_pixels)
         if image is not None:
             return image
-    _silence_pillow()
     if kind == "PNG":
         _check_png(data, name)
     if kind == "JPEG 2000" and b"\xff\xd9" not in data[-1024:]:  # OpenJPEG leaves the rest black
@@ -290,11 +280,11 @@ def read_file(path: str | os.PathLike) -> bytes:
 
 
 @contextmanager
-def _bounded(name: str, kind: str | None) -> Iterator[None]:
-    """Turn an `Excess` into an `ImageError`."""
+def _readable(name: str, kind: str | None) -> Iterator[None]:
+    """Turn an `Unreadable` into an `ImageError`."""
     try:
         yield
-    except Excess as error:
+    except Unreadable as error:
         raise ImageError(str(error), name, kind) from None
 
 
@@ -461,19 +451,17 @@ def _read_pillow(
 ) -> np.ndarray:
     """Decode and convert an image that Pillow opened; a PNG sample has `png_bits` bits."""
     _check_size(*image.size, max_pixels, name, kind)
-    with _bounded(name, kind):
-        check_opened(image, max_pixels)
     try:
-        if channels not in (1, 3, None):
+        check_opened(image, max_pixels)
+        if channels not in _RGB:
             require_channels(header_channels(image), channels)
         image.load()
         # The size of an icon is known only now.
         _check_size(*image.size, max_pixels, name, kind)
         orientation = _orientation(image)
-        if channels not in (1, 3, None):
+        if channels not in _RGB:
             return _orient(alpha_kept(image, channels), orientation)
-        rgb = _orient(to_rgb(image, tone_of(image, png_bits), background), orientation)
-        return to_gray(rgb) if channels == 1 else rgb
+        return _orient(to_rgb(image, tone_of(image, png_bits), background), orientation)
     except ImageError:
         raise
     except Unreadable as error:
@@ -545,8 +533,7 @@ def read_header(
             kind = _recognise(data)
             if kind in ("ICO", "ICNS"):
                 data += file.read(_MAX_FILE)
-            with _bounded(name, kind):
-                check_bounds(data, kind, max_pixels)
+            check_bounds(data, kind, max_pixels)
             file.seek(0)
             bands = _bands_of(file, kind, channels)
             if bands is not None:
@@ -555,7 +542,7 @@ def read_header(
                 file.seek(0)
                 with Image.open(file, formats=_FORMATS) as opened:
                     header = Header(opened.format or "", opened.mode, *opened.size)
-                    if channels not in (1, 3, None):
+                    if channels not in _RGB:
                         require_channels(header_channels(opened), channels)
         except ImageError:
             raise

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-__all__ = ["Excess", "JpegHeader", "check_bounds", "check_opened", "jpeg_header"]
+from ppcls.data.image_tone import Unreadable
+
+__all__ = ["JpegHeader", "check_bounds", "check_opened", "jpeg_header"]
 
 _MAX_JPEG_SCANS = 100
 _SCANNED = 25
@@ -26,10 +28,6 @@ _SLOW_BYTES = 8 * 2**20
 _PNG_SIZE = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)
 
 
-class Excess(Exception):
-    """An image that would take too much time or memory; the text says why."""
-
-
 def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
     """Check the header of an encoded image.
 
@@ -39,7 +37,7 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
         max_pixels: the limit on pixels, which the other bounds are in proportion to.
 
     Raises:
-        Excess: decoding would take too much time or memory.
+        Unreadable: decoding would take too much time or memory.
     """
     if kind == "WebP":
         width, height = _webp_size(data)
@@ -58,7 +56,7 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
         or (kind == "BMP" and data[30:34] in (b"\1\0\0\0", b"\2\0\0\0"))
     )
     if in_python and len(data) > _SLOW_BYTES:
-        raise Excess(
+        raise Unreadable(
             f"larger than {_SLOW_BYTES >> 20} MiB, the limit of QOI, run-length BMP and plain-text "
             "PNM, which are slow to decode"
         )
@@ -66,7 +64,7 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
 
 def _check_pixels(width: int, height: int, most: int, what: str = "") -> None:
     if width * height > most:
-        raise Excess(f"too many pixels: {width}x{height}, more than the limit{what} of {most}")
+        raise Unreadable(f"too many pixels: {width}x{height}, more than the limit{what} of {most}")
 
 
 # WebP: https://developers.google.com/speed/webp/docs/riff_container
@@ -129,13 +127,13 @@ def jpeg_header(data: bytes) -> JpegHeader:
 
 def _check_scans(header: JpegHeader, scans: int, max_pixels: int) -> None:
     if scans > _MAX_JPEG_SCANS:
-        raise Excess(f"{scans} scans, more than {_MAX_JPEG_SCANS}")
+        raise Unreadable(f"{scans} scans, more than {_MAX_JPEG_SCANS}")
     if scans * header.pixels > _SCANNED * max_pixels:
-        raise Excess(
+        raise Unreadable(
             f"{scans} scans of {header.pixels} pixels, more than {_SCANNED * max_pixels} together"
         )
     if header.samples > _COEFFICIENTS * max_pixels:
-        raise Excess(
+        raise Unreadable(
             f"{header.samples // max(1, header.pixels)} components of {header.pixels} pixels in "
             f"several scans, more than {_COEFFICIENTS * max_pixels:.0f} samples"
         )
@@ -159,7 +157,7 @@ def _check_codestream(data: bytes, start: int, max_pixels: int) -> None:
     # Measured with OpenJPEG 2.5: bytes for each pixel, sample, code block and tile.
     needed = 4 * width * height + samples * 5 + blocks * 500 + tiles * (7000 + 1100 * count)
     if needed > _J2K_BYTES * max_pixels:
-        raise Excess(
+        raise Unreadable(
             f"{width}x{height} pixels of {count} components in {tiles} tiles and {blocks} code "
             f"blocks would take about {needed / 2**20:.0f} MiB"
         )
@@ -214,7 +212,7 @@ def check_opened(image: Image.Image, max_pixels: int) -> None:
     """Check an image that Pillow has opened and not yet decoded.
 
     Raises:
-        Excess: decoding would take too much memory.
+        Unreadable: decoding would take too much memory.
     """
     if image.format == "AVIF":
         _check_pixels(*image.size, int(max_pixels * _AVIF_SHARE), " of AVIF")

@@ -13,7 +13,7 @@ _BAND = 2**20
 
 
 class Unreadable(Exception):
-    """An intact image that cannot be shown as RGB."""
+    """An image that is not decoded, or cannot be shown as RGB; the text says why."""
 
 
 class Tone:

@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import re
-import reprlib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ppcls.errors import DataError
 from ppcls.files import check_regular
+from ppcls.printable import quoted
 
 __all__ = [
     "IMAGENET_CLASSES",
@@ -38,7 +38,6 @@ __all__ = [
     "read_label_names",
     "read_lines",
     "scan_image_list",
-    "shown",
 ]
 
 # PaddleClas keeps the ImageNet class names here, and its configurations name this path.
@@ -54,10 +53,6 @@ _MAX_LIST = 2**30
 _MAX_LINE = 2**20
 """Bounds of a list or label file, in bytes; the labels of 500,000 classes fit in a line."""
 
-_LONGEST_SHOWN = 200  # characters of a value in a message
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = _LONGEST_SHOWN
-
 Label = int | tuple[int, ...]
 """A class; for a multi-label sample, 0 or 1 for each class."""
 
@@ -69,15 +64,10 @@ class Sample(NamedTuple):
     label: Label
 
 
-def shown(value: Any) -> str:
-    """Return a value found in a file for a message: quoted, escaped, and at most 200 characters."""
-    return _REPR.repr(value)
-
-
 def plain(path: str) -> str:
     """Return a path for a message; quoted and escaped where its ends would not be seen."""
-    plain = path.isprintable() and path == path.strip() and len(path) <= _LONGEST_SHOWN
-    return path if plain else shown(path)
+    shows_all = path.isprintable() and path == path.strip() and len(path) <= 200
+    return path if shows_all else quoted(path)
 
 
 def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
@@ -102,7 +92,7 @@ def read_lines(path: Path, what: str, hint: str = "") -> list[tuple[int, str]]:
     except OSError as error:
         raise DataError(f"{path}: cannot read the {what}: {error.strerror}") from None
     except ValueError:  # a name with a zero byte, or one that the file system cannot encode
-        raise DataError(f"no such {what}: {shown(str(path))}{hint}") from None
+        raise DataError(f"no such {what}: {quoted(str(path))}{hint}") from None
 
 
 def lines_of(file: BinaryIO, where: str, what: str) -> list[tuple[int, str]]:
@@ -171,7 +161,7 @@ class _OutOfRange(_Malformed):
 def _text_record(line: str, delimiter: str) -> tuple[str, str]:
     name, found, label = line.rpartition(delimiter)
     if not found:
-        raise _Malformed(f"expected {f'path{delimiter}label'!r}, found {shown(line)}")
+        raise _Malformed(f"expected {f'path{delimiter}label'!r}, found {quoted(line)}")
     return name, label
 
 
@@ -182,7 +172,7 @@ def _json_record(line: str) -> tuple[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError):
         name = label = None
     if not isinstance(name, str):
-        raise _Malformed(f'expected {{"path": "…", "label": …}}, found {shown(line)}')
+        raise _Malformed(f'expected {{"path": "…", "label": …}}, found {quoted(line)}')
     return name, label
 
 
@@ -195,7 +185,7 @@ def _csv_records(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[int
             hint = f"; it is separated by {other!r}: save it with commas" if other else ""
             raise DataError(
                 f"{path}:{lines[0][0]}: expected a header with the columns path, label, found "
-                f"{shown(lines[0][1])}{hint}"
+                f"{quoted(lines[0][1])}{hint}"
             )
         name, label = header.index("path"), header.index("label")
         for row in rows:
@@ -212,11 +202,11 @@ def _parse_class(label: Any, class_num: int, set_by: str) -> int:
     if isinstance(label, str) and re.fullmatch("-?[0-9]{1,18}", label):
         label = int(label)
     if type(label) is not int:
-        raise _Malformed(f"expected an integer label, found {shown(label)}")
+        raise _Malformed(f"expected an integer label, found {quoted(label)}")
     if not 0 <= label < class_num:
         other = f"set {set_by} (now {class_num}) or " if set_by else ""
         raise _OutOfRange(
-            f"label {shown(label)} is not in 0..{class_num - 1}; {other}correct the list", label
+            f"label {quoted(label)} is not in 0..{class_num - 1}; {other}correct the list", label
         )
     return label
 
@@ -229,7 +219,7 @@ def _parse_flags(label: Any, class_num: int, set_by: str) -> tuple[int, ...]:
     try:
         parsed = tuple(_FLAGS[flag] for flag in flags)
     except (KeyError, TypeError):
-        raise _Malformed(f"expected 0 or 1 for each class, found {shown(label)}") from None
+        raise _Malformed(f"expected 0 or 1 for each class, found {quoted(label)}") from None
     if len(parsed) != class_num:
         other = f"set {set_by} or " if set_by else ""
         raise _Malformed(f"{len(parsed)} labels for {class_num} classes; {other}correct the list")
@@ -261,7 +251,7 @@ def missing_image(name: str, root: str, listed_in: Path) -> tuple[str, str]:
         return f"a folder, not an image: {plain(path)}", ""
     if os.path.exists(path):
         return f"not a regular file: {plain(path)}", ""
-    text = f"no such image: {plain(path) if name == name.strip() else shown(path)}"
+    text = f"no such image: {plain(path) if name == name.strip() else quoted(path)}"
     folders = (root, ".", os.path.dirname(os.path.abspath(root)), str(listed_in.parent))
     for folder in dict.fromkeys(folders):
         for how, repair in _NAME_REPAIRS:
@@ -412,7 +402,7 @@ def read_label_names(path: str | Path, hint: str = "") -> list[str]:
     for number, line in read_lines(path, "label list", hint):
         label, _, name = line.partition(" ")
         if not re.fullmatch("[0-9]{1,18}", label) or not name.strip():
-            problems.append(f"{path}:{number}: expected 'label name', found {shown(line)}")
+            problems.append(f"{path}:{number}: expected 'label name', found {quoted(line)}")
         elif int(label) in names:
             problems.append(f"{path}:{number}: duplicate label {label}")
         else:

@@ -202,15 +202,12 @@ def _activation(
     Raises:
         ConfigError: it does not fit the model.
     """
-    if config.multi_label and softmax:
+    several = config.multi_label
+    if softmax if several else sigmoid:
+        wrong, fits = ("softmax", "sigmoid") if several else ("sigmoid", "softmax")
         raise ConfigError(
-            "softmax (--softmax) is for single-label models; this is a multi-label one: use "
-            "sigmoid (--sigmoid)"
-        )
-    if sigmoid and not config.multi_label:
-        raise ConfigError(
-            "sigmoid (--sigmoid) is for multi-label models; this is a single-label one: use "
-            "softmax (--softmax)"
+            f"{wrong} (--{wrong}) does not fit a {'multi' if several else 'single'}-label model: "
+            f"use {fits} (--{fits})"
         )
     return "softmax" if softmax else "sigmoid" if sigmoid else None
 

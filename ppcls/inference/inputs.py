@@ -62,9 +62,8 @@ def _from_list(name: Path | str) -> list[Input]:
         # Python refuses to read integers of very many digits; no model has so many classes.
         is_label = stated and re.fullmatch("-?[0-9]{1,18}|[01](?:,[01])+", label)
         if is_label and not (folder / line).exists():
-            several = "," in label
-            flags = tuple(map(int, label.split(","))) if several else int(label)
-            one = Input(folder / stated, flags)
+            numbers = tuple(map(int, label.split(",")))
+            one = Input(folder / stated, numbers if len(numbers) > 1 else numbers[0])
         else:
             one = Input(folder / line)
         _refuse_several(Path(str(one.path)), f"{where}:{number}")

@@ -130,16 +130,17 @@ def read_facts(
             top_classes.topk,
         )
     spec = read_bundle(folder)
-    if transforms is not None or softmax is not None or multi_label is not None:
-        what = "transforms (--transforms) is for models without one"
-        if transforms is None and multi_label is not None:
-            what = "multi_label (--multi-label) is for models without one"
-        elif transforms is None:
-            what = (
-                "softmax (--logits) is for models without one; for logits, use predict_logits in "
-                "Python"
+    hint = "; for logits, use predict_logits in Python"
+    for value, option, more in (
+        (transforms, "transforms (--transforms)", ""),
+        (multi_label, "multi_label (--multi-label)", ""),
+        (softmax, "softmax (--logits)", hint),
+    ):
+        if value is not None:
+            raise ConfigError(
+                f"{folder}: its {SPEC_FILE} has the evaluation settings; {option} is for models "
+                f"without one{more}"
             )
-        raise ConfigError(f"{folder}: its {SPEC_FILE} has the evaluation settings; {what}")
     if names is not None and len(names) != spec.Output.classes:
         raise DataError(f"{len(names)} class names for a model with {spec.Output.classes} classes")
     top = spec.PostProcess.Topk

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ppcls.errors import WeightsError
@@ -16,7 +18,7 @@ __all__ = [
     "ModelCard",
     "Published",
     "PublishedWeights",
-    "published_weights",
+    "read_published",
 ]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -86,12 +88,29 @@ class PublishedWeights:
         return self.published.top5
 
 
-def published_weights(
-    name: str, published: Published, *, variant: str = "", folder: str = ""
-) -> PublishedWeights:
-    """Return the checkpoint that PaddleClas publishes under its usual file name."""
-    file = "_".join(part for part in (name, variant, "pretrained.pdparams") if part)
-    return PublishedWeights(variant=variant, url=_WEIGHTS_URL + folder + file, published=published)
+def read_published(cards: str, folder: str = "") -> dict[str, tuple[PublishedWeights, ...]]:
+    """Return the weights that PaddleClas publishes for a family, by architecture.
+
+    Args:
+        cards: the file of the family's cards; `published.csv` beside it has the figures, the plain
+            weights of an architecture first, and a column for each field of `Published`.
+        folder: the folder on the server.
+    """
+    found: dict[str, tuple[PublishedWeights, ...]] = {}
+    with Path(cards).with_name("published.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            name, variant = row.pop("architecture"), row.pop("variant")
+            numbers = {key: [float(n) for n in cell.split()] for key, cell in row.items()}
+            figures: dict[str, Any] = {
+                key: tuple(values) if len(values) > 1 else values[0]
+                for key, values in numbers.items()
+                if values
+            }
+            parts = (name, variant, "pretrained.pdparams")
+            url = _WEIGHTS_URL + folder + "_".join(part for part in parts if part)
+            weights = PublishedWeights(variant=variant, url=url, published=Published(**figures))
+            found[name] = (*found.get(name, ()), weights)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ppcls.errors import WeightsError
-from ppcls.files import cache_home, replacing, sha256
+from ppcls.files import added_suffix, cache_home, replacing, sha256
 from ppcls.models.weight_files import read_weights
 
 __all__ = ["Limits", "cache_folder", "cache_path", "fetch"]
@@ -89,10 +89,6 @@ def cache_path(url: str) -> Path:
     return cache_folder() / f"{name.stem[:80]}-{key}{name.suffix[:20]}"
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
 def _part_of(path: Path) -> Path:
     # The suffix of weights is their format, which is checked before the file gets its name.
     return path.with_name(f"{path.stem}.part{path.suffix}")
@@ -143,25 +139,25 @@ class _Watch(Thread):
 
 
 def _opener(watch: _Watch) -> urllib.request.OpenerDirector:
-    class Connection(HTTPConnection):
+    class Watched:
         def connect(self) -> None:
-            super().connect()
-            watch.socket = self.sock
+            super().connect()  # type: ignore[misc]
+            watch.socket = self.sock  # type: ignore[attr-defined]
 
-    class SecureConnection(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            watch.socket = self.sock
+    class Connection(Watched, HTTPConnection):
+        pass
 
-    class Http(urllib.request.HTTPHandler):
+    class SecureConnection(Watched, HTTPSConnection):
+        pass
+
+    class Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         def http_open(self, req: urllib.request.Request) -> HTTPResponse:
             return self.do_open(Connection, req)
 
-    class Https(urllib.request.HTTPSHandler):
         def https_open(self, req: urllib.request.Request) -> HTTPResponse:
             return self.do_open(SecureConnection, req)
 
-    return urllib.request.build_opener(_Redirects, Http, Https)
+    return urllib.request.build_opener(_Redirects, Handler)
 
 
 def _validator(headers: Message) -> str:
@@ -242,7 +238,7 @@ def _open(request: urllib.request.Request, watch: _Watch) -> HTTPResponse:
 
 def _download(url: str, part: Path, limits: Limits, watch: _Watch) -> None:
     """Fetch `url` into `part`, resuming after the bytes of an interrupted attempt."""
-    tag_file = _beside(part, ".etag")
+    tag_file = added_suffix(part, ".etag")
     done = part.stat().st_size if part.is_file() else 0
     tag = _read_tag(tag_file) if done else ""
     headers = {}
@@ -310,9 +306,13 @@ def fetch(url: str, limits: Limits = _LIMITS) -> Path:
     """
     try:
         path = cache_path(url)
-        checksum, lock, part = _beside(path, ".sha256"), _beside(path, ".lock"), _part_of(path)
+        checksum, lock, part = (
+            added_suffix(path, ".sha256"),
+            added_suffix(path, ".lock"),
+            _part_of(path),
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
-        for file in (checksum, lock, part, _beside(part, ".etag")):
+        for file in (checksum, lock, part, added_suffix(part, ".etag")):
             if file.is_symlink() or (file.exists() and not file.is_file()):
                 raise WeightsError(f"{file}: expected a regular file; delete it")
         if path.exists() and not path.is_file():

@@ -25,11 +25,19 @@ from safetensors.numpy import save
 from ppcls.errors import WeightsError
 from ppcls.files import replacing
 from ppcls.models.array_pickle import load_arrays
+from ppcls.printable import quoted
 
-__all__ = ["FORMATS", "find_weights", "read_pickle", "read_weights", "write_weights"]
+__all__ = [
+    "FORMATS",
+    "PADDLE_NAME_TABLE",
+    "find_weights",
+    "read_pickle",
+    "read_weights",
+    "write_weights",
+]
 
 # Paddle stores a map from structured to generated parameter names with the arrays.
-_PADDLE_NAME_TABLE = "StructuredToParameterName@@"
+PADDLE_NAME_TABLE = "StructuredToParameterName@@"
 FORMATS = (".pdparams", ".safetensors", ".npz")
 _ALWAYS_ALLOWED = 2**30
 _MAX_RATIO = 16
@@ -141,7 +149,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         raise _damaged(path) from None
     state = read_pickle(path)
     if isinstance(state, dict):
-        state.pop(_PADDLE_NAME_TABLE, None)
+        state.pop(PADDLE_NAME_TABLE, None)
     if not isinstance(state, dict) or not all(isinstance(v, np.ndarray) for v in state.values()):
         raise WeightsError(f"{path}: expected a map of names to arrays, found something else")
     # Several names may share an array.
@@ -164,7 +172,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         other = next((m.filename for m in members if not m.filename.endswith(".npy")), None)
         if other is not None:
             raise WeightsError(
-                f"{path}: a zip archive with {other[:100]!r}, which is not an array of an .npz"
+                f"{path}: a zip archive with {quoted(other)}, which is not an array of an .npz"
             )
         _refuse_too_large(path, sum(member.file_size for member in members))
         state = {}
@@ -192,7 +200,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
             dtype = file.get_slice(key).get_dtype()
             if not _SAFETENSORS_DTYPES.fullmatch(dtype):
                 raise WeightsError(
-                    f"{path}: {key[:100]!r} is {dtype}; expected F64, F32, F16 or integers; save "
+                    f"{path}: {quoted(key)} is {dtype}; expected F64, F32, F16 or integers; save "
                     "the weights as F32"
                 )
         return {key: file.get_tensor(key) for key in keys}
@@ -216,7 +224,7 @@ def write_weights(state: Mapping[str, np.ndarray], path: str | Path) -> None:
     arrays: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in state.items()}
     for key, value in arrays.items():
         if value.dtype.kind not in _KINDS or "\0" in key:
-            raise WeightsError(f"{path}: cannot store {key[:100]!r}, which is {value.dtype}")
+            raise WeightsError(f"{path}: cannot store {quoted(key)}, which is {value.dtype}")
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
             _WRITERS[path.suffix](arrays, file)

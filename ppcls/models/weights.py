@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import ModelCard
 from ppcls.models.download import fetch
 from ppcls.models.weight_files import find_weights, read_weights, write_weights
+from ppcls.printable import first_of
 from ppcls.spelling import names_options
 
 __all__ = ["finite", "load_weights", "locate_weights", "save_weights"]
@@ -44,12 +45,6 @@ def locate_weights(card: ModelCard, pretrained: bool | str | Path) -> Path:
     if "://" in text:
         return fetch(text)
     return find_weights(text)
-
-
-def _names(keys: Sequence[str]) -> str:
-    return ", ".join(key[:100] for key in keys[:3]) + (
-        f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    )
 
 
 def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
@@ -172,7 +167,8 @@ def load_weights(
         "of another shape": [k for k in own if k in state and state[k].shape != shapes[k]],
     }
     if any(unfit.values()):
-        found = "; ".join(f"{len(k)} {what} ({_names(k)})" for what, k in unfit.items() if k)
+        unfit = {what: [key[:100] for key in keys] for what, keys in unfit.items() if keys}
+        found = "; ".join(f"{len(keys)} {what} ({first_of(keys)})" for what, keys in unfit.items())
         if strict:
             raise WeightsError(
                 f"{path}: made for another model than {model.name}: of {len(own)} keys, " + found

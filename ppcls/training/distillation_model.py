@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import paddle
 from paddle import Tensor, nn
 
-from ppcls.config.schema import DistillationArch
+from ppcls.config.arch import DistillationArch
 from ppcls.errors import ConfigError
 from ppcls.losses.distillation import Outputs
 from ppcls.models.base import ImageClassifier

@@ -11,7 +11,7 @@ import paddle
 from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 
-from ppcls.config.schema import ArchOptions
+from ppcls.config.arch import ArchOptions
 from ppcls.errors import ConfigError, RunError
 from ppcls.models.base import ImageClassifier
 from ppcls.spelling import did_you_mean

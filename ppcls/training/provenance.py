@@ -18,8 +18,7 @@ import paddle
 from ppcls.checkpoints.records import Start, record_of
 from ppcls.config.moved_run import RUNS_FILE
 from ppcls.devices import cpu_name
-from ppcls.errors import RunError
-from ppcls.files import open_log, read_regular
+from ppcls.files import open_log, read_regular, writing
 from ppcls.plugins import load_plugins
 from ppcls.version import __version__
 
@@ -98,9 +97,7 @@ def record_start(
         "git": {"commit": _git("rev-parse", "HEAD"), "changed": (changed or "").splitlines()},
     }
     path = folder / RUNS_FILE
-    try:
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         with open_log(path, append=True) as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise RunError(f"{path}: cannot write: {error.strerror or error}") from None

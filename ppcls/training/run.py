@@ -22,10 +22,11 @@ from ppcls.checkpoints.records import SamplesRecord
 from ppcls.checkpoints.run_folder import run_folder
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
+from ppcls.config.arch import DistillationArch
 from ppcls.config.class_names import label_names, resolve_classes
 from ppcls.config.data import EvalData, TrainData, refuse_below_images
 from ppcls.config.from_checkpoint import RUN_CONFIG
-from ppcls.config.schema import DistillationArch, MultiLabelThreshOutput, Part
+from ppcls.config.schema import MultiLabelThreshOutput, Part
 from ppcls.data.datasets import Dataset
 from ppcls.data.loader import Loader
 from ppcls.data.tools.check import coverage, quick_check
@@ -310,9 +311,7 @@ def _single_values_note(data: RunData, model: nn.Layer) -> list[str]:
     sizes = {len(batch) for batch in places}
     if 1 not in sizes or (data.config.Arch.use_sync_bn and world_size > 1):
         return []
-    height, width = data.config.image_size
-    # Larger than the output, so that every transform has an effect.
-    shape = data.train.dataset.pipeline.output_shape(height + 40, width + 60)
+    shape = data.config.output_shape("Train")
     norms = norms_of_single_values(model, shape)
     if not norms:
         return []
@@ -348,11 +347,10 @@ def _size_notes(config: Config, data: RunData) -> list[str]:
     """Say that training and evaluation see images of different sizes."""
     if data.eval is None:
         return []
-    height, width = (side + 60 for side in config.image_size)  # so that crops find enough
-    shapes = [config.pipeline(part).output_shape(height, width) for part in ("Train", "Eval")]
-    if shapes[0] == shapes[1]:
-        return []
+    shapes = [config.output_shape("Train"), config.output_shape("Eval")]
     train, evaluated = (f"height {shape[1]} and width {shape[2]}" for shape in shapes)
+    if train == evaluated:
+        return []
     return [
         f"warning: training sees images of {train}, the evaluation of {evaluated}; if that is not "
         "meant, set Global.image_size and let the transforms follow it"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ppcls.checkpoints.files import Checkpoint
 from ppcls.checkpoints.records import (
@@ -21,19 +22,19 @@ from ppcls.checkpoints.records import (
 )
 from ppcls.errors import WeightsError
 from ppcls.models.base import ImageClassifier
-from ppcls.models.weight_files import read_pickle, read_weights
+from ppcls.models.weight_files import PADDLE_NAME_TABLE, read_pickle, read_weights
 from ppcls.models.weights import finite, load_weights
+from ppcls.options import first_problem
 from ppcls.training.ema import WeightAverage
 from ppcls.training.precision import Precision
 
 __all__ = ["TrainState"]
 
-# Paddle writes a map from structured to generated parameter names beside the arrays.
-_NAME_TABLE = "StructuredToParameterName@@"
-
-
 Accumulators = dict[str, dict[str, np.ndarray]]
 """The state of an optimizer: by the structured name of a parameter, then by Paddle's name."""
+_ACCUMULATORS = TypeAdapter(
+    Accumulators, config=ConfigDict(strict=True, arbitrary_types_allowed=True)
+)
 
 
 def _generated(model: nn.Layer) -> Iterator[tuple[str, str]]:
@@ -54,7 +55,7 @@ def _by_structured_name(state: Mapping[str, Any], names: list[tuple[str, str]]) 
     found: Accumulators = {}
     masters = state.get("master_weights") or {}
     for key, value in state.items():
-        if key in ("master_weights", "LR_Scheduler", _NAME_TABLE):
+        if key in ("master_weights", "LR_Scheduler", PADDLE_NAME_TABLE):
             continue
         pair = next((pair for pair in names if key.startswith(f"{pair[0]}_")), None)
         if pair is None:
@@ -274,7 +275,7 @@ class TrainState:
         path = checkpoint.files[".pdopt"]
         weights = checkpoint.files.get(".pdema", checkpoint.files[".pdparams"])
         whole = read_pickle(weights)
-        table = whole.get(_NAME_TABLE) if isinstance(whole, dict) else None
+        table = whole.get(PADDLE_NAME_TABLE) if isinstance(whole, dict) else None
         if not isinstance(table, dict) or not table:
             raise WeightsError(
                 f"{weights}: lacks the table of Paddle's parameter names that {path.name} "
@@ -305,20 +306,10 @@ def _read_accumulators(path: Path) -> Accumulators:
     Raises:
         WeightsError: it cannot be read, or holds something else.
     """
-    found = read_pickle(path)
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path}: expected a map of parameters, found {type(found).__name__}")
-    for key, accumulators in found.items():
-        if not isinstance(accumulators, dict):
-            kind = type(accumulators).__name__
-            raise WeightsError(f"{path}: {key!s:.80}: expected a map of arrays, found {kind}")
-        for name, value in accumulators.items():
-            if not (isinstance(key, str) and isinstance(name, str)):
-                raise WeightsError(f"{path}: {key!s:.80}: expected names of accumulators")
-            if not isinstance(value, np.ndarray):
-                kind = type(value).__name__
-                raise WeightsError(f"{path}: {key:.80}: {name:.80}: expected an array, not {kind}")
-    return found
+    try:
+        return _ACCUMULATORS.validate_python(read_pickle(path))
+    except ValidationError as error:
+        raise WeightsError(f"{path}: {first_problem(error)}") from None
 
 
 def _unlike(found: np.ndarray, expected: np.ndarray) -> str:

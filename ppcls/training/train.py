@@ -244,8 +244,10 @@ class Trainer:
         if distributed.world_size() > 1:
             stop, save = distributed.any_rank(stop, save) if self.is_look(place) else (False, False)
         profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
-        if stop or save or self.is_step_to_save(place):
+        save = stop or save or self.is_step_to_save(place)
+        if save or place.step == self.steps - 1:  # an interrupted evaluation saves, too
             self.state.progress.totals = Sums.model_construct(**totals.state_dict())
+        if save:
             self.save()
         if stop:
             self.raise_stopped()
@@ -423,26 +425,13 @@ def train(
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise ConfigError(f"train: callbacks are ppcls.Callback objects, not {callback!r}")
-    with on_device(config.Global.device) as device:
-        return _train(config, device, overwrite, profile, model, loss, callbacks)
-
-
-def _train(
-    config: Config,
-    device: str,
-    overwrite: bool,
-    profile: ProfileOptions | None,
-    model: nn.Layer | None,
-    loss: LossFunction | None,
-    callbacks: Sequence[Callback],
-) -> TrainResult:
     start, options = time.perf_counter(), config.Global
     if overwrite and options.checkpoints == "auto":
         raise ConfigError(
             "--overwrite replaces the run that Global.checkpoints=auto resumes; leave one out"
         )
-    folder, is_first = run_folder(config), distributed.rank() == 0
-    with ExitStack() as stack:
+    with on_device(options.device) as device, ExitStack() as stack:
+        folder, is_first = run_folder(config), distributed.rank() == 0
         stop = stack.enter_context(StopRequest())
         data = open_run_data(config, device, stack)
         refuse_output_among_images(data)

@@ -45,6 +45,8 @@ def test_control_characters_are_shown_as_escapes_everywhere() -> None:
         ["config", "HarDNet68", "--plugin", HOSTILE],
         ["predict", HOSTILE, HOSTILE],
         ["data", "split", HOSTILE],
+        ["predict", "a", "b", f"--{HOSTILE}"],
+        ["predict", "a", "b", "--topk", HOSTILE],
         ["convert", HOSTILE, "a.npz"],
         ["train", "-c", "HarDNet68\0"],
     ],

@@ -239,10 +239,10 @@ def test_options_that_do_not_fit(
     labelled: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    with pytest.raises(ConfigError, match=r"this is a multi-label one: use sigmoid \(--sigmoid\)"):
+    with pytest.raises(ConfigError, match=r"a multi-label model: use sigmoid \(--sigmoid\)"):
         ppcls.export(load_config(config_file, trained), softmax=True)
     single = load_config(config_file, [*overrides, trained[-1]])
-    with pytest.raises(ConfigError, match=r"sigmoid .* is for multi-label models"):
+    with pytest.raises(ConfigError, match=r"sigmoid .* does not fit a single-label model"):
         ppcls.export(single, sigmoid=True)
     config = load_config(config_file, [*trained, "Infer.PostProcess.threshold={warn: 0.4}"])
     with pytest.raises(ConfigError, match=r"no class is called 'warn'; did you mean 'warm'"):

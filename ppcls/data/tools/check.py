@@ -21,6 +21,7 @@ from ppcls.data.image import read_header
 from ppcls.data.lists import Label, Sample, raise_problems
 from ppcls.data.map_ahead import map_ahead
 from ppcls.errors import DataError, ImageError
+from ppcls.printable import first_of
 
 __all__ = ["Checkup", "Part", "check_data", "coverage", "quick_check"]
 
@@ -303,8 +304,7 @@ def _in_turn(groups: Iterable[Sequence[_Found]]) -> Iterator[_Found]:
 
 
 def _listed(what: str, items: Sequence[str]) -> list[str]:
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return [f"{what}: {', '.join(items[:3])}{more}"] if items else []
+    return [f"{what}: {first_of(items)}"] if items else []
 
 
 def _oddities(

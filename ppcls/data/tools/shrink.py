@@ -16,10 +16,11 @@ import simplejpeg
 from ppcls.data import image
 from ppcls.data.folders import find_images, walk
 from ppcls.data.image import read_header
-from ppcls.data.lists import LIST_SUFFIXES, raise_problems, shown
+from ppcls.data.lists import LIST_SUFFIXES, raise_problems
 from ppcls.data.map_ahead import map_ahead
 from ppcls.errors import DataError, ImageError
 from ppcls.files import read_regular, replacing
+from ppcls.printable import quoted
 
 __all__ = ["Prepared", "prepare"]
 
@@ -108,7 +109,7 @@ def _claim(src: Path, dst: Path, options: dict[str, int]) -> None:
             earlier = "unknown options"
         if earlier != options:
             raise DataError(
-                f"{dst}: made with {shown(earlier)}, not {options}; name another folder"
+                f"{dst}: made with {quoted(earlier)}, not {options}; name another folder"
             )
     elif dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         raise DataError(f"{dst}: holds other files; name a new folder")

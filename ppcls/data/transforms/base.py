@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from ppcls.data.image_bands import MAX_CHANNELS
 from ppcls.errors import ConfigError
-from ppcls.options import Fraction, OneKey
+from ppcls.options import Fraction, OneKey, Side
 from ppcls.registry import Registry
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "TRANSFORMS",
     "Channels",
     "Colour",
     "PerChannel",
-    "Pixels",
     "Probability",
     "Range",
     "Size",
@@ -32,8 +34,7 @@ __all__ = [
 NumberT = TypeVar("NumberT", int, float)
 
 Channels = Annotated[int, Field(gt=0, le=MAX_CHANNELS)]
-Pixels = Annotated[int, Field(gt=0, le=16384)]
-Size = Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)]
+Size = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 Range = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 Probability = Annotated[Fraction, Field(ge=0, le=1)]
 PerChannel = Annotated[list[float], Field(min_length=1)]
@@ -49,11 +50,13 @@ class Transform(OneKey):
         random: whether it draws random numbers, which is for training only.
         after_normalize: whether it may follow `NormalizeImage`, on float images.
         needs_colour: whether it needs RGB. It sees gray images as RGB, and no others.
+        channel_options: the options that may be lists with a value for each channel.
     """
 
     random: ClassVar[bool] = False
     after_normalize: ClassVar[bool] = False
     needs_colour: ClassVar[bool] = False
+    channel_options: ClassVar[tuple[str, ...]] = ()
 
     @property
     def follows_image_size(self) -> bool:
@@ -64,8 +67,8 @@ class Transform(OneKey):
         """Return the operation with this image size filled in, if it follows the image size."""
         return self
 
-    def for_channels(self, channels: int) -> Transform:
-        """Return the operation with its values for this number of channels.
+    def for_channels(self, channels: int) -> Self:
+        """Return the operation with its values for this number of channels (see `per_channel`).
 
         Raises:
             ConfigError: it has the wrong number of values, or needs RGB.
@@ -75,7 +78,12 @@ class Transform(OneKey):
                 f"{type(self).__name__} needs RGB or gray images, not {channels} channels "
                 "(Global.in_channels); leave it out"
             )
-        return self
+        fitted = {
+            key: per_channel(f"{type(self).__name__}.{key}", getattr(self, key), channels)
+            for key in self.channel_options
+            if isinstance(getattr(self, key), list)
+        }
+        return self.model_copy(update=fitted) if fitted else self
 
     def check_place(self, normalized: bool) -> None:
         """Raise a ConfigError if its options fit only on the other side of `NormalizeImage`."""

@@ -10,18 +10,12 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from pydantic import Field, model_validator
 
-from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform, per_channel
+from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform
+from ppcls.options import NotNegative
 
 __all__ = ["ColorJitter", "Pad", "RandomGrayscale", "RandomRotation"]
 
 _Fill = Annotated[int, Field(ge=0, le=255)] | Colour
-
-
-def _colour(fill: int | list[int], channels: int) -> list[int]:
-    return per_channel("fill", fill if isinstance(fill, list) else [fill], channels)
-
-
-_NotNegative = Annotated[float, Field(ge=0)]
 
 
 @TRANSFORMS.register
@@ -34,9 +28,10 @@ class RandomRotation(Transform):
     """
 
     random: ClassVar[bool] = True
+    channel_options: ClassVar[tuple[str, ...]] = ("fill",)
 
     prob: Probability = 0.5
-    degrees: _NotNegative | Annotated[list[float], Field(min_length=2, max_length=2)]
+    degrees: NotNegative | Annotated[list[float], Field(min_length=2, max_length=2)]
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "nearest"
     expand: bool = False
     center: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
@@ -48,13 +43,6 @@ class RandomRotation(Transform):
             raise ValueError(f"degrees must be [least, most], not {self.degrees}")
         if self.expand and self.center:
             raise ValueError("expand needs the default centre: set only one of expand and center")
-        return self
-
-    def for_channels(self, channels: int) -> RandomRotation:
-        """Return the operation, whose `fill` fits this number of channels."""
-        per_channel(
-            "RandomRotation.fill", self.fill if isinstance(self.fill, list) else [0], channels
-        )
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -77,7 +65,7 @@ class RandomRotation(Transform):
             )
             shift = np.array([size[0] - width, size[1] - height]) / 2
             matrix[:, 2] = matrix[:, 2] + shift
-        fill = _colour(self.fill, image.shape[2])
+        fill = self.fill if isinstance(self.fill, list) else [self.fill] * image.shape[2]
 
         def turned(part: np.ndarray, fill: list[int]) -> np.ndarray:
             return cv2.warpAffine(
@@ -99,7 +87,7 @@ class RandomRotation(Transform):
         return np.dstack([turned(image[..., i], [value]) for i, value in enumerate(fill)])
 
 
-_Factor = _NotNegative | Annotated[list[_NotNegative], Field(min_length=2, max_length=2)]
+_Factor = NotNegative | Annotated[list[NotNegative], Field(min_length=2, max_length=2)]
 _Hue = Annotated[float, Field(ge=-0.5, le=0.5)]
 
 
@@ -189,16 +177,13 @@ class Pad(Transform):
     A list of four is [left, top, right, bottom]; one number as `fill` is for all channels.
     """
 
+    channel_options: ClassVar[tuple[str, ...]] = ("fill",)
+
     padding: (
         Annotated[int, Field(ge=0, le=16384)]
         | Annotated[list[Annotated[int, Field(ge=0, le=16384)]], Field(min_length=4, max_length=4)]
     )
     fill: _Fill = 0
-
-    def for_channels(self, channels: int) -> Pad:
-        """Return the operation, whose `fill` fits this number of channels."""
-        per_channel("Pad.fill", self.fill if isinstance(self.fill, list) else [0], channels)
-        return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the image, uint8 (H, W, C), with the border."""
@@ -207,6 +192,6 @@ class Pad(Transform):
         )
         height, width, channels = image.shape
         out = np.empty((top + height + bottom, left + width + right, channels), np.uint8)
-        out[:] = _colour(self.fill, channels)
+        out[:] = self.fill
         out[top : top + height, left : left + width] = image
         return out

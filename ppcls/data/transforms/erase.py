@@ -17,13 +17,11 @@ from ppcls.data.transforms.base import (
     TRANSFORMS,
     Colour,
     PerChannel,
-    Pixels,
     Probability,
     Transform,
-    per_channel,
 )
 from ppcls.errors import ConfigError
-from ppcls.options import Fraction
+from ppcls.options import Fraction, Side
 
 __all__ = ["Cutout", "GridMask", "HideAndSeek", "RandomErasing"]
 
@@ -42,6 +40,7 @@ class RandomErasing(Transform):
 
     random: ClassVar[bool] = True
     after_normalize: ClassVar[bool] = True
+    channel_options: ClassVar[tuple[str, ...]] = ("mean",)
 
     EPSILON: Probability = 0.5
     sl: Probability = 0.02
@@ -58,11 +57,6 @@ class RandomErasing(Transform):
             raise ValueError(f"sl ({self.sl:g}) is above sh ({self.sh:g})")
         if self.mode != "const" and any(self.mean):
             raise ValueError(f"mean needs mode const; mode is {self.mode}")
-        return self
-
-    def for_channels(self, channels: int) -> RandomErasing:
-        """Return the operation, whose `mean` fits this number of channels."""
-        per_channel("RandomErasing.mean", self.mean, channels)
         return self
 
     def check_place(self, normalized: bool) -> None:
@@ -108,7 +102,7 @@ class RandomErasing(Transform):
             return rng.standard_normal((*size, channels), np.float32)
         if self.mode == "rand":
             return rng.standard_normal((channels,), np.float32)
-        mean = np.asarray(per_channel("RandomErasing.mean", self.mean, channels))
+        mean = np.asarray(self.mean)
         return mean if image.dtype == np.float32 else np.rint(mean)
 
 
@@ -122,16 +116,11 @@ class Cutout(Transform):
 
     random: ClassVar[bool] = True
     after_normalize: ClassVar[bool] = True
+    channel_options: ClassVar[tuple[str, ...]] = ("fill_value",)
 
     n_holes: Annotated[int, Field(gt=0)] = 1
-    length: Pixels = 112
+    length: Side = 112
     fill_value: Colour | Literal["none"] | None = [0, 0, 0]
-
-    def for_channels(self, channels: int) -> Cutout:
-        """Return the operation, whose `fill_value` fits this number of channels."""
-        if isinstance(self.fill_value, list):
-            per_channel("Cutout.fill_value", self.fill_value, channels)
-        return self
 
     def check_place(self, normalized: bool) -> None:
         """Raise a ConfigError for a colour after `NormalizeImage`."""
@@ -149,9 +138,7 @@ class Cutout(Transform):
         for _ in range(self.n_holes):
             y, x = int(rng.integers(height)), int(rng.integers(width))
             colour: Any = self.fill_value
-            if isinstance(colour, list):
-                colour = per_channel("Cutout.fill_value", colour, image.shape[2])
-            else:
+            if not isinstance(colour, list):
                 colour = rng.integers(0, 256, image.shape[2])
             image[max(0, y - half) : y + half, max(0, x - half) : x + half] = colour
         return image
@@ -170,8 +157,8 @@ class GridMask(Transform):
     random: ClassVar[bool] = True
     after_normalize: ClassVar[bool] = True
 
-    d1: Pixels = 96
-    d2: Pixels = 224
+    d1: Side = 96
+    d2: Side = 224
     rotate: Annotated[int, Field(gt=0, le=360)] = 1
     ratio: Annotated[Fraction, Field(gt=0, lt=1)] = 0.5
     mode: Literal[0, 1] = 0

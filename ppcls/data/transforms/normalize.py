@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from ppcls.data.transforms.base import TRANSFORMS, PerChannel, Transform, per_channel
+from ppcls.data.transforms.base import TRANSFORMS, PerChannel, Transform
 from ppcls.options import Fraction
 
 __all__ = ["Affine", "NormalizeImage", "ToCHWImage", "no_change"]
@@ -34,6 +34,8 @@ class NormalizeImage(Transform):
     become their average where there is another number of channels.
     """
 
+    channel_options: ClassVar[tuple[str, ...]] = ("mean", "std")
+
     scale: Fraction = 1 / 255
     mean: PerChannel = [0.485, 0.456, 0.406]
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
@@ -42,14 +44,6 @@ class NormalizeImage(Transform):
         0.225,
     ]
     order: Literal["", "hwc", "chw"] = "chw"
-
-    def for_channels(self, channels: int) -> NormalizeImage:
-        """Return the operation with this number of means and deviations."""
-        mean = per_channel("NormalizeImage.mean", self.mean, channels)
-        std = per_channel("NormalizeImage.std", self.std, channels)
-        if (mean, std) == (self.mean, self.std):
-            return self
-        return self.model_copy(update={"mean": mean, "std": std})
 
     @property
     def affine(self) -> Affine:

@@ -14,14 +14,13 @@ from ppcls.data import image as image_reader
 from ppcls.data.transforms.base import (
     TRANSFORMS,
     Channels,
-    Pixels,
     Range,
     Size,
     Transform,
     each_band,
 )
 from ppcls.errors import ConfigError
-from ppcls.options import Fraction
+from ppcls.options import Fraction, Side
 
 __all__ = ["CropImage", "DecodeImage", "RandCropImage", "RandFlipImage", "ResizeImage"]
 
@@ -128,7 +127,7 @@ class ResizeImage(_Resizing):
     """
 
     size: Size | None = None
-    resize_short: Pixels | None = None
+    resize_short: Side | None = None
     cover: Size | None = None
     crop_pct: Annotated[Fraction, Field(gt=0, le=1)] | None = None
     keep_ratio: bool | None = None
