@@ -17,7 +17,7 @@ from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_rando
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import list_models, model_card, unknown
 from ppcls.optim.optimizers import OptimizerOption
-from ppcls.options import Count, Mismatch, Natural, Options, PathText, Share, Side
+from ppcls.options import Classes, Count, Mismatch, Natural, Options, PathText, Share, Side
 from ppcls.plugins import listed
 from ppcls.registry import follows_registries, is_own
 from ppcls.spelling import did_you_mean
@@ -190,7 +190,7 @@ class ArchOptions(Options):
     """
 
     name: str
-    class_num: Count = 1000
+    class_num: Classes = 1000
     dropout: Share | None = None
     pretrained: bool | str = False
     use_ssld: bool = False
