@@ -21,6 +21,7 @@ __all__ = [
     "open_log",
     "open_plain",
     "read_regular",
+    "real_path",
     "replacing",
     "sha256",
     "writing",
@@ -32,7 +33,15 @@ _LARGEST_LOG = 1 << 30
 def cache_home() -> Path:
     """Return the cache folder: `$PPCLS_HOME`, or `~/.cache/ppcls`."""
     home = os.environ.get("PPCLS_HOME")
-    return Path(home).expanduser() if home else Path.home() / ".cache" / "ppcls"
+    return Path(os.path.expanduser(home)) if home else Path.home() / ".cache" / "ppcls"
+
+
+def real_path(path: str | os.PathLike) -> Path:
+    """Return an absolute path without links; of links that loop, the path as it is.
+
+    `Path.resolve` raises RuntimeError for these.
+    """
+    return Path(os.path.realpath(path))
 
 
 def check_regular(path: str | os.PathLike, most: int) -> None:

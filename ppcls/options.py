@@ -28,6 +28,7 @@ from ppcls.printable import quoted
 
 __all__ = [
     "Checksum",
+    "Classes",
     "Count",
     "Factor",
     "FileName",
@@ -49,6 +50,7 @@ __all__ = [
 _LARGEST = 2**31 - 1
 Count = Annotated[int, Field(gt=0, le=_LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=_LARGEST)]
+Classes = Annotated[int, Field(gt=0, le=1_000_000)]
 Side = Annotated[int, Field(gt=0, le=16384)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ppcls.errors import ConfigError, PpclsError
-from ppcls.files import sha256
+from ppcls.files import real_path, sha256
 from ppcls.options import Options
 from ppcls.registry import is_own
 
@@ -58,7 +58,7 @@ def load_plugins(names: Sequence[str]) -> list[Plugin]:
 def _load(name: str) -> str:
     folder, module = os.getcwd(), name
     if name.endswith(".py"):
-        path = Path(name).expanduser().resolve()
+        path = real_path(Path(os.path.expanduser(name)))
         if not path.is_file():
             if path.stem in sys.modules:  # loaded from where it is now, by --plugin
                 return path.stem
@@ -92,7 +92,7 @@ def _load(name: str) -> str:
         if not there:
             sys.path.remove(folder)
     loaded = Path(getattr(found, "__file__", None) or "")
-    if name.endswith(".py") and loaded.resolve() != Path(name).expanduser().resolve():
+    if name.endswith(".py") and real_path(loaded) != real_path(Path(os.path.expanduser(name))):
         raise ConfigError(
             f"plug-in {name}: another module is called {module!r}: {loaded}; rename one"
         )

@@ -20,7 +20,7 @@ from ppcls.config import Config, dump_config
 from ppcls.config.from_checkpoint import RUN_CONFIG, run_settings
 from ppcls.data.lists import LABEL_LIST
 from ppcls.errors import ConfigError, RunError
-from ppcls.files import open_plain, replacing, writing
+from ppcls.files import open_plain, real_path, replacing, writing
 
 __all__ = ["RunFolder", "claim_folder", "describe_run", "locked", "run_folder"]
 
@@ -53,8 +53,8 @@ class RunFolder:
 
     def holds(self, prefix: Path) -> bool:
         """Whether a checkpoint is in this folder."""
-        folder = self.path.resolve()
-        return folder in (prefix.resolve().parent, prefix.resolve().parent.parent)
+        folder = real_path(self.path)
+        return folder in real_path(prefix).parents[:2]
 
     def prefixes(self) -> list[Path]:
         """Return the paths without suffix of all checkpoints in the folder, in either layout."""

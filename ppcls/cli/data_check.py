@@ -131,7 +131,7 @@ def _from_config(args: argparse.Namespace) -> _Target:
 
 def _refuse_overwriting(args: argparse.Namespace, target: _Target) -> None:
     """Stop before the findings overwrite a file of the data set."""
-    read = {str(Path(args.target).resolve())}
+    read = {os.path.realpath(args.target)}
     for part in target.parts.values():
         read |= {os.path.realpath(part.source), *(os.path.realpath(s.path) for s in part.samples)}
     for option, file in (("--json", args.json), ("--report", args.report)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ppcls.cli.options import png_file
 from ppcls.errors import ConfigError, DataError
+from ppcls.files import real_path
 from ppcls.printable import printable, say
 
 if TYPE_CHECKING:
@@ -112,26 +114,26 @@ def _refuse_overwriting(
         ConfigError: two outputs are one file, an output is an input or a list of them, or a picture
             would be written into an input folder.
     """
-    read = {Path(one.path).resolve() for one in inputs if isinstance(one.path, (str, Path))}
+    read = {real_path(one.path) for one in inputs if isinstance(one.path, (str, Path))}
     named = [*args.inputs, *args.list]
-    read |= {Path(name).resolve() for name in named if Path(name).is_file()}
+    read |= {real_path(name) for name in named if Path(name).is_file()}
     written: set[Path] = set()
     for output in outputs:
-        path = Path(output).resolve() if output else None
+        path = real_path(output) if output else None
         if path and path in read | written:
             what = "an input" if path in read else "another output"
             raise ConfigError(f"{output}: is {what}; choose another file to write to")
         written |= {path} if path else set()
     for option, place in (("--grid", args.grid), ("--save-images", args.save_images)):
         for name in args.inputs if place else ():
-            source = Path(name).expanduser()
-            if source.is_dir() and Path(place).resolve().is_relative_to(source.resolve()):
+            source = Path(os.path.expanduser(name))
+            if source.is_dir() and real_path(place).is_relative_to(real_path(source)):
                 raise ConfigError(
                     f"{option} {place}: below the input {name}, where the next prediction would "
                     "read it as an image; choose another place"
                 )
     if args.save_images:
-        folder = Path(args.save_images).resolve()
+        folder = real_path(args.save_images)
         inside = next((path for path in read if path.is_relative_to(folder)), None)
         if inside:
             raise ConfigError(

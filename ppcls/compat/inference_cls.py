@@ -6,6 +6,7 @@ A model with an `inference.yml` has its own transforms and class names; `PreProc
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,7 +152,7 @@ def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> Dep
         ConfigError: no such file, not YAML, or a key or value that the schema does not allow; every
             problem has its own line, as in `load_config`.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if not path.is_file():
         raise ConfigError(
             f"no such config file: {source}; expected one like deploy/configs/inference_cls.yaml"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import filecmp
 import inspect
 import itertools
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -78,12 +79,12 @@ class PaddleClas:
             raise ConfigError(f"PaddleClas: {first_problem(error)}") from None
         refuse_missing_gpu(chosen, "use_gpu=False")
         self._batch_size = chosen.batch_size
-        self._save_dir = None if save_dir is None else Path(save_dir).expanduser()
+        self._save_dir = None if save_dir is None else Path(os.path.expanduser(save_dir))
         sizes = {"resize_short": resize_short, "crop_size": crop_size}
         model: str | Path = model_name or ""
         of_another: dict[str, Any] = {"labels": class_id_map_file}
         if inference_model_dir is not None:
-            model = Path(inference_model_dir).expanduser()
+            model = Path(os.path.expanduser(inference_model_dir))
             if not model.is_dir():
                 raise ConfigError(f"PaddleClas: inference_model_dir: {model}: no such folder")
             if not describes_itself(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ppcls.config.from_checkpoint import run_config
@@ -83,7 +84,7 @@ def trained_label_names(config: Config) -> list[str]:
     weights = config.Global.checkpoints or config.Global.pretrained_model
     if weights in (None, "auto"):
         return names
-    run = run_config(Path(str(weights)).expanduser())
+    run = run_config(Path(os.path.expanduser(str(weights))))
     known = run.with_name(LABEL_LIST)
     if run.is_file() and known.is_file():
         difference = different_names(names, read_label_names(known))

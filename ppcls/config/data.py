@@ -15,6 +15,7 @@ from ppcls.data.lists import Label, Sample
 from ppcls.data.samplers import DistributedEvalSampler, SamplerOption
 from ppcls.data.transforms.pipeline import refuse_random
 from ppcls.errors import ConfigError
+from ppcls.files import real_path
 from ppcls.options import Options
 from ppcls.registry import follows_registries
 
@@ -87,11 +88,11 @@ def refuse_among_images(
     Raises:
         ConfigError: the folder is or holds such images.
     """
-    place = Path(folder).resolve()
-    roots = {Path(part.dataset.image_root).resolve() for part in (data.Train, data.Eval) if part}
+    place = real_path(folder)
+    roots = {real_path(part.dataset.image_root) for part in (data.Train, data.Eval) if part}
     held: set[Path] = set()
     if any(place.is_relative_to(root) for root in roots):
-        held = {Path(path).resolve() for path in {os.path.dirname(s.path) for s in samples}}
+        held = {real_path(path) for path in {os.path.dirname(s.path) for s in samples}}
     if place in roots or any(path.is_relative_to(place) for path in held):
         raise ConfigError(
             f"{folder}: this folder holds images of the data set; choose another output folder"
@@ -122,8 +123,8 @@ def refuse_below_images(
     classes = [path for path, found in labels.items() if len(found) == 1 and found != {-1}]
     around = Counter(os.path.dirname(os.path.abspath(path)) for path in classes)
     read |= {path for path, count in around.items() if count > 1}
-    place = Path(folder).resolve()
-    inside = next((p for p in map(Path, sorted(read)) if place.is_relative_to(p.resolve())), None)
+    place = real_path(folder)
+    inside = next((p for p in map(Path, sorted(read)) if place.is_relative_to(real_path(p))), None)
     if inside is not None:
         raise ConfigError(
             f"{folder}: below {inside}, which holds images of the data set: plots would be read "

@@ -104,7 +104,7 @@ def trained_config(
         ConfigError: no such checkpoint, configuration or architecture; a checkpoint without its
             configuration; or both a checkpoint and `weights`.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     ours = _these_weights(weights) if weights is not None else []
     if str(source) in list_models():
         if not ours and not allow_random:

@@ -13,6 +13,7 @@ import yaml
 import ppcls
 from ppcls.config.schema_keys import default_list
 from ppcls.errors import ConfigError
+from ppcls.files import real_path
 from ppcls.models.catalogue import ALIKE, list_families, list_models
 from ppcls.options import Options
 from ppcls.printable import shortened
@@ -122,7 +123,7 @@ def find_config(source: str | Path) -> Path:
     Raises:
         ConfigError: there is no such file; the message has the closest name.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_file():
         return path
     try:
@@ -183,7 +184,7 @@ def _read_file(
     Maps are merged key by key; all other values, including lists, are replaced. `_delete_: true`
     in a map replaces the inherited map.
     """
-    if path.resolve() in children:
+    if real_path(path) in children:
         raise ConfigError(f"{children[-1]}: _base_ leads back to {path}")
     try:
         text = read_text(path)
@@ -209,7 +210,7 @@ def _read_file(
         except ConfigError as error:
             where = origins[("_base_",)]
             raise ConfigError(f"{where}: _base_: {error} (and no file {beside})") from None
-        inherited, inherited_origins = _read_found(base, found, (*children, path.resolve()))
+        inherited, inherited_origins = _read_found(base, found, (*children, real_path(path)))
         merged = _merge(merged, inherited)
         merged_origins |= inherited_origins
     merged = _merge(merged, data)

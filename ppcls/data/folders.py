@@ -253,12 +253,12 @@ def split_folder(
         if val is not None:
             raise DataError(f"{root}: already split into train/ and val/; leave out the share")
         train = _classes(root / "train", left_out)
-        held_out = _classes(root / "val", left_out, allow_missing)
+        held_out = _classes(root / "val", left_out, allow_missing=True)
         never = sorted(held_out.keys() - train.keys())
         if never:
             some = first_of(never, 5)
             raise DataError(f"{root}: these classes are in val/, but not in train/: {some}")
-        missing = sorted(train.keys() - held_out.keys())
+        missing = sorted(name for name in train if not held_out.get(name))
         if missing and not allow_missing:
             some = first_of(missing, 5)
             raise DataError(

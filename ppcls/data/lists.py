@@ -197,12 +197,18 @@ def _csv_records(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[int
         raise DataError(f"{path}:{number}: not a line of a CSV file: {error}") from None
 
 
+_SEVERAL = re.compile("[01](,[01])+")
+
+
 def _parse_class(label: Any, class_num: int, set_by: str) -> int:
     # Python refuses to read integers of very many digits.
     if isinstance(label, str) and re.fullmatch("-?[0-9]{1,18}", label):
         label = int(label)
     if type(label) is not int:
-        raise _Malformed(f"expected an integer label, found {quoted(label)}")
+        hint = ""
+        if isinstance(label, str) and _SEVERAL.fullmatch(label):
+            hint = "; several labels of an image need a MultiLabelDataset"
+        raise _Malformed(f"expected an integer label, found {quoted(label)}{hint}")
     if not 0 <= label < class_num:
         other = f"set {set_by} (now {class_num}) or " if set_by else ""
         raise _OutOfRange(
@@ -232,6 +238,7 @@ _NAME_REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("with / for \\", lambda name: name.replace("\\", "/")),
     ("without the blanks around it", str.strip),
     ("without the quotes around it", lambda name: name.strip("\"' ")),
+    ("without the , or ; after it", lambda name: name.rstrip(",; ")),
     ("without the / before it", lambda name: name.lstrip("/\\").replace("\\", "/")),
     ("in Unicode's composed form", partial(unicodedata.normalize, "NFC")),
     ("in Unicode's decomposed form", partial(unicodedata.normalize, "NFD")),
@@ -260,11 +267,30 @@ def missing_image(name: str, root: str, listed_in: Path) -> tuple[str, str]:
             if fixed and found != path and os.path.isfile(found):
                 ways = [f"the path {how}"] * bool(how) + [f"image_root {folder}"] * (folder != root)
                 return text, f"; it is there with {' and '.join(ways)}"
+    if other := _in_other_case(root, name):
+        return text, f"; it is there as {plain(other)}: capital and small letters differ"
     return text, f"; is image_root ({root}) the right folder?"
+
+
+def _in_other_case(folder: str, name: str) -> str:
+    """Return the path of the file that differs in case only, or an empty string."""
+    found = folder
+    for part in name.split("/"):
+        try:
+            entries = os.listdir(found)
+        except (OSError, ValueError):
+            return ""
+        same = [part] if part in entries else [e for e in entries if e.lower() == part.lower()]
+        if not same:
+            return ""
+        found = os.path.join(found, same[0])
+    return found if os.path.isfile(found) else ""
 
 
 def _other_delimiter(line: str, delimiter: str, parse: Callable[[Any], Any]) -> str:
     """Name another delimiter that divides a malformed line into a path and a label, if any."""
+    if _SEVERAL.fullmatch(line.rpartition(delimiter)[2]):
+        return ""  # its commas are between labels
     for other in ("\t", ",", ";", "|", " "):
         name, _, label = line.rpartition(other)
         if other != delimiter and name.strip():
@@ -402,7 +428,9 @@ def read_label_names(path: str | Path, hint: str = "") -> list[str]:
     for number, line in read_lines(path, "label list", hint):
         label, _, name = line.partition(" ")
         if not re.fullmatch("[0-9]{1,18}", label) or not name.strip():
-            problems.append(f"{path}:{number}: expected 'label name', found {quoted(line)}")
+            other = re.match("[0-9]{1,18}([\t,;:|])", line)
+            advice = f"; write a blank for {other[1]!r}" if other else ""
+            problems.append(f"{path}:{number}: expected 'label name', found {quoted(line)}{advice}")
         elif int(label) in names:
             problems.append(f"{path}:{number}: duplicate label {label}")
         else:

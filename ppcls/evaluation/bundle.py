@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,7 @@ def held_out_images(data: str | Path, class_num: int, *, multi_label: bool = Fal
     Raises:
         DataError: no such list, or one of its lines is wrong.
     """
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(data))
     path = path / VAL_LIST if path.is_dir() else path
     delimiter = "\t" if multi_label else " "
     return read_image_list(
@@ -81,7 +82,7 @@ def refuse_other_names(data: str | Path, names: Sequence[str]) -> None:
     Raises:
         DataError: `data` is a folder whose `label_list.txt` has other names.
     """
-    folder = Path(data).expanduser()
+    folder = Path(os.path.expanduser(data))
     labels = folder / LABEL_LIST
     difference = labels.is_file() and different_names(read_label_names(labels), names)
     if difference:

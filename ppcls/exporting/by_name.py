@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +35,7 @@ class Predictor(predictor.Predictor):
     """
 
     def __init__(self, model: str | Path, *, pretrained: bool | str | Path = False, **options: Any):
-        folder = Path(model).expanduser()
+        folder = Path(os.path.expanduser(model))
         if not folder.is_dir():
             folder = exported(str(model), pretrained)
         elif pretrained is not False:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from os import PathLike
@@ -319,7 +320,7 @@ class Predictor(Classifier):
             raise ConfigError(f"Predictor: {first_problem(error)}") from None
         self.options = chosen
         self._again: partial[Any] = partial(type(self), folder, **options)
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expanduser(folder))
         facts = self.facts = read_facts(
             self.folder, chosen.labels, chosen.transforms, chosen.softmax, chosen.multi_label
         )

@@ -53,6 +53,11 @@ _OTHER_FILES = {
     b"version https://git-lfs": "a pointer of Git LFS; fetch the file with `git lfs pull`",
 }
 """What is often found in place of weights, by its first bytes in lower case."""
+_SIGNS = {
+    ".safetensors": re.compile(rb".{6}\0\0\{", re.DOTALL),
+    ".pdparams": re.compile(rb"\x80[\2-\5]"),
+}
+"""How the files of two formats begin; `_OTHER_FILES` has archives."""
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -71,6 +76,10 @@ def read_pickle(path: str | Path) -> Any:
         with path.open("rb") as file:
             return load_arrays(file)
     except WeightsError as error:
+        if path.is_file() and _is_other_file(
+            path
+        ):  # the bytes of an archive may be those of a pickle
+            raise _damaged(path) from None
         raise WeightsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -83,16 +92,28 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
     return WeightsError(f"{path}: cannot read the weights: {reason}")
 
 
+def _is_other_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    return start.startswith(tuple(_OTHER_FILES))
+
+
 def _damaged(path: Path) -> WeightsError:
     try:
         with path.open("rb") as file:
-            start = file.read(512).lstrip().lower()
+            first = file.read(512)
         size = f"{path.stat().st_size:,} bytes"
     except (OSError, ValueError) as error:
         return _unreadable(path, error)
     for sign, what in _OTHER_FILES.items():
-        if start.startswith(sign) and (sign[:2], path.suffix) != (b"pk", ".npz"):
+        is_it = first.lstrip().lower().startswith(sign)
+        if is_it and (sign[:2], path.suffix) != (b"pk", ".npz"):
             return WeightsError(f"{path}: {what} ({size})")
+    for suffix in (".safetensors", ".pdparams"):
+        if _SIGNS[suffix].match(first) and path.suffix != suffix and path.suffix in FORMATS:
+            return WeightsError(
+                f"{path}: it begins like a {suffix}, not a {path.suffix}; rename it ({size})"
+            )
     return WeightsError(
         f"{path}: not a weights file, or damaged ({size}); delete it, and copy or download it again"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 import ppcls
 from ppcls.cli import _parser, main
@@ -423,3 +424,28 @@ def test_a_closed_pipe_ends_quietly() -> None:
     out = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert out.stdout == "[\n"
     assert out.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "{bundle}", "{photos}", "--csv", "{loop}"],
+        ["predict", "{bundle}", "{photos}", "--save-images", "{loop}"],
+        ["predict", "{bundle}", "{loop}", "{photos}"],
+        ["data", "prepare", "{photos}", "{loop}"],
+        ["config", "quick_start/folder", "--plugin", "{loop}.py"],
+        ["export", "quick_start/folder", "{loop}"],
+    ],
+)
+def test_links_that_loop_are_named(
+    tmp_path: Path, bundle: Path, arguments: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("loop", "loop.py"):
+        (tmp_path / name).symlink_to(name)
+    (tmp_path / "photos/cat").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos/cat/1.png")
+    places = {"bundle": bundle, "photos": tmp_path / "photos", "loop": tmp_path / "loop"}
+    assert main([text.format(**places) for text in arguments]) in (1, 2)
+    error = capsys.readouterr().err
+    assert "ppcls: error: " in error
+    assert "unexpected" not in error

@@ -44,6 +44,12 @@ def problems(text: str, name: str = "list.txt", classes: int = 3, **options) -> 
         ("cats\\a.jpg 0\n", "photos/cats\\a.jpg; it is there with the path with / for \\"),
         ("cats/a.jpg  0\n", "'photos/cats/a.jpg '; it is there with the path without the blanks"),
         ('"cats/my cat.jpg" 0\n', "it is there with the path without the quotes around it"),
+        ("cats/a.jpg, 0\n", "it is there with the path without the , or ; after it"),
+        ("Cats/a.JPG 0\n", "it is there as photos/cats/a.jpg: capital and small letters differ"),
+        (
+            "cats/a.jpg 1,0,0\n",
+            "several labels of an image need a MultiLabelDataset",
+        ),
         ("/cats/a.jpg 0\n", "it is there with the path without the / before it"),
         ("photos/cats/a.jpg 0\n", "photos/photos/cats/a.jpg; it is there with image_root ."),
         (
@@ -67,6 +73,13 @@ def test_an_advice_is_given_once_and_only_where_it_fits(root: Path) -> None:
     assert "delimiter" not in problems("cats/a.jpg cat\n")[0]
     with pytest.raises(DataError, match=r"separated by ';': save it with commas"):
         problems("path;label\ncats/a.jpg;0\n", "list.csv")
+
+
+@pytest.mark.parametrize("sign", [",", "\t", ";", ":"])
+def test_label_lists_with_another_delimiter_say_so(root: Path, sign: str) -> None:
+    Path("labels.txt").write_text(f"0{sign}cat\n")
+    with pytest.raises(DataError, match=r"found '0.*cat'; write a blank for "):
+        read_label_names("labels.txt")
 
 
 def test_labels_that_begin_at_one_are_one_problem(root: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -259,6 +260,25 @@ def test_no_size_in_a_pickle_is_believed(tmp_path: Path, content: bytes, message
         assert tracemalloc.get_traced_memory()[1] < 60 * 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("written", "renamed", "message"),
+    [
+        (".npz", ".pdparams", "a zip archive: rename it if it is an .npz"),
+        (".safetensors", ".pdparams", "it begins like a .safetensors, not a .pdparams; rename it"),
+        (".pdparams", ".npz", "it begins like a .pdparams, not a .npz; rename it"),
+        (".pdparams", ".safetensors", "begins like a .pdparams, not a .safetensors; rename it"),
+    ],
+)
+def test_weights_under_the_suffix_of_another_format_are_named(
+    tmp_path: Path, written: str, renamed: str, message: str
+) -> None:
+    # The bytes of this archive happen to hold pickle opcodes.
+    write_weights({"conv.weight": np.zeros(30, "f4")}, tmp_path / f"x{written}")
+    (tmp_path / f"x{written}").rename(tmp_path / f"y{renamed}")
+    with pytest.raises(WeightsError, match=re.escape(message)):
+        read_weights(tmp_path / f"y{renamed}")
 
 
 def test_the_number_of_steps_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

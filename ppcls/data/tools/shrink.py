@@ -19,7 +19,7 @@ from ppcls.data.image import read_header
 from ppcls.data.lists import LIST_SUFFIXES, raise_problems
 from ppcls.data.map_ahead import map_ahead
 from ppcls.errors import DataError, ImageError
-from ppcls.files import read_regular, replacing
+from ppcls.files import read_regular, real_path, replacing
 from ppcls.printable import quoted
 
 __all__ = ["Prepared", "prepare"]
@@ -99,7 +99,8 @@ def prepare(
 
 
 def _claim(src: Path, dst: Path, options: dict[str, int]) -> None:
-    if dst.resolve().is_relative_to(src.resolve()) or src.resolve().is_relative_to(dst.resolve()):
+    source, target = real_path(src), real_path(dst)
+    if target.is_relative_to(source) or source.is_relative_to(target):
         raise DataError(f"{dst}: the prepared copy must be outside {src}")
     made = dst / _OPTIONS_FILE
     if made.is_file():

@@ -72,7 +72,7 @@ class TensorRTOptions(Options):
         """Return the engine's folder; its name depends on these facts and the options."""
         facts = {**made_for, **self.model_dump(exclude={"cache"})}
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-        cache = Path(self.cache).expanduser() if self.cache else cache_home() / "tensorrt"
+        cache = Path(os.path.expanduser(self.cache)) if self.cache else cache_home() / "tensorrt"
         return cache / key
 
 
