@@ -109,7 +109,12 @@ def build_distillation(
     given = arch.pretrained_list or [None] * len(arch.models)
     models, notes = {}, []
     for (name, options), path in zip(arch.by_name.items(), given, strict=True):
-        model = create_model(options.name, class_num=options.class_num, dropout=options.dropout)
+        model = create_model(
+            options.name,
+            class_num=options.class_num,
+            dropout=options.dropout,
+            head=options.head,
+        )
         pretrained = path or ("ssld" if options.use_ssld else options.pretrained)
         if name in arch.frozen and not (pretrained or resumes):
             raise ConfigError(
