@@ -34,9 +34,7 @@ __all__ = [
 def build_model(config: Config) -> ImageClassifier:
     """Build the untrained model of a configuration."""
     arch = config.Arch
-    return create_model(
-        arch.name, class_num=arch.class_num, dropout=arch.dropout, head=arch.head
-    )
+    return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout, head=arch.head)
 
 
 def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:

@@ -1,0 +1,136 @@
+"""The result of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ppcls.evaluation.report import class_table, rows_of
+from ppcls.evaluation.results import Evaluation
+from ppcls.fitting.choice import Proportion
+
+__all__ = ["FitResult"]
+
+_CLASSES_ON_SCREEN = 40
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The result of a fit.
+
+    Attributes:
+        model: the architecture.
+        classes: the class names.
+        folder: the folder of the run: checkpoints, configuration, metrics, lists.
+        best: the weights.
+        bundle: the exported model.
+        report: the folder of the report.
+        config: the YAML file that `ppcls train -c` reads.
+        train, val: numbers of training and validation images.
+        accuracy: top-1 accuracy on the validation images, 0 to 1.
+        interval: its 95 % confidence interval.
+        cross_validated: cross-validated accuracy of the linear classifier on the training images;
+            None if a class has a single picture.
+        cross_validated_interval: its interval.
+        twice: the accuracy to expect, cross-validated, with twice the training images; None if
+            unknown.
+        guess: the accuracy of always predicting the most frequent class.
+        linear: the accuracy of the linear classifier on the validation images.
+        fine_tuned: the best accuracy of the fine-tuned model on them; None without fine-tuning.
+        copies: pictures that are in both training and validation images, as pairs of paths.
+        without_copies: `accuracy` of the linear classifier without those validation images; None
+            if there are none.
+        strength: strength of the penalty.
+        views: the views of the training images: `whole`, `flipped`, `crops`.
+        tried: the cross-validated accuracy by architecture, where several were tried.
+        unreadable: the images that were left out.
+        computed: number of images whose features were not in the cache.
+        seconds: duration of the fit, and of its parts.
+        notes: what the user was told.
+        evaluation: the evaluation on the validation images.
+    """
+
+    model: str
+    classes: list[str]
+    folder: Path
+    best: Path
+    bundle: Path
+    report: Path
+    config: Path
+    train: int
+    val: int
+    accuracy: float
+    interval: tuple[float, float]
+    cross_validated: float | None
+    cross_validated_interval: tuple[float, float] | None
+    twice: float | None
+    guess: float
+    linear: float
+    fine_tuned: float | None
+    copies: list[tuple[str, str]]
+    without_copies: float | None
+    strength: float
+    views: list[str]
+    tried: dict[str, float | None]
+    unreadable: list[str]
+    computed: int
+    seconds: dict[str, float]
+    notes: list[str]
+    evaluation: Evaluation = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the evaluation as plain data, and the accuracy of each class."""
+        data = {key: value for key, value in vars(self).items() if key != "evaluation"}
+        data |= {key: str(value) for key, value in data.items() if isinstance(value, Path)}
+        data["per_class"] = [row._asdict() for row in rows_of(self.evaluation)]
+        return data
+
+    def summary(self) -> str:
+        """Return the result as lines of text."""
+        found = Proportion(round(self.accuracy * self.val), self.val)
+        lines = []
+        if len(self.classes) <= _CLASSES_ON_SCREEN:
+            lines.append(class_table(rows_of(self.evaluation)))
+        lines.append(f"accuracy  {found} on validation images")
+        if self.cross_validated is not None and self.cross_validated_interval is not None:
+            low, high = self.cross_validated_interval
+            lines.append(
+                f"          {self.cross_validated:.4f} (95 % interval {low:.3f} to {high:.3f}) "
+                f"cross-validated on the {self.train} training images"
+            )
+        if self.without_copies is not None:
+            lines.append(
+                f"          {self.without_copies:.4f} without the {len(self.copies)} validation "
+                "images that are copies of training images"
+            )
+        if self.fine_tuned is not None:
+            kept = "fine-tuned" if self.fine_tuned >= self.linear else "linear"
+            lines.append(
+                f"          linear classifier {self.linear:.4f}, fine-tuned {self.fine_tuned:.4f}: "
+                f"the {kept} model is kept"
+            )
+        lines += self._advice()
+        lines.append(
+            f"time      {self.seconds['total']:.0f} s, of which {self.seconds['features']:.0f} s "
+            f"for the features of {self.computed} new images"
+        )
+        mistakes = self.report / "mistakes.png"
+        lines += [
+            f"mistakes  {mistakes}" if mistakes.is_file() else "mistakes  none",
+            f"report    {self.report / 'report.md'}",
+            f"model     {self.bundle}",
+            f"run       {self.folder}",
+            f"config    {self.config}",
+        ]
+        return "\n".join(lines)
+
+    def _advice(self) -> list[str]:
+        if self.interval[0] <= self.guess:
+            return [
+                f"warning: always predicting the most frequent class is right in {self.guess:.4f}, "
+                "so the classes cannot be told apart so far; check the labels, and add images"
+            ]
+        if self.twice is None:
+            return []
+        return [f"next      with twice the images about {self.twice:.3f}, cross-validated"]
