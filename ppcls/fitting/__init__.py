@@ -1,1 +1,1 @@
-"""A trained model in a minute: features of a pretrained network, and a linear classifier on them."""
+"""A model in a minute: features of a pretrained network, and a linear classifier on them."""

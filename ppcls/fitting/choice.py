@@ -24,6 +24,7 @@ __all__ = [
 
 _FOLDS = 5
 _DEFAULT_STRENGTH = 0.01
+_MIDDLE = 2
 _CELLS = 50_000_000
 """Logits computed at a time, 4 bytes each."""
 
@@ -59,7 +60,8 @@ class Proportion:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.value:.4f} (95 % interval {low:.3f} to {high:.3f}; {self.count} of {self.total})"
+        bounds = f"{low:.3f} to {high:.3f}"
+        return f"{self.value:.4f} (95 % interval {bounds}; {self.count} of {self.total})"
 
 
 @dataclass(frozen=True)
@@ -209,22 +211,25 @@ def choose(training: Training, views: Sequence[tuple[int, ...]]) -> Choice:
     for tried in views:
         basis, values, repeated, balance, folds = _repeated(training, tried)
         weights = balance[:, None] * (folds[:, None] != np.arange(count))
-        linears: list[Linear] | None = None
-        lowest = math.inf
-        for strength in STRENGTHS:
-            linears = _solved(
-                basis, values, repeated, weights, training.class_num, strength, linears
-            )
-            # The first view, the whole image, is what an evaluation sees.
-            logits = _out_of_fold(linears, values[: len(labels)], training.folds)
-            losses = cross_entropies(logits, labels)
-            right = int((logits.argmax(axis=1) == labels).sum())
-            loss = float(losses.mean())
-            if best is None or best.loss is None or loss < best.loss:
-                best = Choice(tuple(tried), strength, loss, Proportion(right, len(labels)))
-            if loss > lowest * 0.99:
-                break  # weaker penalties only overfit more
-            lowest = loss
+        # From the middle to weaker penalties; then to stronger ones, if none of them helped.
+        for strengths in (STRENGTHS[_MIDDLE:], STRENGTHS[_MIDDLE - 1 :: -1]):
+            linears: list[Linear] | None = None
+            lowest = math.inf
+            for strength in strengths:
+                linears = _solved(
+                    basis, values, repeated, weights, training.class_num, strength, linears
+                )
+                # The first view, the whole image, is what an evaluation sees.
+                logits = _out_of_fold(linears, values[: len(labels)], training.folds)
+                loss = float(cross_entropies(logits, labels).mean())
+                if best is None or best.loss is None or loss < best.loss:
+                    right = int((logits.argmax(axis=1) == labels).sum())
+                    best = Choice(tuple(tried), strength, loss, Proportion(right, len(labels)))
+                if loss > lowest * 0.99:
+                    break  # the next penalties are worse still
+                lowest = loss
+            if best is not None and best.strength < STRENGTHS[_MIDDLE]:
+                break
     assert best is not None
     return best
 

@@ -105,7 +105,8 @@ def fine_tune(
 def _epoch_seconds(config: Config) -> float:
     """Return about how long an epoch and its evaluation take, from one update of the weights."""
     loaders = config.DataLoader
-    assert loaders.Train is not None and loaders.Eval is not None
+    assert loaders.Train is not None
+    assert loaders.Eval is not None
     counts = [
         len(part.dataset.read(config.Arch.class_num)) for part in (loaders.Train, loaders.Eval)
     ]

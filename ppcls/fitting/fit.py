@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from ppcls.config import Config, load_config
 from ppcls.data.lists import Sample
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError, DataError, WeightsError
+from ppcls.evaluation.report import rows_of
 from ppcls.fitting.choice import (
     Choice,
     Proportion,
@@ -37,8 +41,10 @@ from ppcls.fitting.output import (
     draw_curve,
     evaluation_of,
     export_checked,
+    mark,
     refuse_earlier,
-    report,
+    unchanged,
+    write_evaluation,
     write_lists,
     write_run,
 )
@@ -48,6 +54,7 @@ from ppcls.fitting.result import FitResult
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.models.download import cache_path
 from ppcls.models.weights import locate_weights
+from ppcls.version import __version__
 
 __all__ = ["DEFAULT_MODEL", "fit"]
 
@@ -119,94 +126,98 @@ def fit(
         refuse_earlier(RunFolder(target / name), overwrite)
     notes = _Notes()
     notes.add(*found.notes)
-    seconds: dict[str, float] = {}
     with on_device("auto") as device:
-        candidates = []
-        for name in names:
-            candidate = _candidate(name, weights, size, found, seed, skip_broken, notes)
-            candidates.append(candidate)
-        best = min(candidates, key=lambda one: _cost(one.choice))
-        seconds["features"] = sum(one.features.seconds for one in candidates)
+        seen = [_look(name, weights, size, found, seed, skip_broken, notes) for name in names]
+        key = _fingerprint(seen, target, seed)
+        if not (finetune or overwrite):
+            for one in seen:
+                earlier = unchanged(RunFolder(target / one.name), key)
+                if earlier:
+                    notes.add("nothing has changed since the last fit: this is its result")
+                    total = time.perf_counter() - start
+                    seconds = {"features": one.features.seconds, "linear": total, "total": total}
+                    return replace(
+                        earlier, computed=one.features.computed, seconds=seconds, notes=notes.lines
+                    )
+        choices = [_choose(one, notes) for one in seen]
+        best, choice = min(zip(seen, choices, strict=True), key=lambda pair: _cost(pair[1]))
+        linear = fit_all(best.training, choice)
+        curve = learning_curve(best.training, choice, best.ordered)
         data, run = best.data, RunFolder(target / best.name)
-        linear = fit_all(best.training, best.choice)
         logits = linear(best.features.values[WHOLE][data.val])
-        curve = learning_curve(best.training, best.choice, best.ordered)
-        seconds["fit"] = time.perf_counter() - start - seconds["features"]
+        labels = np.array([data.samples[i].label for i in data.val])
+        paths = [data.samples[i].path for i in data.val]
+        recipe, place = target / f"{best.name}.yaml", target / "report"
         with locked(run.path):
-            lists = write_lists(run.path, found, data.samples, data.train, data.val)
             text = recipe_text(
                 best.name,
-                lists,
+                write_lists(run.path, found, data.samples, data.train, data.val),
                 target,
                 pretrained=True if weights is None else str(weights),
                 size=size,
                 head=best.config.Arch.head,
-                flips=FLIPPED in best.choice.views,
+                flips=FLIPPED in choice.views,
                 seed=seed,
             )
-            recipe = target / f"{best.name}.yaml"
             write_recipe(recipe, text)
-            config = load_config(recipe, [f"Global.device={device}"])
-            config = config.model_copy(
-                update={
-                    "Global": config.Global.model_copy(
-                        update={"save_inference_dir": str(target / "inference")}
-                    )
-                }
-            )
-            labels = np.array([data.samples[i].label for i in data.val])
+            bundle = target / "inference"
+            config = load_config(recipe, [f"Global.save_inference_dir={json.dumps(str(bundle))}"])
             evaluation = evaluation_of(logits, labels, config, found.names)
             network = write_run(run, config, found.names, best.weights, linear, evaluation, device)
-            paths = [data.samples[i].path for i in data.val]
             export_checked(config, network, paths, logits)
-        written = time.perf_counter()
+        linear_seconds = time.perf_counter() - start
         fine_tuned = None
         if finetune:
-            fine_tuned, evaluation, extra = fine_tune(run, config, evaluation, minutes)
-            notes.add(*extra)
-        seconds["fine-tuning"] = time.perf_counter() - written
-        place = target / "report"
-        report(place, evaluation, config, paths)
-        draw_curve(curve, place / "learning_curve.png", run.path / "curves.png", fine_tuned is None)
-    seconds["total"] = time.perf_counter() - start
-    train = [data.samples[i].label for i in data.train]
-    right = int((~evaluation.answers.wrong).sum())
-    twins = sorted({j for _, j in data.straddling})
-    apart = np.isin(data.val, twins, invert=True)
-    was_right = logits.argmax(axis=1) == labels
-    cross = best.choice.accuracy
-    return FitResult(
-        model=best.name,
-        classes=found.names,
-        folder=run.path,
-        best=Path(f"{run.checkpoint('best_model')}.pdparams"),
-        bundle=target / "inference",
-        report=place,
-        config=recipe,
-        train=len(train),
-        val=len(labels),
-        accuracy=right / len(labels),
-        interval=Proportion(right, len(labels)).interval,
-        cross_validated=cross.value if cross else None,
-        cross_validated_interval=cross.interval if cross else None,
-        twice=curve.twice if curve else None,
-        guess=float(np.bincount(labels).max() / len(labels)),
-        linear=float(was_right.mean()),
-        fine_tuned=fine_tuned,
-        copies=[(data.samples[i].path, data.samples[j].path) for i, j in data.straddling],
-        without_copies=float(was_right[apart].mean()) if twins and apart.any() else None,
-        strength=best.choice.strength,
-        views=[_VIEWS.get(view, "crops") for view in best.choice.views if view <= CROPS[0]],
-        tried={
-            one.name: one.choice.accuracy.value if one.choice.accuracy else None
-            for one in candidates
-        },
-        unreadable=[str(error) for error in best.features.unreadable],
-        computed=sum(one.features.computed for one in candidates),
-        seconds=seconds,
-        notes=notes.lines,
-        evaluation=evaluation,
-    )
+            fine_tuned, evaluation, lines = fine_tune(run, config, evaluation, minutes)
+            notes.add(*lines)
+        write_evaluation(place, evaluation, config, paths)
+        draw_curve(curve, place / "learning_curve.png")
+        if fine_tuned is None:
+            draw_curve(curve, run.path / "curves.png")
+        seconds = {
+            "features": sum(one.features.seconds for one in seen),
+            "linear": linear_seconds,
+            "total": time.perf_counter() - start,
+        }
+        rows = rows_of(evaluation)
+        right = round(evaluation.means["top1"] * len(labels))
+        cross = choice.accuracy
+        was_right = logits.argmax(axis=1) == labels
+        apart = np.isin(data.val, [j for _, j in data.straddling], invert=True)
+        result = FitResult(
+            model=best.name,
+            classes=found.names,
+            folder=run.path,
+            best=Path(f"{run.checkpoint('best_model')}.pdparams"),
+            bundle=bundle,
+            report=place,
+            config=recipe,
+            train=len(data.train),
+            val=len(labels),
+            accuracy=right / len(labels),
+            interval=Proportion(right, len(labels)).interval,
+            cross_validated=cross.value if cross else None,
+            cross_validated_interval=cross.interval if cross else None,
+            twice=curve.twice if curve else None,
+            guess=float(np.bincount(labels).max() / len(labels)),
+            linear=float(was_right.mean()),
+            fine_tuned=fine_tuned,
+            copies=[(data.samples[i].path, data.samples[j].path) for i, j in data.straddling],
+            without_copies=float(was_right[apart].mean()) if 0 < apart.sum() < len(apart) else None,
+            strength=choice.strength,
+            views=[_VIEWS.get(view, "crops") for view in choice.views if view <= CROPS[0]],
+            tried={
+                one.name: tried.accuracy.value if tried.accuracy else None
+                for one, tried in zip(seen, choices, strict=True)
+            },
+            unreadable=[str(error) for error in best.features.unreadable],
+            computed=sum(one.features.computed for one in seen),
+            seconds=seconds,
+            notes=notes.lines,
+            per_class=[row._asdict() for row in rows],
+        )
+        mark(run, key, result)
+    return result
 
 
 class _Notes:
@@ -240,21 +251,24 @@ class _Data:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """An architecture, its features of the images, and what the cross-validation chose for it.
+class _Seen:
+    """An architecture and its features of the images.
 
     Attributes:
+        key: identifies weights and transforms.
+        views: the sets of views to try.
         ordered: int64 (N,), an order of the training images by content.
     """
 
     name: str
     config: Config
     weights: Path
+    key: str
     features: Features
     data: _Data
     training: Training
+    views: list[tuple[int, ...]]
     ordered: np.ndarray
-    choice: Choice
 
 
 def _models(model: str | Sequence[str] | None, weights: str | Path | None) -> list[str]:
@@ -323,7 +337,7 @@ def _find_weights(name: str, weights: str | Path | None) -> Path:
         ) from None
 
 
-def _candidate(
+def _look(
     name: str,
     weights: str | Path | None,
     size: int | None,
@@ -331,15 +345,15 @@ def _candidate(
     seed: int,
     skip_broken: bool,
     notes: _Notes,
-) -> _Candidate:
+) -> _Seen:
+    """Read the features of all images, and split the images."""
     path = _find_weights(name, weights)
     overrides = ["Arch.head=linear"] if needs_linear_head(name) else []
     overrides += [f"Global.image_size={size}"] if size else []
     config = load_config(name, overrides)
     extractor = Extractor(config, path)
     samples = [*photos.train, *(photos.val or ())]
-    views = [WHOLE, FLIPPED, *(CROPS if len(photos.train) < _FEW else ())]
-    held = [[WHOLE]] * len(photos.val or ())
+    views = (WHOLE, FLIPPED, *(CROPS if len(photos.train) < _FEW else ()))
     height, width = config.image_size
     notes.add(
         f"{photos.root}: {len(samples)} images of {len(photos.names)} classes, {photos.source}",
@@ -347,7 +361,7 @@ def _candidate(
     )
     features = extractor.read(
         [sample.path for sample in samples],
-        [views] * len(photos.train) + held,
+        [views] * len(photos.train) + [(WHOLE,)] * len(photos.val or ()),
         skip_broken=skip_broken,
     )
     notes.add(*extractor.notes)
@@ -357,21 +371,50 @@ def _candidate(
     source = f"{features.computed} images by {features.by}" if features.by else "all in the cache"
     notes.add(f"features  {source}, {features.seconds:.1f} s")
     data = _split(photos, samples, features, seed, notes)
-    digests = [features.digests[i] for i in data.train]
-    ordered = order(digests, seed)
+    ordered = order([features.digests[i] for i in data.train], seed)
     labels = np.array([data.samples[i].label for i in data.train])
-    folds = folds_of(labels, data.groups[data.train], ordered)
-    values = {view: values[data.train] for view, values in features.values.items()}
-    training = Training(values, labels, folds, len(photos.names))
-    tried = [tuple(views[:count]) for count in (1, 2, len(views)) if count <= len(views)]
-    choice = choose(training, list(dict.fromkeys(tried)))
-    found = f"cross-validated {choice.accuracy.value:.4f}" if choice.accuracy else "by default"
-    with_views = " with flips" if FLIPPED in choice.views else ""
-    with_views += " and crops" if len(choice.views) > 2 else ""
-    notes.add(f"linear classifier on {values[WHOLE].shape[1]} features{with_views}, {found}")
-    if training.fold_count < 2:
-        notes.add("too few images for a cross-validation: a class has a single training picture")
-    return _Candidate(name, config, path, features, data, training, ordered, choice)
+    training = Training(
+        {view: values[data.train] for view, values in features.values.items()},
+        labels,
+        folds_of(labels, data.groups[data.train], ordered),
+        len(photos.names),
+    )
+    tried = [views[:1], views[:2], views]
+    key = extractor.folder.name
+    return _Seen(
+        name, config, path, key, features, data, training, list(dict.fromkeys(tried)), ordered
+    )
+
+
+def _choose(seen: _Seen, notes: _Notes) -> Choice:
+    choice = choose(seen.training, seen.views)
+    width = seen.training.values[WHOLE].shape[1]
+    views = " with flips" if FLIPPED in choice.views else ""
+    views += " and crops" if len(choice.views) > len(_VIEWS) else ""
+    if choice.accuracy is None:
+        notes.add(
+            f"linear classifier on {width} features{views}; no cross-validation, because a class "
+            "has a single training picture"
+        )
+    else:
+        notes.add(
+            f"linear classifier on {width} features{views}, cross-validated "
+            f"{choice.accuracy.value:.4f}"
+        )
+    return choice
+
+
+def _fingerprint(seen: Sequence[_Seen], target: Path, seed: int) -> str:
+    """Return a text that changes with everything that the result of a fit depends on."""
+    made_of: list[Any] = [__version__, str(target.resolve()), seed]
+    for one in seen:
+        digests = one.features.digests
+        for part in (one.data.train, one.data.val):
+            made_of.append(
+                [(s.path, s.label, digests[i].hex()) for i in part for s in [one.data.samples[i]]]
+            )
+        made_of.append([one.key, str(one.weights)])
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 def _cost(choice: Choice) -> float:

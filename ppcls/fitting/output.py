@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from ppcls.checkpoints.files import copy_checkpoint, write_checkpoint
+from ppcls.bundle import read_bundle
+from ppcls.checkpoints.files import copy_checkpoint, open_checkpoint, write_checkpoint
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder
 from ppcls.config import Config, required
 from ppcls.config.from_checkpoint import RUN_CONFIG
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Sample
-from ppcls.errors import ConfigError, DataError, RunError
+from ppcls.errors import BundleError, ConfigError, DataError, RunError, WeightsError
 from ppcls.evaluation.report import rows_of, write_class_rows, write_report
 from ppcls.evaluation.results import Evaluation
 from ppcls.exporting.export import export
@@ -27,6 +27,7 @@ from ppcls.fitting.features import classifier_of
 from ppcls.fitting.logistic import Linear
 from ppcls.fitting.photos import Photos
 from ppcls.fitting.recipe import Lists
+from ppcls.fitting.result import FitResult
 from ppcls.inference.predictor import Predictor
 from ppcls.metrics.answers import Answers
 from ppcls.metrics.base import parts_of
@@ -41,8 +42,10 @@ __all__ = [
     "draw_curve",
     "evaluation_of",
     "export_checked",
+    "mark",
     "refuse_earlier",
-    "report",
+    "unchanged",
+    "write_evaluation",
     "write_lists",
     "write_run",
 ]
@@ -196,7 +199,7 @@ def write_run(
         record = {"kind": "eval", "epoch": 0, **evaluation.means}
         file.write_text(json.dumps(record) + "\n", encoding="utf-8")
     with replacing(run.path / _MARK) as file:
-        file.write_text(json.dumps({"weights": str(weights)}) + "\n", encoding="utf-8")
+        file.write_text("{}\n", encoding="utf-8")  # the result follows when all is written
     return network
 
 
@@ -231,25 +234,20 @@ def export_checked(
         )
 
 
-def report(folder: Path, evaluation: Evaluation, config: Config, paths: Sequence[str]) -> None:
-    """Write the report of an evaluation on these validation images.
+def write_evaluation(
+    folder: Path, evaluation: Evaluation, config: Config, paths: Sequence[str]
+) -> None:
+    """Write the report of an evaluation on validation images.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    pipeline = config.pipeline("Eval")
-    rng = np.random.default_rng(0)
+    pipeline, rng = config.pipeline("Eval"), np.random.default_rng(0)
     write_report(folder, evaluation, lambda i: paths[i], lambda i: pipeline(paths[i], rng))
 
 
-def draw_curve(curve: Curve | None, picture: Path, copy: Path, copies: bool) -> None:
-    """Draw accuracy over the number of training images; remove an earlier plot without a curve.
-
-    Args:
-        curve: the learning curve.
-        picture: the .png file.
-        copy: a second file.
-        copies: whether to write it.
+def draw_curve(curve: Curve | None, picture: Path) -> None:
+    """Draw accuracy over the number of training images; without a curve, remove an earlier plot.
 
     Raises:
         RunError: the file cannot be written.
@@ -261,21 +259,38 @@ def draw_curve(curve: Curve | None, picture: Path, copy: Path, copies: bool) -> 
 
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(curve.counts, curve.accuracies, ".-", label="cross-validated")
-    axes.plot(
-        [curve.counts[-1], curve.expected_at],
-        [curve.accuracies[-1], curve.twice],
-        "o:",
-        label="expected",
-    )
+    counts, next_count = curve.counts, curve.expected_at
+    axes.plot(counts, curve.accuracies, ".-", label="cross-validated")
+    axes.plot([counts[-1], next_count], [curve.accuracies[-1], curve.twice], "o:", label="expected")
     axes.set(xscale="log", xlabel="training images", ylabel="accuracy")
-    axes.set_xticks(
-        [*curve.counts, curve.expected_at], [*map(str, curve.counts), str(curve.expected_at)]
-    )
+    axes.set_xticks([*counts, next_count], [f"{count}" for count in (*counts, next_count)])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
     save_figure(figure, picture)
-    if copies:
-        with replacing(copy) as file:
-            shutil.copy(picture, file)
+
+
+def mark(run: RunFolder, key: str, result: FitResult) -> None:
+    """Store the result of a fit with its fingerprint in the run's folder.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    with replacing(run.path / _MARK) as file:
+        text = json.dumps({"key": key, "result": result.to_dict()}, ensure_ascii=False)
+        file.write_text(text + "\n", encoding="utf-8")
+
+
+def unchanged(run: RunFolder, key: str) -> FitResult | None:
+    """Return the result of an earlier fit with this fingerprint, if all of its files are whole."""
+    try:
+        found = json.loads((run.path / _MARK).read_text(encoding="utf-8"))
+        if found["key"] != key or not _is_untouched_fit(run.path):
+            return None
+        result = FitResult.from_dict(found["result"])
+        open_checkpoint(run.checkpoint("best_model"))
+        read_bundle(result.bundle)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, WeightsError, BundleError):
+        return None
+    whole = (result.config, result.report / "report.md", run.path / RUN_CONFIG)
+    return result if all(path.is_file() for path in whole) else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ppcls.evaluation.report import class_table, rows_of
-from ppcls.evaluation.results import Evaluation
+from ppcls.evaluation.report import class_table
 from ppcls.fitting.choice import Proportion
+from ppcls.metrics.single_label import ClassRow
 
 __all__ = ["FitResult"]
 
@@ -48,7 +49,7 @@ class FitResult:
         computed: number of images whose features were not in the cache.
         seconds: duration of the fit, and of its parts.
         notes: what the user was told.
-        evaluation: the evaluation on the validation images.
+        per_class: precision, recall, F1 and number of validation images of each class.
     """
 
     model: str
@@ -77,21 +78,25 @@ class FitResult:
     computed: int
     seconds: dict[str, float]
     notes: list[str]
-    evaluation: Evaluation = field(repr=False)
+    per_class: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the evaluation as plain data, and the accuracy of each class."""
-        data = {key: value for key, value in vars(self).items() if key != "evaluation"}
-        data |= {key: str(value) for key, value in data.items() if isinstance(value, Path)}
-        data["per_class"] = [row._asdict() for row in rows_of(self.evaluation)]
-        return data
+        """Return the result as plain data, for JSON."""
+        data = vars(self)
+        return data | {key: str(value) for key, value in data.items() if isinstance(value, Path)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FitResult:
+        """Return the result that `to_dict` has written to JSON."""
+        paths = {key: Path(data[key]) for key in ("folder", "best", "bundle", "report", "config")}
+        return cls(**{**data, **paths})
 
     def summary(self) -> str:
         """Return the result as lines of text."""
         found = Proportion(round(self.accuracy * self.val), self.val)
         lines = []
         if len(self.classes) <= _CLASSES_ON_SCREEN:
-            lines.append(class_table(rows_of(self.evaluation)))
+            lines.append(class_table([ClassRow(**row) for row in self.per_class]))
         lines.append(f"accuracy  {found} on validation images")
         if self.cross_validated is not None and self.cross_validated_interval is not None:
             low, high = self.cross_validated_interval
