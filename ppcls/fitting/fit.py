@@ -15,6 +15,7 @@ import numpy as np
 
 from ppcls.checkpoints.run_folder import RunFolder, locked
 from ppcls.config import Config, load_config
+from ppcls.config.from_checkpoint import RUN_CONFIG
 from ppcls.data.lists import Sample
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError, DataError, WeightsError
@@ -49,7 +50,7 @@ from ppcls.fitting.output import (
     write_run,
 )
 from ppcls.fitting.photos import Photos, copies, groups_of, order, read_photos, split
-from ppcls.fitting.recipe import recipe_text, write_recipe
+from ppcls.fitting.recipe import recipe_config, recipe_text
 from ppcls.fitting.result import FitResult
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.models.download import cache_path
@@ -147,21 +148,21 @@ def fit(
         logits = linear(best.features.values[WHOLE][data.val])
         labels = np.array([data.samples[i].label for i in data.val])
         paths = [data.samples[i].path for i in data.val]
-        recipe, place = target / f"{best.name}.yaml", target / "report"
+        bundle, place = target / "inference", target / "report"
         with locked(run.path):
             text = recipe_text(
                 best.name,
                 write_lists(run.path, found, data.samples, data.train, data.val),
                 target,
-                pretrained=True if weights is None else str(weights),
+                pretrained=True,
+                fitted=True,
                 size=size,
                 head=best.config.Arch.head,
                 flips=FLIPPED in choice.views,
                 seed=seed,
             )
-            write_recipe(recipe, text)
-            bundle = target / "inference"
-            config = load_config(recipe, [f"Global.save_inference_dir={json.dumps(str(bundle))}"])
+            folder = f"Global.save_inference_dir={json.dumps(str(bundle))}"
+            config = recipe_config(text, [folder])
             evaluation = evaluation_of(logits, labels, config, found.names)
             network = write_run(run, config, found.names, best.weights, linear, evaluation, device)
             export_checked(config, network, paths, logits)
@@ -191,7 +192,7 @@ def fit(
             best=Path(f"{run.checkpoint('best_model')}.pdparams"),
             bundle=bundle,
             report=place,
-            config=recipe,
+            config=run.path / RUN_CONFIG,
             train=len(data.train),
             val=len(labels),
             accuracy=right / len(labels),

@@ -292,5 +292,5 @@ def unchanged(run: RunFolder, key: str) -> FitResult | None:
         read_bundle(result.bundle)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, WeightsError, BundleError):
         return None
-    whole = (result.config, result.report / "report.md", run.path / RUN_CONFIG)
+    whole = (result.config, result.report / "report.md")
     return result if all(path.is_file() for path in whole) else None

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from ppcls.config import load_config
+from ppcls.config import Config, load_config
 from ppcls.data.transforms.resize_crop import RandCropImage, RandFlipImage
 from ppcls.errors import ConfigError
 from ppcls.files import replacing
 
-__all__ = ["Lists", "recipe_text", "write_recipe"]
+__all__ = ["Lists", "recipe_config", "recipe_text", "write_recipe"]
 
 _UPDATES = 750
 """Updates of a fine-tuning; from scratch, three times as many."""
 
-_FINE_TUNING = 0.1
-"""Learning rate of a fine-tuning, as a share of that of the architecture's ImageNet recipe."""
+_FINE_TUNING, _FITTED = 0.1, 0.02
+"""Learning rate of a fine-tuning, as a share of that of the architecture's ImageNet recipe; the
+second one is for a fitted classifier, which large updates would spoil."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def recipe_text(
     epochs: int | None = None,
     head: str | None = None,
     flips: bool = True,
+    fitted: bool = False,
     seed: int = 0,
 ) -> str:
     """Return the YAML of a training, which states its differences from the ImageNet recipe.
@@ -69,6 +73,8 @@ def recipe_text(
         epochs: None follows the number of images.
         head: as `Arch.head`.
         flips: whether to flip images in training.
+        fitted: whether the classifier is fitted already: a smaller learning rate, and no label
+            smoothing.
         seed: as `Global.seed`.
 
     Raises:
@@ -85,7 +91,7 @@ def recipe_text(
         epochs = min(60, max(10, math.ceil(updates * batch / lists.count)))
     reference = base.Optimizer.lr.reference_batch if base.Optimizer else None
     rate = _base_rate(base) * math.sqrt(batch / (reference or 256))
-    rate *= _FINE_TUNING if pretrained else 1.0
+    rate *= _FITTED if fitted else _FINE_TUNING if pretrained else 1.0
     warmup = 0 if epochs == 1 else max(1, epochs // 20)
     patience = max(3, epochs // 5)
     schedule = {"_delete_": True, "name": "Cosine", "learning_rate": float(f"{rate:.2g}")}
@@ -108,7 +114,7 @@ def recipe_text(
         f"_base_: {_flow(name)}",
         f"Global: {_flow(settings)}",
         f"Arch: {_flow(arch)}",
-        "Loss: {Train: [{CELoss: {epsilon: 0.1}}], Eval: [{CELoss: {}}]}",
+        f"Loss: {_flow({'Train': [{'CELoss': {} if fitted else {'epsilon': 0.1}}]})}",
         f"Optimizer: {_flow({'lr': schedule | ({'warmup_epoch': warmup} if warmup else {})})}",
         "DataLoader:",
         "  Train:",
@@ -117,17 +123,40 @@ def recipe_text(
         f"    sampler: {_flow(sampler)}",
         f"  Eval: {_flow({'dataset': held, 'sampler': {'batch_size': 32}})}",
         f"Infer: {_flow({'PostProcess': inference})}",
-        "Metric: {Train: [{TopkAcc: {topk: [1]}}], Eval: [{TopkAcc: {topk: [1]}}]}",
+        f"Metric: {_flow({part: [{'TopkAcc': {'topk': [1]}}] for part in ('Train', 'Eval')})}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def write_recipe(path: Path, text: str) -> None:
-    """Write the text of a recipe.
+def recipe_config(text: str, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration of a recipe's text with overrides.
 
     Raises:
+        ConfigError: an override is wrong.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path, overrides)
+
+
+def write_recipe(path: Path, text: str, overwrite: bool) -> None:
+    """Write the text of a recipe, but not over one that was edited.
+
+    Raises:
+        ConfigError: the file exists with another text, and `overwrite` is false.
         RunError: the file cannot be written.
     """
+    if path.exists() and not overwrite:
+        try:
+            if path.read_text(encoding="utf-8") == text:
+                return
+        except (OSError, UnicodeDecodeError):
+            pass  # not ours either
+        raise ConfigError(
+            f"{path} exists and differs from the recipe for these options and images; train it "
+            f"with `ppcls train -c {path}`, or replace it with --overwrite"
+        )
     with replacing(path) as file:
         file.write_text(text, encoding="utf-8")
 

@@ -27,7 +27,7 @@ class FitResult:
         best: the weights.
         bundle: the exported model.
         report: the folder of the report.
-        config: the YAML file that `ppcls train -c` reads.
+        config: the configuration of the run, with the settings to train all layers.
         train, val: numbers of training and validation images.
         accuracy: top-1 accuracy on the validation images, 0 to 1.
         interval: its 95 % confidence interval.
@@ -126,7 +126,6 @@ class FitResult:
             f"report    {self.report / 'report.md'}",
             f"model     {self.bundle}",
             f"run       {self.folder}",
-            f"config    {self.config}",
         ]
         return "\n".join(lines)
 
