@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
@@ -140,8 +140,9 @@ class Features:
 
 @dataclass
 class _Row:
-    """One file in the cache: hash and thumbnail, and float32 (D,) by view."""
+    """One file in the cache: its SHA-256, hash and thumbnail, and float32 (D,) by view."""
 
+    digest: bytes
     hash: np.ndarray
     thumb: np.ndarray
     values: dict[int, np.ndarray]
@@ -262,20 +263,21 @@ class Extractor:
                 path.unlink(missing_ok=True)
                 continue
             for i, digest in enumerate(map(bytes, shard["digest"])):
-                row = rows.setdefault(digest, _Row(shard["hash"][i], shard["thumb"][i], {}))
+                row = rows.setdefault(digest, _Row(digest, shard["hash"][i], shard["thumb"][i], {}))
                 row.values[int(shard["view"][i])] = shard["value"][i]
         return rows
 
-    def _write(self, done: list[tuple[bytes, int, np.ndarray, np.ndarray, np.ndarray]]) -> None:
-        digests, views, values, hashes, thumbs = zip(*done, strict=True)
+    def _write(self, rows: Sequence[_Row]) -> None:
+        each = [(row, view, value) for row in rows for view, value in row.values.items()]
+        digests = b"".join(row.digest for row, _, _ in each)
         file = BytesIO()
         np.savez(
             file,
-            digest=np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1),
-            view=np.array(views, np.uint8),
-            value=np.stack(values),
-            hash=np.stack(hashes),
-            thumb=np.stack(thumbs),
+            digest=np.frombuffer(digests, np.uint8).reshape(len(each), -1),
+            view=np.array([view for _, view, _ in each], np.uint8),
+            value=np.stack([value for _, _, value in each]),
+            hash=np.stack([row.hash for row, _, _ in each]),
+            thumb=np.stack([row.thumb for row, _, _ in each]),
         )
         data = file.getvalue()
         name = hashlib.sha256(data).hexdigest()[:24]
@@ -286,62 +288,49 @@ class Extractor:
         self, todo: dict[str, tuple[bytes, list[int]]], rows: dict[bytes, _Row]
     ) -> tuple[str, dict[str, ImageError]]:
         """Compute features into `rows` and the cache; return the backend, and the errors."""
-        bundle = self._bundle()
-        opened = open_backend("auto", bundle)
-        facts = read_facts(bundle)
         errors: dict[str, ImageError] = {}
-        pending: list[tuple[bytes, int, np.ndarray, np.ndarray, np.ndarray]] = []
-        saved_at, count = time.monotonic(), 0
-
-        def prepare(item: tuple[str, tuple[bytes, list[int]]]) -> _Prepared | ImageError:
-            path, (digest, views) = item
-            try:
-                return _prepare(path, digest, views, facts.pipeline, facts.to_input)
-            except ImageError as error:
-                errors[path] = error
-                return error
-
-        def run(batch: list[_Prepared]) -> None:
-            values = opened.engine.run(np.concatenate([one.images for one in batch]))
-            if not np.isfinite(values).all():
-                raise RunError(f"{self.weights}: the network's features are not finite")
-            at = 0
-            for one in batch:
-                row = rows.setdefault(one.digest, _Row(one.hash, one.thumb, {}))
-                for view in one.views:
-                    row.values[view] = values[at]
-                    pending.append((one.digest, view, values[at], one.hash, one.thumb))
-                    at += 1
-
+        done: list[_Row] = []
+        saved = 0
+        save_at = time.monotonic() + _SHARD_SECONDS
         hide = not sys.stderr.isatty()
-        with (
-            StopRequest() as stop,
-            closing(map_ahead(prepare, todo.items(), core_count(), 2 * _BATCH)) as prepared,
-            tqdm(desc="features", total=len(todo), unit="image", leave=False, disable=hide) as bar,
-        ):
-            try:
-                batch: list[_Prepared] = []
-                for one in prepared:
-                    bar.update()
-                    count += 1
-                    if isinstance(one, _Prepared):
-                        batch.append(one)
-                    if sum(len(each.views) for each in batch) >= _BATCH:
-                        run(batch)
-                        batch = []
-                    if len(pending) >= _SHARD or time.monotonic() > saved_at + _SHARD_SECONDS:
-                        if pending:
-                            self._write(pending)
-                        pending, saved_at = [], time.monotonic()
-                    stop.check(
-                        f"stopped after {count} of {len(todo)} images, whose features are kept; "
-                        "the same command continues there"
-                    )
-                if batch:
-                    run(batch)
-            finally:
-                if pending:
-                    self._write(pending)
+        with StopRequest() as stop:
+            bundle = self._bundle()
+            opened = open_backend("auto", bundle)
+            facts = read_facts(bundle)
+
+            def prepare(item: tuple[str, tuple[bytes, list[int]]]) -> _Prepared | None:
+                path, (digest, views) = item
+                try:
+                    return _prepare(path, digest, views, facts.pipeline, facts.to_input)
+                except ImageError as error:
+                    errors[path] = error
+                    return None
+
+            with (
+                closing(map_ahead(prepare, todo.items(), core_count(), 2 * _BATCH)) as prepared,
+                tqdm(
+                    desc="features", total=len(todo), unit="image", leave=False, disable=hide
+                ) as bar,
+            ):
+                try:
+                    for batch in _batches(prepared):
+                        values = opened.engine.run(np.concatenate([one.images for one in batch]))
+                        if not np.isfinite(values).all():
+                            raise RunError(f"{self.weights}: the features are not finite")
+                        done += _rows(batch, values)
+                        bar.update(len(batch))
+                        if len(done) - saved >= _SHARD or time.monotonic() > save_at:
+                            self._write(done[saved:])
+                            saved, save_at = len(done), time.monotonic() + _SHARD_SECONDS
+                        stop.check(
+                            f"stopped: the features of {len(done)} of {len(todo)} images are "
+                            "kept; the same command continues there"
+                        )
+                finally:
+                    if done[saved:]:
+                        self._write(done[saved:])
+        for row in done:
+            rows.setdefault(row.digest, row).values.update(row.values)
         return str(opened), errors
 
     def _bundle(self) -> Path:
@@ -370,12 +359,35 @@ class Extractor:
             )
             try:
                 export(config, model=model, onnx=has_onnx())
-            except RunError as error:
+            except (BundleError, RunError) as error:
                 if not has_onnx():
                     raise
                 self.notes.append(f"features without ONNX, so with Paddle: {error}")
                 export(config, model=model)
         return folder
+
+
+def _batches(prepared: Iterable[_Prepared | None]) -> Iterator[list[_Prepared]]:
+    """Yield groups of images with about `_BATCH` views together, without the unreadable ones."""
+    batch: list[_Prepared] = []
+    for one in prepared:
+        if one is not None:
+            batch.append(one)
+        if sum(len(each.views) for each in batch) >= _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _rows(batch: Sequence[_Prepared], values: np.ndarray) -> list[_Row]:
+    """Return the rows of a batch from the features, float32 (N, D), of all its views in order."""
+    ends = np.cumsum([len(one.views) for one in batch])
+    parts = np.split(values, ends[:-1])
+    return [
+        _Row(one.digest, one.hash, one.thumb, dict(zip(one.views, part, strict=True)))
+        for one, part in zip(batch, parts, strict=True)
+    ]
 
 
 def _digests(paths: Sequence[str]) -> tuple[list[bytes | None], list[ImageError | None]]:

@@ -467,7 +467,8 @@ def _split(
     missing = sorted(set(range(len(photos.names))) - set(labels[val].tolist()))
     if missing:
         names = ", ".join(photos.names[label] for label in missing[:_NAMED])
-        notes.add(f"warning: no validation images of {len(missing)} classes: {names}")
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        notes.add(f"warning: no validation images of the class {names}{more}")
     return _Data(kept, train, val, groups, straddling)
 
 

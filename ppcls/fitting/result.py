@@ -130,10 +130,12 @@ class FitResult:
         return "\n".join(lines)
 
     def _advice(self) -> list[str]:
-        if self.interval[0] <= self.guess:
+        low, _ = self.cross_validated_interval or self.interval
+        if low <= self.guess:
             return [
-                f"warning: always predicting the most frequent class is right in {self.guess:.4f}, "
-                "so the classes cannot be told apart so far; check the labels, and add images"
+                f"warning: this is not clearly more than {self.guess:.4f}, which always predicting "
+                "the most frequent class reaches: the classes cannot be told apart by these "
+                "features; check the labels, or add images"
             ]
         if self.twice is None:
             return []
