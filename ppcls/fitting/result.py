@@ -117,7 +117,7 @@ class FitResult:
             )
         lines += self._advice()
         lines.append(
-            f"time      {self.seconds['total']:.0f} s, of which {self.seconds['features']:.0f} s "
+            f"time      {self.seconds['total']:.1f} s, of which {self.seconds['features']:.1f} s "
             f"for the features of {self.computed} new images"
         )
         mistakes = self.report / "mistakes.png"
