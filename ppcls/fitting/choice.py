@@ -25,10 +25,14 @@ __all__ = [
 _FOLDS = 5
 _DEFAULT_STRENGTH = 0.01
 _MIDDLE = 2
+_BETTER = 0.99
+"""Below this ratio a cross-entropy counts as better; of equals, the simpler choice is kept."""
 _CELLS = 50_000_000
 """Logits computed at a time, 4 bytes each."""
 
-_FINAL_TOLERANCE, _TRIAL_TOLERANCE = 1e-4, 3e-3
+_FINAL_TOLERANCE, _CURVE_TOLERANCE, _TRIAL_TOLERANCE = 1e-4, 5e-4, 1e-3
+"""Stopping early is a penalty, too, and more so with few images and a weak penalty."""
+
 _SHARES = (1 / 8, 1 / 4, 1 / 2)
 
 
@@ -200,6 +204,8 @@ def _repeated(
 def choose(training: Training, views: Sequence[tuple[int, ...]]) -> Choice:
     """Choose the views and the strength with the lowest cross-validated cross-entropy.
 
+    A weaker penalty and more views have to lower it by a hundredth.
+
     Args:
         training: the training images.
         views: the sets of views to try; without cross-validation, the last one is taken.
@@ -222,10 +228,10 @@ def choose(training: Training, views: Sequence[tuple[int, ...]]) -> Choice:
                 # The first view, the whole image, is what an evaluation sees.
                 logits = _out_of_fold(linears, values[: len(labels)], training.folds)
                 loss = float(cross_entropies(logits, labels).mean())
-                if best is None or best.loss is None or loss < best.loss:
+                if best is None or best.loss is None or loss < best.loss * _BETTER:
                     right = int((logits.argmax(axis=1) == labels).sum())
                     best = Choice(tuple(tried), strength, loss, Proportion(right, len(labels)))
-                if loss > lowest * 0.99:
+                if loss > lowest * _BETTER:
                     break  # the next penalties are worse still
                 lowest = loss
             if best is not None and best.strength < STRENGTHS[_MIDDLE]:
@@ -284,7 +290,15 @@ def learning_curve(training: Training, choice: Choice, ordered: np.ndarray) -> C
         return None
     seen = seen[(len(_SHARES) - len(shares)) * count :]
     weights = np.stack(seen, axis=1) * balance[:, None]
-    linears = _solved(basis, values, repeated, weights, training.class_num, choice.strength)
+    linears = _solved(
+        basis,
+        values,
+        repeated,
+        weights,
+        training.class_num,
+        max(choice.strength, _DEFAULT_STRENGTH),  # few images need a penalty
+        tolerance=_CURVE_TOLERANCE,
+    )
     whole = (1 - 1 / count) * len(labels)
     counts, errors = [], []
     for i, share in enumerate(shares):

@@ -139,4 +139,7 @@ class FitResult:
             ]
         if self.twice is None:
             return []
-        return [f"next      with twice the images about {self.twice:.3f}, cross-validated"]
+        return [
+            f"next      about {self.twice:.3f} cross-validated with twice the images; --finetune "
+            "trains all layers"
+        ]
