@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from contextlib import suppress
+from pathlib import Path
 
 from ppcls.cli.options import Commands, checked, natural, positive
 
@@ -12,7 +13,8 @@ from ppcls.cli.options import Commands, checked, natural, positive
 def _validation(text: str) -> str | float:
     """Return the value of `--val`: a share, or the name of a folder."""
     with suppress(ValueError):
-        return float(text)
+        if not Path(text).is_dir():
+            return float(text)
     return text
 
 
@@ -31,6 +33,7 @@ def _fit(args: argparse.Namespace) -> int:
         seed=args.seed,
         skip_broken=args.skip_broken,
         overwrite=args.overwrite,
+        plugins=args.plugin,
     )
     if args.json:
         print(json.dumps(result.to_dict(), ensure_ascii=False))

@@ -30,7 +30,6 @@ __all__ = [
     "config_of",
     "examples_text",
     "natural",
-    "overrides_of",
     "parse",
     "png_file",
     "positive",
@@ -47,16 +46,12 @@ def config_of(args: argparse.Namespace) -> Config:
     """Return the configuration that `-c`, `--data` and `-o` describe."""
     from ppcls.config import load_config
 
+    overrides = [f"Global.plugins+={json.dumps(name)}" for name in args.plugin]
+    overrides += [o for group in args.override for o in group]
     # Set by Paddle's launcher.
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     data = getattr(args, "data", None)
-    return load_config(args.config, overrides_of(args), data=data, processes=processes)
-
-
-def overrides_of(args: argparse.Namespace) -> list[str]:
-    """Return the overrides of `--plugin` and `-o`."""
-    overrides = [f"Global.plugins+={json.dumps(name)}" for name in args.plugin]
-    return overrides + [o for group in args.override for o in group]
+    return load_config(args.config, overrides, data=data, processes=processes)
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -14,7 +14,6 @@ from ppcls.cli.options import (
     add_check_option,
     add_config_options,
     config_of,
-    overrides_of,
     positive,
 )
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST
@@ -65,8 +64,9 @@ def _recipe(args: argparse.Namespace) -> Config:
         pretrained=pretrained,
         size=args.size,
         epochs=args.epochs,
+        plugins=args.plugin,
     )
-    config = recipe_config(text, overrides_of(args))
+    config = recipe_config(text, [o for group in args.override for o in group])
     if pretrained and config.Arch.pretrained is True and not config.Global.pretrained_model:
         start = "from its published ImageNet weights"
         try:

@@ -336,8 +336,15 @@ class Extractor:
     def _bundle(self) -> Path:
         """Return the exported network, and export it first if the cache lacks it."""
         folder = self.folder / "bundle"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{folder}.lock").acquire()
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: cannot write the cache: {error.strerror or error}; PPCLS_HOME "
+                "names another folder for it"
+            ) from None
+        with lock:
             if (folder / SPEC_FILE).is_file():
                 try:
                     read_bundle(folder)
@@ -451,5 +458,11 @@ def _prepare(
     except (cv2.error, MemoryError) as error:
         reason = str(error) or "not enough memory"
         raise ImageError(f"the image cannot be transformed: {reason}", path) from None
+    try:
+        changed = sha256(Path(path)) != digest.hex()
+    except OSError:
+        changed = True
+    if changed:  # its features would be kept under the wrong content
+        raise ImageError("the file changed while it was read", path)
     hashed = (small[:, 1:] > small[:, :-1]).ravel()
     return _Prepared(digest, views, to_input(np.stack(images)), hashed, thumb.ravel())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from ppcls.checkpoints.run_folder import RunFolder, locked
 from ppcls.config import Config, load_config
 from ppcls.config.from_checkpoint import RUN_CONFIG
 from ppcls.data.lists import Sample
-from ppcls.distributed import on_device
+from ppcls.distributed import on_device, world_size
 from ppcls.errors import ConfigError, DataError, WeightsError
 from ppcls.evaluation.report import rows_of
 from ppcls.fitting.choice import (
@@ -65,7 +66,7 @@ DEFAULT_MODEL = "SqueezeNet1_1"
 _FEW = 200
 """With fewer images, crops are tried, too."""
 
-_NAMED = 5
+_NAMED, _LEAST_SIZE = 5, 32
 _VIEWS = {WHOLE: "whole", FLIPPED: "flipped"}
 
 
@@ -82,6 +83,7 @@ def fit(
     seed: int = 0,
     skip_broken: bool = False,
     overwrite: bool = False,
+    plugins: Sequence[str] = (),
 ) -> FitResult:
     """Fit a linear classifier on the features of a pretrained network, and export the model.
 
@@ -105,6 +107,7 @@ def fit(
         seed: of the split, the folds and the fine-tuning.
         skip_broken: leave out unreadable images.
         overwrite: replace a run that has been trained.
+        plugins: as `Global.plugins`, for the configuration of the run.
 
     Raises:
         ConfigError: no such architecture, the options do not fit together, or the output folder
@@ -117,8 +120,14 @@ def fit(
     start = time.perf_counter()
     if minutes is not None and not finetune:
         raise ConfigError("fit: minutes is the time for finetune: add it, or leave minutes out")
-    if minutes is not None and minutes <= 0:
+    if minutes is not None and not 0 < minutes < math.inf:
         raise ConfigError(f"fit: minutes must be above 0, not {minutes:g}")
+    if size is not None and not (isinstance(size, int) and size >= _LEAST_SIZE):
+        raise ConfigError(f"fit: size is a side of at least {_LEAST_SIZE} pixels, not {size!r}")
+    if not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise ConfigError(f"fit: seed is a whole number from 0 to {2**32 - 1}, not {seed!r}")
+    if world_size() > 1:
+        raise ConfigError("fit runs in one process; start it without paddle.distributed.launch")
     names = _models(model, weights)
     found = read_photos(photos, val)
     target = Path(out).expanduser() if out is not None else _default_out(found.root)
@@ -156,6 +165,7 @@ def fit(
                 target,
                 pretrained=True,
                 fitted=True,
+                plugins=plugins,
                 size=size,
                 head=best.config.Arch.head,
                 flips=FLIPPED in choice.views,

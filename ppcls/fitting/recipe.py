@@ -57,6 +57,7 @@ def recipe_text(
     flips: bool = True,
     fitted: bool = False,
     seed: int = 0,
+    plugins: Sequence[str] = (),
 ) -> str:
     """Return the YAML of a training, which states its differences from the ImageNet recipe.
 
@@ -76,6 +77,7 @@ def recipe_text(
         fitted: whether the classifier is fitted already: a smaller learning rate, and no label
             smoothing.
         seed: as `Global.seed`.
+        plugins: as `Global.plugins`.
 
     Raises:
         ConfigError: no such architecture.
@@ -102,6 +104,7 @@ def recipe_text(
     settings: dict[str, Any] = {"epochs": epochs, "output_dir": str(output_dir)}
     settings |= {"image_size": size} if size else {}
     settings |= {"seed": seed} if seed else {}
+    settings |= {"plugins": list(plugins)} if plugins else {}
     settings |= {"early_stop_patience": patience, "save_interval": epochs}
     dataset: dict[str, Any] = {"image_root": str(lists.root), "cls_label_path": str(lists.train)}
     transforms = _train_transforms(base, flips)
