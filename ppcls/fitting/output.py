@@ -74,8 +74,9 @@ def refuse_earlier(run: RunFolder, overwrite: bool) -> None:
     holds = (run.path / RUN_CONFIG).exists() or run.prefixes()
     if holds and not overwrite and not _is_untouched_fit(run.path):
         raise ConfigError(
-            f"{run.path} holds a run that has been trained; name another output folder (OUT), or "
-            "replace it with --overwrite (overwrite=True)"
+            f"{run.path} holds a run that has been trained; resume it with `ppcls train -c "
+            f"{run.path / RUN_CONFIG} -o Global.checkpoints=auto`, name another output folder "
+            "(OUT), or replace it with --overwrite (overwrite=True)"
         )
 
 

@@ -31,7 +31,8 @@ SHARE = 0.2
 # A picture saved again, smaller or at a lower quality, differs less; of 2 million pairs of
 # photographs of hands before one background, none did.
 _HASH_BITS, _THUMB_LEVELS = 40, 2.0
-_BLOCK = 2048
+_CELLS = 20_000_000
+"""Pairs compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -160,28 +161,39 @@ def _check_classes(
 def copies(
     digests: Sequence[bytes], hashes: np.ndarray, thumbs: np.ndarray
 ) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of images that are the same file, or the same picture saved again.
+    """Yield pairs of images that are the same file, or the same picture saved again.
+
+    The pairs connect all copies of a picture, with as few pairs as possible.
 
     Args:
         digests: the SHA-256 of each file.
         hashes: bool (N, 256), perceptual hashes.
         thumbs: uint8 (N, 192), thumbnails.
     """
-    # The first of each file stands for all of them.
+    groups = np.arange(len(digests))
     first: dict[bytes, int] = {}
-    for i, digest in enumerate(digests):
-        if first.setdefault(digest, i) != i:
-            yield first[digest], i
+    for j, digest in enumerate(digests):
+        i = first.setdefault(digest, j)
+        if i != j:
+            groups[j] = i
+            yield i, j
+    # The first of each file stands for all of them.
     own = np.array(list(first.values()))
     signs = hashes[own].astype(np.float32) * 2 - 1
-    bits = signs.shape[1]
-    for start in range(0, len(own), _BLOCK):
+    bits, step = signs.shape[1], max(1, _CELLS // len(own))
+    for start in range(0, len(own), step):
         # Equal signs add 1, different ones -1.
-        alike = signs[start : start + _BLOCK] @ signs[start:].T >= bits - 2 * _HASH_BITS
-        for row, column in np.argwhere(np.triu(alike, 1)).tolist():
-            i, j = own[start + row], own[start + column]
-            if np.abs(thumbs[i].astype(int) - thumbs[j]).mean() <= _THUMB_LEVELS:
-                yield int(i), int(j)
+        alike = signs[start : start + step] @ signs[start:].T >= bits - 2 * _HASH_BITS
+        alike = np.triu(alike, 1)
+        for row in np.flatnonzero(alike.any(axis=1)).tolist():
+            i = int(own[start + row])
+            others = own[start + np.flatnonzero(alike[row])]
+            others = others[groups[others] != groups[i]]
+            differences = np.abs(thumbs[others].astype(np.int16) - thumbs[i]).mean(axis=1)
+            for j in others[differences <= _THUMB_LEVELS].tolist():
+                if groups[i] != groups[j]:
+                    groups[groups == groups[j]] = groups[i]
+                    yield i, j
 
 
 def groups_of(count: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:

@@ -130,3 +130,10 @@ def test_pictures_that_are_alike_are_not_copies() -> None:
     digests = [b"a", b"b", b"c", b"d", b"d"]
     assert sorted(copies(digests, hashes, thumbs)) == [(0, 1), (3, 4)]
     assert groups_of(5, [(0, 1), (3, 4)]).tolist() == [0, 0, 2, 3, 3]
+
+
+def test_many_blank_pictures_are_one_group_in_no_time() -> None:
+    hashes, thumbs = np.zeros((3000, 256), bool), np.zeros((3000, 192), np.uint8)
+    pairs = list(copies([i.to_bytes(4, "big") for i in range(3000)], hashes, thumbs))
+    assert len(pairs) == 2999
+    assert not groups_of(3000, pairs).any()
