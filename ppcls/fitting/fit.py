@@ -466,14 +466,16 @@ def _split(
     straddling = _across(groups, train, val)
     conflicting = [(i, j) for i, j in pairs if labels[i] != labels[j]]
     for what, found in (
-        ("are copies of training images, so the accuracy is too high", straddling),
-        ("are copies of one another in different classes", conflicting),
+        (
+            "validation images that are copies of training images, which flatters the accuracy",
+            straddling,
+        ),
+        ("copies of one picture in different classes", conflicting),
     ):
         if found:
             shown = "; ".join(f"{kept[j].path} = {kept[i].path}" for i, j in found[:_NAMED])
             more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-            who = "validation images" if found is straddling else "pairs of images"
-            notes.add(f"warning: {len(found)} {who} {what}: {shown}{more}")
+            notes.add(f"warning: {what} ({len(found)}): {shown}{more}")
     missing = sorted(set(range(len(photos.names))) - set(labels[val].tolist()))
     if missing:
         names = ", ".join(photos.names[label] for label in missing[:_NAMED])

@@ -127,7 +127,7 @@ def _unlisted(root: Path, names: list[str], samples: Sequence[Sample]) -> list[s
     if not left:
         return []
     return [
-        f"warning: {len(left)} images are in no list, such as {left[0]}; `ppcls data split {root} "
+        f"warning: images in no list ({len(left)}), such as {left[0]}; `ppcls data split {root} "
         "--overwrite` writes the lists again"
     ]
 
