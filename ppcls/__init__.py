@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ppcls.evaluation.evaluate import evaluate_model as evaluate_model
     from ppcls.exporting.by_name import Predictor as Predictor
     from ppcls.exporting.export import export as export
+    from ppcls.fitting.fit import fit as fit
     from ppcls.inference.backends.base import Capability as Capability
     from ppcls.inference.backends.base import EngineBackend as EngineBackend
     from ppcls.inference.backends.base import register_backend as register_backend
@@ -93,6 +94,7 @@ _HOMES = {
     "evaluate": "ppcls.evaluation.evaluate",
     "evaluate_model": "ppcls.evaluation.evaluate",
     "export": "ppcls.exporting.export",
+    "fit": "ppcls.fitting.fit",
     "list_models": "ppcls.models.catalogue",
     "load_config": "ppcls.config",
     "load_weights": "ppcls.models.weights",
@@ -147,6 +149,7 @@ __all__ = [
     "evaluate",
     "evaluate_model",
     "export",
+    "fit",
     "list_models",
     "load_config",
     "load_weights",

@@ -40,6 +40,7 @@ def build_model(config: Config) -> ImageClassifier:
         class_num=arch.class_num,
         in_channels=config.in_channels,
         dropout=arch.dropout,
+        head=arch.head,
     )
 
 

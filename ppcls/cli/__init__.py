@@ -23,7 +23,7 @@ from ppcls.version import __version__
 __all__ = ["main", "run"]
 
 _MODULES = (
-    *("train", "eval", "export", "infer", "predict", "backends", "benchmark"),
+    *("fit", "train", "eval", "export", "infer", "predict", "backends", "benchmark"),
     *("models", "convert", "config", "data"),
 )
 
@@ -36,12 +36,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         description="Image classification on PaddlePaddle: train, evaluate, export, predict.",
         epilog=examples_text(
             """
+            ppcls fit photos                               your own folder: photos/<class>/*.jpg
+            ppcls predict output/photos/inference 7.jpg    predict with the model
+            ppcls train --data photos --model HarDNet68    train all layers of a larger network
             ppcls list                                     the architectures
             ppcls data digits digits                       a small real data set
             ppcls train -c quick_start/HarDNet39_ds        train on it
-            ppcls data split photos                        your own folder: photos/<class>/*.jpg
-            ppcls train -c quick_start/folder --data photos
-            ppcls predict output/digits/inference 7.png    predict with an exported model
             """
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,

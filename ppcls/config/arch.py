@@ -21,6 +21,9 @@ class ArchOptions(Options):
         class_num: number of classes.
         dropout: dropout rate before the last layer, for architectures with dropout; null is the
             published rate.
+        head: `linear` replaces the architecture's own head by a linear layer on the means of the
+            last feature map, with the parameters `linear_head.weight` and `linear_head.bias`; null
+            is the architecture's own.
         pretrained: pretrained weights: true for the published ImageNet weights, a file, or a URL.
             With another number of classes the last layer is untrained.
         use_ssld: with `pretrained: true`, use the distilled weights (SSLD).
@@ -34,6 +37,7 @@ class ArchOptions(Options):
     name: str
     class_num: Classes = 1000
     dropout: Share | None = None
+    head: Literal["linear"] | None = None
     pretrained: bool | str = False
     use_ssld: bool = False
     freeze: list[str] = []
@@ -56,6 +60,8 @@ class ArchOptions(Options):
     def _has_dropout(self) -> ArchOptions:
         if self.dropout is not None and model_card(self.name).dropout is None:
             raise ValueError(f"{self.name} has no dropout")
+        if self.dropout is not None and self.head:
+            raise ValueError(f"dropout has no effect with head: {self.head}; leave one of them out")
         return self
 
     @model_validator(mode="after")

@@ -12,12 +12,12 @@ from typing import Any
 from filelock import FileLock
 
 from ppcls.bundle import SPEC_FILE, read_bundle
-from ppcls.errors import BundleError, ConfigError, MissingDependencyError, WeightsError
+from ppcls.errors import BundleError, ConfigError, WeightsError
 from ppcls.files import cache_home, sha256
 from ppcls.inference import predictor
 from ppcls.models.catalogue import list_models, model_card, unknown
 
-__all__ = ["Predictor", "export_untrained", "exported"]
+__all__ = ["Predictor", "export_untrained", "exported", "without_data"]
 
 
 class Predictor(predictor.Predictor):
@@ -68,12 +68,13 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
     # Imported here, because predictions from a bundle need neither Paddle nor training code.
     from ppcls.config import load_config
     from ppcls.exporting.export import export
+    from ppcls.exporting.onnx import has_onnx
     from ppcls.models.weights import locate_weights
 
     weights = locate_weights(
         model_card(name), pretrained if pretrained is True else str(pretrained)
     )
-    onnx = _has_onnx()
+    onnx = has_onnx()
     made_of = (sha256(weights), metadata.version("ppcls"), f"onnx={onnx}")
     key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
     folder = cache_home() / "exported" / f"{name}-{key}"
@@ -91,7 +92,7 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
             "Global.device=cpu",
         ]
         try:
-            export(_without_data(load_config(name, overrides)), onnx=onnx)
+            export(without_data(load_config(name, overrides)), onnx=onnx)
         except WeightsError as error:
             raise WeightsError(
                 f"{error}; `ppcls export {name} DIR --weights {weights} -o Arch.class_num=N "
@@ -116,10 +117,11 @@ def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
     _require_architecture(name)
     from ppcls.config import load_config
     from ppcls.exporting.export import export
+    from ppcls.exporting.onnx import has_onnx
 
     overrides = [f"Global.save_inference_dir={folder}", "Global.device=cpu"]
-    config = _without_data(load_config(name, overrides))
-    return export(config, allow_random=True, onnx=onnx and _has_onnx(), check=False).folder
+    config = without_data(load_config(name, overrides))
+    return export(config, allow_random=True, onnx=onnx and has_onnx(), check=False).folder
 
 
 def _require_architecture(name: str) -> None:
@@ -127,19 +129,9 @@ def _require_architecture(name: str) -> None:
         raise ConfigError(f"{name!r}: no such folder, and {unknown(name)}")
 
 
-def _without_data(config: Any) -> Any:
+def without_data(config: Any) -> Any:
     """Return a recipe without data sets, so that an export by name is the same everywhere."""
     from ppcls.config.schema import DataLoaders
 
     infer = config.Infer.model_copy(update={"transforms": config.transforms("Infer")})
     return config.model_copy(update={"Infer": infer, "DataLoader": DataLoaders()})
-
-
-def _has_onnx() -> bool:
-    from ppcls.exporting.onnx import require_onnx
-
-    try:
-        require_onnx()
-    except MissingDependencyError:
-        return False
-    return True

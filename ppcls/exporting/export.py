@@ -42,6 +42,7 @@ from ppcls.exporting.onnx import OPSET, require_onnx, write_onnx
 from ppcls.exporting.parity import ParityCheck
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
+from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import model_card
 from ppcls.spelling import names_options
 from ppcls.training.signals import Interrupted, StopRequest
@@ -79,6 +80,7 @@ def export(
     uint8_input: bool = False,
     onnx: bool = False,
     check: bool = True,
+    model: ImageClassifier | None = None,
 ) -> ExportResult:
     """Export the weights that a configuration names to `Global.save_inference_dir`.
 
@@ -99,6 +101,8 @@ def export(
         uint8_input: take pixels, uint8 (N, H, W, C), and normalise them in the graph.
         onnx: write `inference.onnx` too.
         check: False skips the parity check and marks the bundle as unverified.
+        model: a model of the architecture with its weights, to export instead of the weights that
+            the configuration names.
 
     Raises:
         ConfigError: no weights are named and `allow_random` is false, `softmax` or `sigmoid` does
@@ -133,7 +137,9 @@ def export(
     if config.DataLoader.Eval and Path(config.DataLoader.Eval.dataset.source).exists():
         samples, _ = config.DataLoader.Eval.dataset.scan(config.Arch.class_num)
     refuse_among_images(folder, config.DataLoader, samples)
-    model = load_trained_model(config, "ppcls export", allow_random)
+    if model is None:
+        model = load_trained_model(config, "ppcls export", allow_random)
+    model.eval()
     channels, height, width = shape
     affine = [values.tolist() for values in pipeline.affine]
     options = GraphOptions(

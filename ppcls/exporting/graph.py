@@ -18,7 +18,7 @@ from paddle import Tensor, nn
 import ppcls
 from ppcls.data.transforms.normalize import Affine
 from ppcls.errors import PpclsError, RunError
-from ppcls.models.base import ImageClassifier
+from ppcls.models.base import LINEAR_HEAD, ImageClassifier
 from ppcls.models.layers import sigmoid
 from ppcls.models.normalize import Normalize
 from ppcls.models.registry import create_model
@@ -68,7 +68,7 @@ class _Graph(nn.Layer):
         # Before the head, because Paddle Inference scales the map for dropout in place, even if it
         # is used again later.
         pooled = F.adaptive_avg_pool2d(last, 1).flatten(1) if self.features else None
-        answer = self.model.forward_head(last)
+        answer = self.model.classify(last)
         if self.activation == "softmax":
             answer = F.softmax(answer)
         elif self.activation == "sigmoid":
@@ -109,6 +109,7 @@ def write_graph(
         "name": model.name,
         "class_num": model.state_dict()[f"{model.head}.bias"].shape[0],
         "in_channels": options.shape[0],
+        "head": "linear" if model.head == LINEAR_HEAD else None,
     }
     task = {"arch": arch, "weights": str(weights), "graph": asdict(options), "folder": str(folder)}
     run_child(

@@ -11,7 +11,7 @@ from ppcls.bundle import GRAPH_FILE, WEIGHTS_FILE
 from ppcls.errors import MissingDependencyError
 from ppcls.exporting.graph import run_child
 
-__all__ = ["OPSET", "require_onnx", "write_onnx"]
+__all__ = ["OPSET", "has_onnx", "require_onnx", "write_onnx"]
 
 OPSET = 17
 
@@ -24,6 +24,15 @@ def require_onnx() -> None:
         if "paddle2onnx" in missing and sys.version_info >= (3, 13):
             remedy += " under Python 3.12 or older, because paddle2onnx has no release for yours"
         raise MissingDependencyError(f"--onnx needs {' and '.join(missing)}: {remedy}")
+
+
+def has_onnx() -> bool:
+    """Whether the packages that write and check ONNX are installed."""
+    try:
+        require_onnx()
+    except MissingDependencyError:
+        return False
+    return True
 
 
 def write_onnx(source: Path, target: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-__all__ = ["FeatureInfo", "ImageClassifier"]
+__all__ = ["LINEAR_HEAD", "FeatureInfo", "ImageClassifier"]
+
+LINEAR_HEAD = "linear_head"
+"""The name of the layer that `ImageClassifier.use_linear_head` adds, as in state_dict keys."""
 
 
 class FeatureInfo(NamedTuple):
@@ -25,6 +29,8 @@ class ImageClassifier(nn.Layer):
         name: the architecture's name in `create_model`.
         feature_info: one entry for each map that `forward_features` returns.
         head: name of the classification layer, as in state_dict keys.
+        head_layers: names of all layers with weights that `forward_head` has to itself; empty for
+            `head` alone.
         first_conv: name of the convolution that reads the image.
         checkpointed: the class of the blocks to recompute in the backward pass
             (`Arch.grad_checkpointing`); None for none.
@@ -35,6 +41,7 @@ class ImageClassifier(nn.Layer):
     name: str
     feature_info: list[FeatureInfo]
     head: str
+    head_layers: tuple[str, ...] = ()
     first_conv: str
     checkpointed: type[nn.Layer] | None = None
     features_only: bool = False
@@ -47,10 +54,41 @@ class ImageClassifier(nn.Layer):
         """Map the last feature map to float32 logits (N, class_num)."""
         raise NotImplementedError
 
+    def classify(self, x: Tensor) -> Tensor:
+        """Map the last feature map, float32 (N, C, H, W), to float32 logits (N, class_num).
+
+        This is `forward_head`, unless `use_linear_head` has replaced it.
+        """
+        if self.head != LINEAR_HEAD:
+            return self.forward_head(x)
+        return getattr(self, LINEAR_HEAD)(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+    def use_linear_head(self, class_num: int) -> None:
+        """Replace the head by an untrained linear layer on the means of the last feature map.
+
+        The layer is `linear_head`, with the state_dict keys `linear_head.weight` (C, class_num)
+        and `linear_head.bias` (class_num,), float32. The layers of the replaced head are removed.
+        """
+        for name in self.own_head_layers:
+            parent, _, last = name.rpartition(".")
+            layer: nn.Layer = self
+            for part in parent.split(".") if parent else ():
+                layer = getattr(layer, part)
+            delattr(layer, last)
+        self.add_sublayer(LINEAR_HEAD, nn.Linear(self.feature_info[-1].channels, class_num))
+        # Kept to recognise the weights of a model with its own head.
+        self.head_layers = self.own_head_layers
+        self.head = LINEAR_HEAD
+
+    @property
+    def own_head_layers(self) -> tuple[str, ...]:
+        """Names of the layers that the architecture's own head has, or had, to itself."""
+        return self.head_layers or (self.head,)
+
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Map images (N, C, H, W), float32, to logits (N, class_num), float32.
 
         With `features_only`, return the list of feature maps that `feature_info` describes.
         """
         features = self.forward_features(x)
-        return features if self.features_only else self.forward_head(features[-1])
+        return features if self.features_only else self.classify(features[-1])

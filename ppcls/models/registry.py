@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from ppcls.errors import ConfigError
 from ppcls.models.base import ImageClassifier
@@ -24,7 +24,7 @@ Builder = Callable[..., ImageClassifier]
 """Builds a network from `class_num`, `in_channels` and optionally `dropout`."""
 
 _BUILDERS: dict[str, Builder] = {}
-_OPTIONS = ("pretrained", "class_num", "in_channels", "dropout", "features_only")
+_OPTIONS = ("pretrained", "class_num", "in_channels", "dropout", "head", "features_only")
 
 
 @overload
@@ -110,6 +110,7 @@ def create_model(
     class_num: int = 1000,
     in_channels: int = 3,
     dropout: float | None = None,
+    head: Literal["linear"] | None = None,
     features_only: bool = False,
     **unknown: Any,
 ) -> ImageClassifier:
@@ -124,6 +125,8 @@ def create_model(
         in_channels: channels of the input image.
         dropout: drop probability of the head, for architectures with dropout; None is the
             paper's value.
+        head: "linear" replaces the architecture's own head by a linear layer on the means of the
+            last feature map, `linear_head`. Published weights still load, except for the head.
         features_only: make a backbone that returns feature maps by stage instead of logits. The
             layers after them stay in the model, unused and without gradients, so that published
             checkpoints load unchanged.
@@ -136,7 +139,7 @@ def create_model(
 
     Raises:
         ConfigError: no such architecture or option, an invalid value, or dropout for an
-            architecture without it.
+            architecture or a head without it.
         WeightsError: the weights do not exist, cannot be fetched or read, or belong to another
             model.
     """
@@ -152,12 +155,18 @@ def create_model(
         if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
             raise ConfigError(f"{name}: dropout must be a number in [0, 1), not {dropout!r}")
         options["dropout"] = dropout
+    if head not in (None, "linear"):
+        raise ConfigError(f"{name}: head must be 'linear' or None, not {head!r}")
+    if head and dropout is not None:
+        raise ConfigError(f"{name}: head='linear' has no dropout, but dropout={dropout!r} is set")
     network = family_module(name)
     if network:
         import_module(network)  # it registers its architectures
     model = _BUILDERS[name](**options)
     _check_model(name, model)
     model.name = name
+    if head:
+        model.use_linear_head(class_num)
     model.features_only = features_only
     if pretrained:
         for note in load_weights(model, locate_weights(card, pretrained), adapt=True):

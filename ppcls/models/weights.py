@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppcls.errors import WeightsError
-from ppcls.models.base import ImageClassifier
+from ppcls.models.base import LINEAR_HEAD, ImageClassifier
 from ppcls.models.catalogue import ModelCard
 from ppcls.models.download import fetch
 from ppcls.models.weight_files import find_weights, read_weights, write_weights
@@ -74,6 +74,40 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
     )
 
 
+def _fit_head(
+    state: dict[str, np.ndarray],
+    own: Mapping[str, Tensor],
+    model: ImageClassifier,
+    path: Path,
+    adapt: bool,
+) -> list[str]:
+    """Replace the weights of another kind of head by the model's own, or refuse them.
+
+    Raises:
+        WeightsError: one of the file and the model has a linear head, and `adapt` is false.
+    """
+    ours, theirs = (f"{LINEAR_HEAD}.bias" in keys for keys in (own, state))
+    if ours == theirs or not isinstance(model, ImageClassifier):
+        return []
+    replaced = (LINEAR_HEAD,) if theirs else model.own_head_layers
+    others = [key for key in state if key.startswith(tuple(f"{name}." for name in replaced))]
+    if not others:
+        return []  # another architecture, as the comparison of all keys reports
+    if not adapt:
+        file, model_head = ("linear", "null") if theirs else ("null", "linear")
+        raise WeightsError(
+            f"{path}: weights of another head: the file has {others[0]}, which a model with "
+            f"Arch.head: {model_head} has not; set Arch.head={file} (-o Arch.head={file})"
+        )
+    for key in others:
+        del state[key]
+    layers = (LINEAR_HEAD,) if ours else model.own_head_layers
+    for key in own:
+        if key.startswith(tuple(f"{name}." for name in layers)):
+            state[key] = own[key].numpy()
+    return [f"{path}: weights of another head ({others[0]}): {layers[-1]} is untrained"]
+
+
 def finite(state: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
     """Return the floating-point arrays of a weights file, of any shapes, as float32.
 
@@ -131,7 +165,7 @@ def load_weights(
             f"{path}: {other[0][:100]} is {dtype}{is_bfloat16}; expected a floating-point array"
         )
     own: dict[str, Tensor] = model.state_dict()
-    notes = []
+    notes = _fit_head(state, own, model, Path(path), adapt)
 
     stem, head = f"{model.first_conv}.weight", f"{model.head}.bias"
     if stem in state and stem in own and state[stem].ndim == 4:

@@ -115,6 +115,7 @@ def build_distillation(
             class_num=options.class_num,
             in_channels=in_channels,
             dropout=options.dropout,
+            head=options.head,
         )
         pretrained = path or ("ssld" if options.use_ssld else options.pretrained)
         if name in arch.frozen and not (pretrained or resumes):

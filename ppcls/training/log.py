@@ -35,7 +35,8 @@ def _values(means: dict[str, float]) -> str:
 
 def _resumes(trainer: Trainer) -> bool:
     progress = trainer.state.progress
-    return progress.epoch > 0 or progress.step > 0
+    # An evaluation before the first epoch has made a record, too.
+    return progress.epoch > 0 or progress.step > 0 or progress.best_metric is not None
 
 
 class TextLog(Callback):

@@ -44,6 +44,9 @@ class StopRequest:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        outer = getattr(self._earlier.get(self.signal or 0), "__self__", None)
+        if error is None and self.signal is not None and isinstance(outer, StopRequest):
+            outer._note(self.signal, None)  # too late for this work, but not for what surrounds it
 
     def check(self, message: str) -> None:
         """Stop between two steps if a signal has arrived.

@@ -52,3 +52,21 @@ def test_the_predictor_beside_its_parts(measured, bundle: Path, colours: Path) -
     assert found["backend"].startswith("paddle")
     latency = found["latency_batch_1"]
     assert latency["ratio"] == pytest.approx(latency["predictor_ms"] / latency["parts_ms"])
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_fit_beside_training(
+    measured, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ppcls
+
+    monkeypatch.setenv("PPCLS_HOME", str(tmp_path))
+    weights = tmp_path / "weights.npz"
+    ppcls.save_weights(ppcls.create_model("SqueezeNet1_1"), weights)
+    options = ("--weights", weights, "--size", "32", "--epochs", "1", "--only", "fit", "train")
+    rows = json.loads(measured("fit.py", colours, *options, "--json"))
+    names = ["fit, empty cache", "fit again", "train with the recipe", "fit, one image more"]
+    assert [row["row"] for row in rows] == names
+    assert rows[0]["accuracy"] == rows[1]["accuracy"] > 0.5
+    assert rows[2]["ratio"] == pytest.approx(rows[2]["seconds"] / rows[0]["seconds"])

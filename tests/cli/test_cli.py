@@ -286,7 +286,7 @@ USAGE = [
         "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops",
     ),
     # arguments, the message's part; all exit with 2
-    (["train"], "the following arguments are required: -c/--config"),
+    (["train", "--data", "{data}"], "`ppcls train` needs --model NAME, or a recipe, -c CONFIG"),
     (["trian"], "invalid choice: 'trian'"),
     (["train", "-c", "gone.yaml"], "error: no such config file: gone.yaml"),
     (["eval", "-c", "gone.yaml"], "error: no such config file: gone.yaml"),

@@ -48,6 +48,7 @@ class AlexNet(ImageClassifier):
 
     first_conv = "_conv1._conv"
     head = "_fc8"
+    head_layers = ("_fc6", "_fc7", "_fc8")
 
     def __init__(self, class_num: int = 1000, in_channels: int = 3, dropout: float = 0.5):
         super().__init__()

@@ -169,6 +169,7 @@ class HRNet(ImageClassifier):
 
     first_conv = "conv_layer1_1.conv"
     head = "fc"
+    head_layers = ("conv_last", "fc")
 
     def __init__(
         self, *, width: int, use_se: bool = False, class_num: int = 1000, in_channels: int = 3
