@@ -79,7 +79,11 @@ def read_regular(path: str | os.PathLike, most: int) -> bytes:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the errors of the file system into a `RunError` that names what is written."""
+    """Turn the errors of the file system into a `RunError` that names what is written.
+
+    Raises:
+        RunError: the file system refuses.
+    """
     try:
         yield
     except OSError as error:

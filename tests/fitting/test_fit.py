@@ -340,7 +340,7 @@ def test_without_network_and_weights_the_cache_is_listed(
 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setattr(download.fetch, "__defaults__", ((),))  # no retries
+    monkeypatch.setattr(download.fetch, "__defaults__", (download.Limits(pauses=()),))
     with pytest.raises(WeightsError, match=r"put the file at .*weights in the cache: none"):
         fit(photos, size=SIZE)
     other = download.cache_path(ppcls.model_card("HarDNet68").checkpoint("").url)

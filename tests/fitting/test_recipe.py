@@ -136,7 +136,7 @@ def test_without_network_the_way_out_is_from_scratch(
 
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setattr(download.fetch, "__defaults__", ((),))  # no retries
+    monkeypatch.setattr(download.fetch, "__defaults__", (download.Limits(pauses=()),))
     assert main(["train", "--data", str(photos), "--model", "HarDNet68"]) == 1
     said = capsys.readouterr().err
     assert "put the file at" in said
