@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.client import (
@@ -215,21 +215,11 @@ def _total(response: HTTPResponse, done: int, tag: str) -> int | None:
     return total
 
 
-def _blocks(response: HTTPResponse) -> Iterator[bytes]:
-    """Yield the bytes of an answer as they arrive; ConnectionError if the connection breaks."""
-    while True:
-        try:
-            block = response.read1(_BLOCK)
-        except OSError as error:  # which a full disk is, too
-            raise ConnectionError(str(error)) from None
-        if not block:
-            return
-        yield block
-
-
-def _open(request: urllib.request.Request, watch: _Watch) -> HTTPResponse:
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Turn an `OSError`, which a full disk is, too, into a `ConnectionError`."""
     try:
-        return _opener(watch).open(request, timeout=_TIMEOUT)  # type: ignore[no-any-return]
+        yield
     except urllib.error.URLError:
         raise
     except OSError as error:
@@ -247,7 +237,8 @@ def _download(url: str, part: Path, limits: Limits, watch: _Watch) -> None:
         headers = {"Range": f"bytes={done}-", "If-Range": tag}
     request = urllib.request.Request(quote(url, safe=":/?&=%+@,;~[]"), headers=headers)
     try:
-        response = _open(request, watch)
+        with _connected():
+            response = _opener(watch).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # nothing left to send, or the file has changed: start again
@@ -271,7 +262,11 @@ def _download(url: str, part: Path, limits: Limits, watch: _Watch) -> None:
                 desc=part.stem, initial=done, total=total, unit="B", unit_scale=True, leave=False
             ) as bar,
         ):
-            for block in _blocks(response):
+            while done != total:
+                with _connected():
+                    block = response.read1(_BLOCK)
+                if not block:
+                    break
                 stream.write(block)
                 bar.update(len(block))
                 done += len(block)
@@ -279,8 +274,6 @@ def _download(url: str, part: Path, limits: Limits, watch: _Watch) -> None:
                 if done > limits.most:
                     part.unlink()
                     raise _Refused(f"more than the {limits.most:,} bytes that are accepted")
-                if done == total:
-                    break
             stream.flush()
             os.fsync(stream.fileno())
     if total is not None and done != total:
