@@ -64,9 +64,7 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
     elif kind == "PNG":
         _check_chunks(data)
     elif re.match(rb"P[1-6fF]\s", data) and len(data) >= _PNM_HEADER:
-        # The magic number, width, height, and the largest value.
-        if len(re.sub(rb"#[^\r\n]*", b"", data[:_PNM_HEADER]).split(maxsplit=4)) < 4:
-            raise Excess(f"a header of more than {_PNM_HEADER >> 10} KiB")
+        _check_pnm_header(data[:_PNM_HEADER])
     if kind in ("JPEG 2000", "ICNS"):
         for match in re.finditer(rb"\xff\x4f\xff\x51", data):
             _check_codestream(data, match.start(), max_pixels)
@@ -80,6 +78,12 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
             f"larger than {_SLOW_BYTES >> 20} MiB, the limit of QOI, run-length BMP and plain-text "
             "PNM, which are slow to decode"
         )
+
+
+def _check_pnm_header(start: bytes) -> None:
+    # The magic number, width, height, and the largest value.
+    if len(re.sub(rb"#[^\r\n]*", b"", start).split(maxsplit=4)) < 4:
+        raise Excess(f"a header of more than {_PNM_HEADER >> 10} KiB")
 
 
 def _check_chunks(data: bytes) -> None:
