@@ -46,6 +46,10 @@ __all__ = [
 class Parser(argparse.ArgumentParser):
     """Shows control characters of the arguments as escapes."""
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help; argparse ignores an error of the output."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         """Exit with the usage and the message."""
         super().error(shortened(printable(message)))
@@ -122,7 +126,7 @@ natural = checked(int, lambda value: value >= 0, "a whole number, 0 or more")
 positive = checked(int, lambda value: value > 0, "a positive integer")
 
 
-class _CommandParser(argparse.ArgumentParser):
+class _CommandParser(Parser):
     """The parser of a command, which takes options before, between and after its arguments.
 
     argparse gives an optional argument no value if an option stands before it, as in
