@@ -37,11 +37,15 @@ def cache_home() -> Path:
 
 
 def real_path(path: str | os.PathLike) -> Path:
-    """Return an absolute path without links; of links that loop, the path as it is.
+    """Return an absolute path without links.
 
-    `Path.resolve` raises RuntimeError for these.
+    Links that loop stay in the path, and a path with a zero byte stays as it is; `Path.resolve`
+    raises errors for both.
     """
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return Path(path)
 
 
 def check_regular(path: str | os.PathLike, most: int) -> None:

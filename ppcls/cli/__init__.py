@@ -89,6 +89,9 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         if _output_fails(prog):
             sys.exit(1)
         raise
+    except OSError:  # help or the version does not fit, and the output is not buffered
+        _output_fails(prog, probe=True)
+        sys.exit(1)
     try:
         with warnings.catch_warnings(), naming_missing_paddle():
             warnings.showwarning = partial(_show_warning, prog)

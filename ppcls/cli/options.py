@@ -62,6 +62,10 @@ class Parser(argparse.ArgumentParser):
         finally:
             self._collects = False
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help; argparse ignores an error of the output."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         """Exit with the usage and the message, without its control characters."""
         super().error(shortened(printable(message)))

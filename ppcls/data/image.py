@@ -123,6 +123,7 @@ _URL_TIMEOUT, _URL_SECONDS = 30.0, 300.0
 _MAX_FILE = 2**30
 _BLOCK = 2**22
 _HEADER = 2**16
+_MORE_HEADER = 17 * 2**20
 _RGB = (1, 3, None)
 """The `channels` for which an image is read as RGB; gray is its luma."""
 
@@ -533,6 +534,8 @@ def read_header(
             kind = _recognise(data)
             if kind in ("ICO", "ICNS"):
                 data += file.read(_MAX_FILE)
+            elif kind in ("JPEG", "PNG") and len(data) == _HEADER:
+                data += file.read(_MORE_HEADER)
             check_bounds(data, kind, max_pixels)
             file.seek(0)
             bands = _bands_of(file, kind, channels)

@@ -119,6 +119,8 @@ def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]
     try:
         file.seek(0)
         shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
+        if any(type(length) is not int for length in shape):  # NumPy accepts True for 1
+            raise ValueError
     except Exception:  # the header is a Python literal: parsing one may raise nearly anything
         raise Unreadable("the header of the array is damaged, or of another version") from None
     return shape, fortran, dtype, file.tell()

@@ -25,6 +25,11 @@ _COEFFICIENTS = 3.2  # components of a JPEG in scans, whose coefficients are all
 _WEBP_SHARE = _AVIF_SHARE = 0.6  # of the limit on pixels: 14 to 16 bytes each, instead of 3 to 9
 _J2K_BYTES = 10.0  # for each pixel of the limit
 _SLOW_BYTES = 8 * 2**20
+_MAX_SEGMENTS = 2000  # of a JPEG before its first scan; Pillow joins those of one kind
+_MAX_JPEG_HEADER = 16 * 2**20
+_MAX_PNG_CHUNKS = 200_000  # encoders write at least 8 KiB a chunk
+_PNM_HEADER = 2**16
+"""Bytes; Pillow reads the comments and blanks in it one by one."""
 _PNG_SIZE = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)
 
 
@@ -45,8 +50,19 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
     elif kind in ("ICO", "ICNS"):  # Pillow decodes the picture inside while it opens the icon
         for wide, high in _PNG_SIZE.findall(data):
             _check_pixels(int.from_bytes(wide, "big"), int.from_bytes(high, "big"), max_pixels)
-    elif kind == "JPEG" and (header := jpeg_header(data)).in_scans:
-        _check_scans(header, data.count(b"\xff\xda"), max_pixels)
+    elif kind == "JPEG":
+        header = jpeg_header(data)
+        if header.segments > _MAX_SEGMENTS or header.size > _MAX_JPEG_HEADER:
+            raise Unreadable(
+                f"more than {_MAX_SEGMENTS} segments or {_MAX_JPEG_HEADER >> 20} MiB before the "
+                "image"
+            )
+        if header.in_scans:
+            _check_scans(header, data.count(b"\xff\xda"), max_pixels)
+    elif kind == "PNG":
+        _check_chunks(data)
+    elif re.match(rb"P[1-6fF]\s", data) and len(data) >= _PNM_HEADER:
+        _check_pnm_header(data[:_PNM_HEADER])
     if kind in ("JPEG 2000", "ICNS"):
         for match in re.finditer(rb"\xff\x4f\xff\x51", data):
             _check_codestream(data, match.start(), max_pixels)
@@ -60,6 +76,21 @@ def check_bounds(data: bytes, kind: str | None, max_pixels: int) -> None:
             f"larger than {_SLOW_BYTES >> 20} MiB, the limit of QOI, run-length BMP and plain-text "
             "PNM, which are slow to decode"
         )
+
+
+def _check_pnm_header(start: bytes) -> None:
+    # The magic number, width, height, and the largest value.
+    if len(re.sub(rb"#[^\r\n]*", b"", start).split(maxsplit=4)) < 4:
+        raise Unreadable(f"a header of more than {_PNM_HEADER >> 10} KiB")
+
+
+def _check_chunks(data: bytes) -> None:
+    at, chunks = 8, 0
+    while at + 12 <= len(data):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks += 1
+        if chunks > _MAX_PNG_CHUNKS:
+            raise Unreadable(f"more than {_MAX_PNG_CHUNKS} chunks")
 
 
 def _check_pixels(width: int, height: int, most: int, what: str = "") -> None:
@@ -96,33 +127,41 @@ class JpegHeader(NamedTuple):
     Attributes:
         has_app1: whether an APP1 segment (EXIF, XMP) exists.
         in_scans: whether the image may have several scans.
-        samples: width times height, and times the number of components.
+        pixels, samples: width times height, and times the number of components.
+        segments: the number of segments, and of bytes that fill the space between them.
+        size: the number of their bytes.
     """
 
     has_app1: bool
     in_scans: bool
     pixels: int
     samples: int
+    segments: int
+    size: int
 
 
 def jpeg_header(data: bytes) -> JpegHeader:
     """Read the header of a JPEG file."""
-    at, has_app1, in_scans, pixels, samples = 2, False, False, 0, 0
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    at, has_app1, in_scans, pixels, samples, segments = 2, False, False, 0, 0, 0
+    while at + 4 <= len(data) and data[at] == 0xFF and segments <= _MAX_SEGMENTS:
+        segments += 1
         marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
         length = data[at + 2] << 8 | data[at + 3]
         if marker == 0xDA:
             # A sequential image with all components in its first scan has only that one.
             count = data[at + 4] if at + 4 < len(data) else 0
             whole = not in_scans and bool(pixels) and count * pixels == samples
-            return JpegHeader(has_app1, not whole, pixels, samples)
+            return JpegHeader(has_app1, not whole, pixels, samples, segments, at)
         has_app1 |= marker == 0xE1
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 10 <= len(data):
             height, width, components = struct.unpack_from(">HHB", data, at + 5)
             pixels, samples = width * height, width * height * components
             in_scans |= marker in (0xC2, 0xC6, 0xCA, 0xCE)
         at += 2 + length
-    return JpegHeader(True, True, pixels, samples)
+    return JpegHeader(True, True, pixels, samples, segments, at)
 
 
 def _check_scans(header: JpegHeader, scans: int, max_pixels: int) -> None:

@@ -126,10 +126,12 @@ def test_an_unexpected_error_asks_for_a_report(
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_standard_output_is_named(unbuffered: str) -> None:
+@pytest.mark.parametrize(
+    ("unbuffered", "arguments"), [("", "list"), ("1", "list"), ("", "--help"), ("1", "data --help")]
+)
+def test_a_full_standard_output_is_named(unbuffered: str, arguments: str) -> None:
     done = subprocess.run(
-        f"PYTHONUNBUFFERED={unbuffered} {sys.executable} -m ppcls list > /dev/full",
+        f"PYTHONUNBUFFERED={unbuffered} {sys.executable} -m ppcls {arguments} > /dev/full",
         shell=True,
         capture_output=True,
         text=True,
@@ -137,6 +139,18 @@ def test_a_full_standard_output_is_named(unbuffered: str) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == ("ppcls: error: standard output: cannot write: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["\x1b[31m"], ["data", "split", ".", "--\x1b[31m"], ["predict", "x", "y", "--\x1b[3"]],
+)
+def test_usage_errors_show_escapes(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert r"\x1b[3" in error
+    assert "\x1b" not in error
 
 
 @pytest.mark.process

@@ -6,6 +6,7 @@ import io
 import os
 import resource
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,35 @@ def test_bytes_that_are_not_utf8_in_names_reach_every_output(tmp_path: Path) -> 
         if kind != "csv":
             found = json.loads(text)
             assert (found[0] if kind == "json" else found)["filename"] == name
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_headers_of_very_many_parts_are_refused(tmp_path: Path, from_file: bool) -> None:
+    def chunk(kind: bytes) -> bytes:
+        return b"\0\0\0\0" + kind + zlib.crc32(kind).to_bytes(4, "big")
+
+    def read(data: bytes) -> None:
+        (tmp_path / "x").write_bytes(data)
+        image.read_header(tmp_path / "x") if from_file else image.read(data)
+
+    jpeg, png, ppm = (encode((8, 8), kind) for kind in ("JPEG", "PNG", "PPM"))
+    segments = (b"\xff\xfe\0\2", b"\xff\xe1\0\x0aExif\0\0aa", b"\xff")
+    for segment in segments:  # comments, parts of one EXIF, fill bytes
+        read(jpeg[:2] + 1000 * segment + jpeg[2:])
+        with pytest.raises(ImageError, match="more than 2000 segments or 16 MiB before the image"):
+            read(jpeg[:2] + 3000 * segment + jpeg[2:])
+    with pytest.raises(ImageError, match="more than 200000 chunks"):
+        read(png[:33] + 200_000 * chunk(b"abCd") + png[33:])
+    read(png[:33] + 1000 * chunk(b"abCd") + png[33:])
+    read(ppm.replace(b"\n", b"\n# a comment\n" + 9000 * b" ", 1))
+    for filler in (b"#" + 70_000 * b"x" + b"\n", 70_000 * b"\n", 40_000 * b"#\n"):
+        with pytest.raises(ImageError, match="a header of more than 64 KiB"):
+            read(ppm.replace(b"\n", b"\n" + filler, 1))
+
+
+def test_an_array_whose_shape_is_no_numbers_is_named() -> None:
+    file = io.BytesIO()
+    np.save(file, np.zeros((1, 4, 3), np.uint8))
+    data = file.getvalue().replace(b"(1, 4, 3), ", b"(True,4,3),")
+    with pytest.raises(ImageError, match="the header of the array is damaged"):
+        image.read(data)
