@@ -242,10 +242,7 @@ def test_copies_of_a_picture_stay_on_one_side_and_are_named_across_a_given_split
     }
     assert given.without_copies is not None
     said = capsys.readouterr().err
-    assert (
-        "copies of training images, which flatters the accuracy (4)"
-        in said
-    )
+    assert "copies of training images, which flatters the accuracy (4)" in said
     assert "copies of one picture in different classes (1)" in said
 
 
