@@ -28,6 +28,7 @@ from PIL import Image
 
 from ppcls.data.folders import split_folder
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_image_list, read_label_names
+from ppcls.fitting.features import needs_linear_head
 from ppcls.fitting.fit import DEFAULT_MODEL, fit
 from ppcls.fitting.recipe import Lists, recipe_config, recipe_text
 from ppcls.training.train import train
@@ -58,7 +59,13 @@ def trained(folder: Path, out: Path, args: argparse.Namespace) -> float:
     pretrained = args.weights or True
     lists = Lists(*paths, count, len(names))
     text = recipe_text(
-        args.model, lists, out, pretrained=pretrained, size=args.size, epochs=args.epochs
+        args.model,
+        lists,
+        out,
+        pretrained=pretrained,
+        size=args.size,
+        epochs=args.epochs,
+        head="linear" if needs_linear_head(args.model) else None,
     )
     return train(recipe_config(text)).best_metric or 0.0
 

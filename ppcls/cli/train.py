@@ -50,6 +50,7 @@ def _recipe(args: argparse.Namespace) -> Config:
     """
     from ppcls.data.lists import read_image_list, read_label_names
     from ppcls.errors import WeightsError
+    from ppcls.fitting.features import needs_linear_head
     from ppcls.fitting.recipe import Lists, recipe_config, recipe_text, write_recipe
     from ppcls.models.catalogue import model_card
     from ppcls.models.weights import locate_weights
@@ -66,6 +67,8 @@ def _recipe(args: argparse.Namespace) -> Config:
         pretrained=pretrained,
         size=args.size,
         epochs=args.epochs,
+        # A fresh head that ends with a ReLU, as SqueezeNet's does, easily stops learning.
+        head="linear" if pretrained and needs_linear_head(args.model) else None,
         plugins=args.plugin,
     )
     config = recipe_config(text, [o for group in args.override for o in group])

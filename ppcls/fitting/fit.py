@@ -5,40 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ppcls.checkpoints.run_folder import RunFolder, locked
-from ppcls.config import Config, load_config
 from ppcls.config.from_checkpoint import RUN_CONFIG
-from ppcls.data.lists import Sample
 from ppcls.distributed import on_device, world_size
-from ppcls.errors import ConfigError, DataError, WeightsError
+from ppcls.errors import ConfigError
 from ppcls.evaluation.report import rows_of
+from ppcls.evaluation.results import Evaluation
 from ppcls.fitting.choice import (
     Choice,
+    Curve,
     Proportion,
-    Training,
     choose,
     fit_all,
-    folds_of,
     learning_curve,
 )
 from ppcls.fitting.features import (
     CROPS,
     FLIPPED,
     WHOLE,
-    Extractor,
-    Features,
-    needs_linear_head,
 )
 from ppcls.fitting.finetune import fine_tune
+from ppcls.fitting.look import Notes, Seen, look
 from ppcls.fitting.output import (
     draw_curve,
     evaluation_of,
@@ -50,12 +45,10 @@ from ppcls.fitting.output import (
     write_lists,
     write_run,
 )
-from ppcls.fitting.photos import Photos, copies, groups_of, order, read_photos, split
+from ppcls.fitting.photos import Photos, read_photos
 from ppcls.fitting.recipe import recipe_config, recipe_text
 from ppcls.fitting.result import FitResult
 from ppcls.models.catalogue import list_models, model_card
-from ppcls.models.download import cache_path
-from ppcls.models.weights import locate_weights
 from ppcls.version import __version__
 
 __all__ = ["DEFAULT_MODEL", "fit"]
@@ -63,10 +56,7 @@ __all__ = ["DEFAULT_MODEL", "fit"]
 DEFAULT_MODEL = "SqueezeNet1_1"
 """The smallest network with published weights: 5 MB to download, and the fastest of all."""
 
-_FEW = 200
-"""With fewer images, crops are tried, too."""
-
-_NAMED, _LEAST_SIZE = 5, 32
+_LEAST_SIZE = 32
 _VIEWS = {WHOLE: "whole", FLIPPED: "flipped"}
 
 
@@ -118,26 +108,17 @@ def fit(
         Stopped: a signal stopped it; features and checkpoints so far are kept.
     """
     start = time.perf_counter()
-    if minutes is not None and not finetune:
-        raise ConfigError("fit: minutes is the time for finetune: add it, or leave minutes out")
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise ConfigError(f"fit: minutes must be above 0, not {minutes:g}")
-    if size is not None and not (isinstance(size, int) and size >= _LEAST_SIZE):
-        raise ConfigError(f"fit: size is a side of at least {_LEAST_SIZE} pixels, not {size!r}")
-    if not (isinstance(seed, int) and 0 <= seed < 2**32):
-        raise ConfigError(f"fit: seed is a whole number from 0 to {2**32 - 1}, not {seed!r}")
-    if world_size() > 1:
-        raise ConfigError("fit runs in one process; start it without paddle.distributed.launch")
+    _check_options(size, finetune, minutes, seed)
     names = _models(model, weights)
     found = read_photos(photos, val)
     target = Path(out).expanduser() if out is not None else _default_out(found.root)
     _refuse_inside(target, found)
     for name in names:
         refuse_earlier(RunFolder(target / name), overwrite)
-    notes = _Notes()
+    notes = Notes()
     notes.add(*found.notes)
     with on_device("auto") as device:
-        seen = [_look(name, weights, size, found, seed, skip_broken, notes) for name in names]
+        seen = [look(name, weights, size, found, seed, skip_broken, notes) for name in names]
         key = _fingerprint(seen, target, seed)
         if not (finetune or overwrite):
             for one in seen:
@@ -185,101 +166,45 @@ def fit(
         draw_curve(curve, place / "learning_curve.png")
         if fine_tuned is None:
             draw_curve(curve, run.path / "curves.png")
+        result = _result(
+            found,
+            seen,
+            choices,
+            best,
+            choice,
+            logits,
+            evaluation,
+            curve,
+            run,
+            target,
+            fine_tuned,
+            notes,
+        )
         seconds = {
             "features": sum(one.features.seconds for one in seen),
             "linear": linear_seconds,
             "total": time.perf_counter() - start,
         }
-        rows = rows_of(evaluation)
-        right = round(evaluation.means["top1"] * len(labels))
-        cross = choice.accuracy
-        was_right = logits.argmax(axis=1) == labels
-        apart = np.isin(data.val, [j for _, j in data.straddling], invert=True)
-        result = FitResult(
-            model=best.name,
-            classes=found.names,
-            folder=run.path,
-            best=Path(f"{run.checkpoint('best_model')}.pdparams"),
-            bundle=bundle,
-            report=place,
-            config=run.path / RUN_CONFIG,
-            train=len(data.train),
-            val=len(labels),
-            accuracy=right / len(labels),
-            interval=Proportion(right, len(labels)).interval,
-            cross_validated=cross.value if cross else None,
-            cross_validated_interval=cross.interval if cross else None,
-            twice=curve.twice if curve else None,
-            guess=float(np.bincount(labels).max() / len(labels)),
-            linear=float(was_right.mean()),
-            fine_tuned=fine_tuned,
-            copies=[(data.samples[i].path, data.samples[j].path) for i, j in data.straddling],
-            without_copies=float(was_right[apart].mean()) if 0 < apart.sum() < len(apart) else None,
-            strength=choice.strength,
-            views=[_VIEWS.get(view, "crops") for view in choice.views if view <= CROPS[0]],
-            tried={
-                one.name: tried.accuracy.value if tried.accuracy else None
-                for one, tried in zip(seen, choices, strict=True)
-            },
-            unreadable=[str(error) for error in best.features.unreadable],
-            computed=sum(one.features.computed for one in seen),
-            seconds=seconds,
-            notes=notes.lines,
-            per_class=[row._asdict() for row in rows],
-        )
+        result = replace(result, seconds=seconds)
         mark(run, key, result)
     return result
 
 
-class _Notes:
-    """Lines for the user, shown as they come."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def add(self, *lines: str) -> None:
-        for line in lines:
-            self.lines.append(line)
-            print(line, file=sys.stderr)
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The readable images, and their split.
-
-    Attributes:
-        samples: the images.
-        train, val: int64 (N,), indices of the training and the validation images.
-        groups: int64 (N,), the group of copies of each image.
-        straddling: pairs of a training and a validation image that are copies of one picture.
-    """
-
-    samples: list[Sample]
-    train: np.ndarray
-    val: np.ndarray
-    groups: np.ndarray
-    straddling: list[tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """An architecture and its features of the images.
-
-    Attributes:
-        key: identifies weights and transforms.
-        views: the sets of views to try.
-        ordered: int64 (N,), an order of the training images by content.
-    """
-
-    name: str
-    config: Config
-    weights: Path
-    key: str
-    features: Features
-    data: _Data
-    training: Training
-    views: list[tuple[int, ...]]
-    ordered: np.ndarray
+def _check_options(size: int | None, finetune: bool, minutes: float | None, seed: int) -> None:
+    """Raise `ConfigError` for options of `fit` out of range, or that do not fit together."""
+    if minutes is not None and not finetune:
+        raise ConfigError(
+            "fit: minutes (--minutes) is the time for finetune (--finetune): add it, or leave "
+            "minutes out"
+        )
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"fit: minutes must be above 0, not {minutes:g}")
+    if size is not None and not (isinstance(size, int) and size >= _LEAST_SIZE):
+        raise ConfigError(f"fit: size is a side of at least {_LEAST_SIZE} pixels, not {size!r}")
+    if not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise ConfigError(f"fit: seed is a whole number from 0 to {2**32 - 1}, not {seed!r}")
+    if world_size() > 1:
+        raise ConfigError("fit runs in one process; start it without paddle.distributed.launch")
 
 
 def _models(model: str | Sequence[str] | None, weights: str | Path | None) -> list[str]:
@@ -324,80 +249,7 @@ def _refuse_inside(target: Path, photos: Photos) -> None:
             )
 
 
-def _find_weights(name: str, weights: str | Path | None) -> Path:
-    """Return the file of the weights.
-
-    Raises:
-        WeightsError: there are none; the message lists the weights that the cache has.
-    """
-    card = model_card(name)
-    try:
-        return locate_weights(card, True if weights is None else str(weights))
-    except WeightsError as error:
-        if weights is not None:
-            raise
-        have = [
-            other
-            for other in list_models()
-            for checkpoint in model_card(other).checkpoints
-            if not checkpoint.variant and cache_path(checkpoint.url).is_file()
-        ]
-        listed = f"those of {', '.join(have)} (--model)" if have else "none"
-        raise WeightsError(
-            f"{error}, or name a file with --weights; weights in the cache: {listed}"
-        ) from None
-
-
-def _look(
-    name: str,
-    weights: str | Path | None,
-    size: int | None,
-    photos: Photos,
-    seed: int,
-    skip_broken: bool,
-    notes: _Notes,
-) -> _Seen:
-    """Read the features of all images, and split the images."""
-    path = _find_weights(name, weights)
-    overrides = ["Arch.head=linear"] if needs_linear_head(name) else []
-    overrides += [f"Global.image_size={size}"] if size else []
-    config = load_config(name, overrides)
-    extractor = Extractor(config, path)
-    samples = [*photos.train, *(photos.val or ())]
-    views = (WHOLE, FLIPPED, *(CROPS if len(photos.train) < _FEW else ()))
-    height, width = config.image_size
-    notes.add(
-        f"{photos.root}: {len(samples)} images of {len(photos.names)} classes, {photos.source}",
-        f"{name} with the weights {path}, {width}x{height} pixels",
-    )
-    features = extractor.read(
-        [sample.path for sample in samples],
-        [views] * len(photos.train) + [(WHOLE,)] * len(photos.val or ()),
-        skip_broken=skip_broken,
-    )
-    notes.add(*extractor.notes)
-    if features.unreadable:
-        shown = "; ".join(str(error) for error in features.unreadable[:_NAMED])
-        notes.add(f"left out {len(features.unreadable)} unreadable images: {shown}")
-    source = f"{features.computed} images by {features.by}" if features.by else "all in the cache"
-    notes.add(f"features  {source}, {features.seconds:.1f} s")
-    data = _split(photos, samples, features, seed, notes)
-    ordered = order([features.digests[i] for i in data.train], seed)
-    labels = np.array([data.samples[i].label for i in data.train])
-    training = Training(
-        {view: values[data.train] for view, values in features.values.items()},
-        labels,
-        folds_of(labels, data.groups[data.train], ordered),
-        len(photos.names),
-    )
-    tried = [views[:1], views[:2], views]
-    key = extractor.folder.name
-    return _Seen(
-        name, config, path, key, features, data, training, list(dict.fromkeys(tried)), ordered
-    )
-
-
-def _choose(seen: _Seen, notes: _Notes) -> Choice:
+def _choose(seen: Seen, notes: Notes) -> Choice:
     choice = choose(seen.training, seen.views)
     width = seen.training.values[WHOLE].shape[1]
     views = " with flips" if FLIPPED in choice.views else ""
@@ -415,7 +267,11 @@ def _choose(seen: _Seen, notes: _Notes) -> Choice:
     return choice
 
 
-def _fingerprint(seen: Sequence[_Seen], target: Path, seed: int) -> str:
+def _cost(choice: Choice) -> float:
+    return np.inf if choice.loss is None else choice.loss
+
+
+def _fingerprint(seen: Sequence[Seen], target: Path, seed: int) -> str:
     """Return a text that changes with everything that the result of a fit depends on."""
     made_of: list[Any] = [__version__, str(target.resolve()), seed]
     for one in seen:
@@ -428,63 +284,55 @@ def _fingerprint(seen: Sequence[_Seen], target: Path, seed: int) -> str:
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-def _cost(choice: Choice) -> float:
-    return np.inf if choice.loss is None else choice.loss
-
-
-def _split(
-    photos: Photos, samples: list[Sample], features: Features, seed: int, notes: _Notes
-) -> _Data:
-    """Split the readable images, and report copies of a picture.
-
-    Raises:
-        DataError: all images are one picture, or unreadable images leave too few.
-    """
-    kept = [samples[i] for i in features.kept]
-    labels = np.array([sample.label for sample in kept])
-    pairs = list(copies(features.digests, features.hashes, features.thumbs))
-    groups = groups_of(len(kept), pairs)
-    if len(np.unique(groups)) == 1:
-        raise DataError(
-            f"{photos.root}: all {len(kept)} images are the same picture, so there is nothing to "
-            "tell apart"
-        )
-    first_val = np.searchsorted(features.kept, len(photos.train))
-    is_val = np.arange(len(kept)) >= first_val
-    counts = np.bincount(labels[~is_val], minlength=len(photos.names))
-    least = 2 if photos.val is None else 1
-    if counts.min() < least:
-        raise DataError(
-            f"{photos.root}: {counts.min()} readable training images of the class "
-            f"{photos.names[int(counts.argmin())]}; add some"
-        )
-    if photos.val is None:
-        is_val = split(labels, groups, features.digests, photos.share, seed)
-    elif not is_val.any():
-        raise DataError(f"{photos.val_root}: none of the validation images can be read")
-    train, val = np.flatnonzero(~is_val), np.flatnonzero(is_val)
-    straddling = _across(groups, train, val)
-    conflicting = [(i, j) for i, j in pairs if labels[i] != labels[j]]
-    for what, found in (
-        (
-            "validation images that are copies of training images, which flatters the accuracy",
-            straddling,
-        ),
-        ("copies of one picture in different classes", conflicting),
-    ):
-        if found:
-            shown = "; ".join(f"{kept[j].path} = {kept[i].path}" for i, j in found[:_NAMED])
-            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-            notes.add(f"warning: {what} ({len(found)}): {shown}{more}")
-    missing = sorted(set(range(len(photos.names))) - set(labels[val].tolist()))
-    if missing:
-        names = ", ".join(photos.names[label] for label in missing[:_NAMED])
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        notes.add(f"warning: no validation images of the class {names}{more}")
-    return _Data(kept, train, val, groups, straddling)
-
-
-def _across(groups: np.ndarray, train: np.ndarray, val: np.ndarray) -> list[tuple[int, int]]:
-    """Return a training image for each validation image that is a copy of one."""
-    first = {int(groups[i]): int(i) for i in reversed(train.tolist())}
-    return [(first[int(groups[j])], int(j)) for j in val.tolist() if int(groups[j]) in first]
+def _result(
+    photos: Photos,
+    seen: Sequence[Seen],
+    choices: Sequence[Choice],
+    best: Seen,
+    choice: Choice,
+    logits: np.ndarray,
+    evaluation: Evaluation,
+    curve: Curve | None,
+    run: RunFolder,
+    target: Path,
+    fine_tuned: float | None,
+    notes: Notes,
+) -> FitResult:
+    """Return the result; `logits` are those of the linear classifier, float64 (N, C)."""
+    data = best.data
+    rows, cross = rows_of(evaluation), choice.accuracy
+    found = Proportion(round(evaluation.means["top1"] * evaluation.count), evaluation.count)
+    was_right = logits.argmax(axis=1) == np.array([data.samples[i].label for i in data.val])
+    apart = np.isin(data.val, [j for _, j in data.straddling], invert=True)
+    return FitResult(
+        model=best.name,
+        classes=photos.names,
+        folder=run.path,
+        best=Path(f"{run.checkpoint('best_model')}.pdparams"),
+        bundle=target / "inference",
+        report=target / "report",
+        config=run.path / RUN_CONFIG,
+        train=len(data.train),
+        val=found.total,
+        accuracy=found.value,
+        interval=found.interval,
+        cross_validated=cross.value if cross else None,
+        cross_validated_interval=cross.interval if cross else None,
+        twice=curve.twice if curve else None,
+        guess=max(row.support for row in rows) / found.total,
+        linear=float(was_right.mean()),
+        fine_tuned=fine_tuned,
+        copies=[(data.samples[i].path, data.samples[j].path) for i, j in data.straddling],
+        without_copies=float(was_right[apart].mean()) if 0 < apart.sum() < len(apart) else None,
+        strength=choice.strength,
+        views=[_VIEWS.get(view, "crops") for view in choice.views if view <= CROPS[0]],
+        tried={
+            one.name: tried.accuracy.value if tried.accuracy else None
+            for one, tried in zip(seen, choices, strict=True)
+        },
+        unreadable=[str(error) for error in best.features.unreadable],
+        computed=sum(one.features.computed for one in seen),
+        seconds={},
+        notes=notes.lines,
+        per_class=[row._asdict() for row in rows],
+    )

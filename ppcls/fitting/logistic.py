@@ -17,7 +17,7 @@ __all__ = ["STRENGTHS", "Basis", "Linear", "class_weights", "solve"]
 STRENGTHS = tuple(10.0 ** (-i / 2) for i in range(9))
 """The strengths of the penalty to try, strongest first: 1 to 1e-4."""
 
-_MEMORY, _CONSTANT = 10, 1e-6
+_MEMORY, _CONSTANT, _NOTHING = 10, 1e-6, 1e-12
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Basis:
         count, width = values.shape
         if count < width:
             variances, axes = np.linalg.eigh(values @ values.T / count)
-            kept = variances > _CONSTANT * variances[-1]
+            kept = variances > max(_CONSTANT * float(variances[-1]), _NOTHING)
             axes = values.T @ (axes[:, kept] / np.sqrt(variances[kept] * count))
         else:
             variances, axes = np.linalg.eigh(values.T @ values / count)
-            kept = variances > _CONSTANT * variances[-1]
+            kept = variances > max(_CONSTANT * float(variances[-1]), _NOTHING)
             axes = axes[:, kept]
         return cls(mean, std, axes, variances[kept])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -277,16 +279,23 @@ def mark(run: RunFolder, key: str, result: FitResult) -> None:
     Raises:
         RunError: the file cannot be written.
     """
+    data = result.to_dict()
     with replacing(run.path / _MARK) as file:
-        text = json.dumps({"key": key, "result": result.to_dict()}, ensure_ascii=False)
+        text = json.dumps({"key": key, "sha256": _checksum(data), "result": data})
         file.write_text(text + "\n", encoding="utf-8")
+
+
+def _checksum(result: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
 
 
 def unchanged(run: RunFolder, key: str) -> FitResult | None:
     """Return the result of an earlier fit with this fingerprint, if all of its files are whole."""
     try:
         found = json.loads((run.path / _MARK).read_text(encoding="utf-8"))
-        if found["key"] != key or not _is_untouched_fit(run.path):
+        if found["key"] != key or found["sha256"] != _checksum(found["result"]):
+            return None
+        if not _is_untouched_fit(run.path):
             return None
         result = FitResult.from_dict(found["result"])
         open_checkpoint(run.checkpoint("best_model"))

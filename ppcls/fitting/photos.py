@@ -83,6 +83,8 @@ def read_photos(folder: str | Path, val: str | Path | float | None = None) -> Ph
             raise ConfigError(f"val: expected a share above 0 and below 1, or a folder, not {val}")
     elif val is not None:
         val_root = Path(val).expanduser()
+        if val_root.resolve() == root.resolve():
+            raise ConfigError(f"val: {val} is the folder of the training images; name another one")
     if (root / LABEL_LIST).is_file():
         names = read_label_names(root / LABEL_LIST)
         train = _listed(root / TRAIN_LIST, len(names))

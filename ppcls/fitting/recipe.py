@@ -20,7 +20,7 @@ __all__ = ["Lists", "recipe_config", "recipe_text", "write_recipe"]
 _UPDATES = 750
 """Updates of a fine-tuning; from scratch, three times as many."""
 
-_FINE_TUNING, _FITTED = 0.1, 0.02
+_FINE_TUNING, _FITTED = 0.3, 0.02
 """Learning rate of a fine-tuning, as a share of that of the architecture's ImageNet recipe; the
 second one is for a fitted classifier, which large updates would spoil."""
 
@@ -62,8 +62,8 @@ def recipe_text(
     """Return the YAML of a training, which states its differences from the ImageNet recipe.
 
     Batch size, epochs and learning rate follow the number of images. The learning rate is that of
-    the architecture's ImageNet recipe, times the square root of the ratio of the batch sizes; a
-    tenth of it with pretrained weights.
+    the architecture's ImageNet recipe, times the square root of the ratio of the batch sizes; 0.3
+    of it with pretrained weights.
 
     Args:
         name: the architecture.
@@ -97,6 +97,9 @@ def recipe_text(
     warmup = 0 if epochs == 1 else max(1, epochs // 20)
     patience = max(3, epochs // 5)
     schedule = {"_delete_": True, "name": "Cosine", "learning_rate": float(f"{rate:.2g}")}
+    schedule |= {"warmup_epoch": warmup} if warmup else {}
+    # Networks without batch normalisation need it: one large update spoils them for good.
+    optimizer = {"clip_norm": 1.0, "lr": schedule}
     arch: dict[str, Any] = {"name": name, "class_num": lists.class_num}
     arch |= {"head": head} if head else {}
     # Last, so that it is easy to see and to change.
@@ -118,7 +121,7 @@ def recipe_text(
         f"Global: {_flow(settings)}",
         f"Arch: {_flow(arch)}",
         f"Loss: {_flow({'Train': [{'CELoss': {} if fitted else {'epsilon': 0.1}}]})}",
-        f"Optimizer: {_flow({'lr': schedule | ({'warmup_epoch': warmup} if warmup else {})})}",
+        f"Optimizer: {_flow(optimizer)}",
         "DataLoader:",
         "  Train:",
         f"    dataset: {_flow(dataset | {'batch_transform_ops': []})[:-1]},",

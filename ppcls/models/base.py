@@ -64,7 +64,7 @@ class ImageClassifier(nn.Layer):
         return getattr(self, LINEAR_HEAD)(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
     def use_linear_head(self, class_num: int) -> None:
-        """Replace the head by an untrained linear layer on the means of the last feature map.
+        """Replace the head by a linear layer of zeros on the means of the last feature map.
 
         The layer is `linear_head`, with the state_dict keys `linear_head.weight` (C, class_num)
         and `linear_head.bias` (class_num,), float32. The layers of the replaced head are removed.
@@ -75,7 +75,11 @@ class ImageClassifier(nn.Layer):
             for part in parent.split(".") if parent else ():
                 layer = getattr(layer, part)
             delattr(layer, last)
-        self.add_sublayer(LINEAR_HEAD, nn.Linear(self.feature_info[-1].channels, class_num))
+        # Zeros, because features of pretrained weights may be large: random weights would give
+        # large first gradients, which spoil networks without batch normalisation.
+        channels = self.feature_info[-1].channels
+        zeros = nn.initializer.Constant(0.0)
+        self.add_sublayer(LINEAR_HEAD, nn.Linear(channels, class_num, weight_attr=zeros))
         # Kept to recognise the weights of a model with its own head.
         self.head_layers = self.own_head_layers
         self.head = LINEAR_HEAD

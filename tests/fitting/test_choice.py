@@ -137,3 +137,13 @@ def test_many_blank_pictures_are_one_group_in_no_time() -> None:
     pairs = list(copies([i.to_bytes(4, "big") for i in range(3000)], hashes, thumbs))
     assert len(pairs) == 2999
     assert not groups_of(3000, pairs).any()
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_features_that_say_nothing_give_equal_scores(count: int) -> None:
+    values, labels = np.full((count, 8), 0.3, np.float32), np.arange(count) % 2
+    basis = Basis.of(values)
+    (linear,) = solve(basis(values), basis.variances, labels, np.ones((count, 1)), 2, 0.01)
+    logits = linear.folded(basis)(values)
+    assert np.isfinite(logits).all()
+    np.testing.assert_allclose(logits[:, 0], logits[:, 1], atol=1e-3)

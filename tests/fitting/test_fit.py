@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 
 import ppcls
+from ppcls.checkpoints.run_folder import RunFolder
 from ppcls.cli import main
 from ppcls.config import load_config
 from ppcls.errors import ConfigError, DataError, Stopped, WeightsError
 from ppcls.evaluation.evaluate import evaluate
 from ppcls.fitting.features import CROPS, FLIPPED, WHOLE, Extractor
 from ppcls.fitting.fit import fit
+from ppcls.fitting.output import unchanged
 
 SIZE = 32
 
@@ -116,6 +118,11 @@ def test_only_new_images_are_computed_and_a_damaged_cache_is_found(
     fit(photos, "out", **options)
     assert fit(photos, "out", **options).computed == 0
     assert "nothing has changed" in capsys.readouterr().err
+    mark = Path("out/SqueezeNet1_1/fit.json")
+    run, key = RunFolder(mark.parent), json.loads(mark.read_text())["key"]
+    assert unchanged(run, key) is not None
+    mark.write_text(mark.read_text().replace('"accuracy": 1.0', '"accuracy": 0.5'))
+    assert unchanged(run, key) is None
     picture(photos / "red" / "new.png", 7, (0, 0, 220))
     # A file under another name has the same content.
     next((photos / "green").iterdir()).rename(photos / "green" / "renamed.png")
@@ -268,6 +275,7 @@ def test_folders_that_cannot_be_fitted(photos: Path, weights: Path) -> None:
 
     refused(DataError, "no such folder", "nowhere")
     refused(ConfigError, "share above 0 and below 1", photos, val=1.0)
+    refused(ConfigError, "is the folder of the training images", photos, val=photos)
     refused(ConfigError, "inside the folder of the images", photos, photos / "out")
     refused(ConfigError, "time for finetune", photos, minutes=3)
     refused(ConfigError, "minutes must be above 0", photos, minutes=float("nan"), finetune=True)

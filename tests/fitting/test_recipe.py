@@ -63,8 +63,8 @@ def test_batches_and_epochs_follow_the_number_of_images() -> None:
             "fitted": {"pretrained": True, "fitted": True},
         }.items()
     }
-    assert rates["scratch"] == pytest.approx(10 * rates["pretrained"], rel=0.05)
-    assert rates["pretrained"] == pytest.approx(5 * rates["fitted"], rel=0.05)
+    assert rates["pretrained"] == pytest.approx(0.3 * rates["scratch"], rel=0.05)
+    assert rates["pretrained"] == pytest.approx(15 * rates["fitted"], rel=0.05)
     assert len(text.splitlines()) <= 15
 
 
