@@ -108,7 +108,7 @@ def locked(folder: Path) -> Iterator[None]:
             file.truncate(0)
             file.write(holder.model_dump_json())
             file.flush()
-            _refuse_linked_folders(folder)
+            _refuse_misplaced(folder)
             _clean(folder)
         try:
             yield
@@ -134,14 +134,18 @@ def _open_lock(path: Path) -> TextIO:
     return os.fdopen(descriptor, "a+", encoding="utf-8", errors="replace")
 
 
-def _refuse_linked_folders(folder: Path) -> None:
-    """Refuse sub-folders that a run writes to and that lead out of its folder."""
+def _refuse_misplaced(folder: Path) -> None:
+    """Refuse links in place of sub-folders of a run, and folders in place of its files."""
     for path in folder.iterdir():
         if re.fullmatch(r"latest|best_model|vdl|[0-9]+", path.name) and path.is_symlink():
             raise RunError(
                 f"{path}: a symbolic link, and a run writes only into its own folder; remove the "
                 "link (Global.vdl_dir names another folder for VisualDL)"
             )
+        if re.search(r"\.(pdparams|pdopt|pdstates|pdema|json|jsonl|yaml|log)$", path.name) and (
+            path.is_dir()
+        ):
+            raise RunError(f"{path}: a folder in place of a file that a run writes; remove it")
 
 
 def _clean(folder: Path) -> None:

@@ -509,3 +509,12 @@ def test_weights_of_16_bits_resume_with_their_accumulators(
     # What the step looks up.
     for parameter in second.model.parameters():
         second.optimizer._get_accumulator_master(name, parameter)
+
+
+@pytest.mark.parametrize("name", ["latest.new.pdparams", "best_model.pdopt", "metrics.jsonl"])
+def test_a_folder_in_place_of_a_file_is_named_before_the_run_trains(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(RunError, match=f"{name}: a folder in place of a file"), locked(tmp_path):
+        pass
