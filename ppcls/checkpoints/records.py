@@ -188,13 +188,16 @@ class Start(Options):
 
 
 class MetricsLine(Options):
-    """A line of `metrics.jsonl`; its other keys are the measured values."""
+    """A line of `metrics.jsonl`; its other keys are the measured values.
+
+    The epoch is 0 for the classifier that a fit begins with.
+    """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=True)
     __pydantic_extra__: dict[str, float] = Field(init=False)
 
     kind: Literal["train", "eval"]
-    epoch: Annotated[int, Field(ge=1, le=10**12)]
+    epoch: Number
     step: Number | None = None
     lr: float | None = None
     loss: float

@@ -71,7 +71,7 @@ SUFFIXES = (".pdparams", ".pdopt", ".pdstates", ".pdema")
 
 def write_data(folder: Path) -> Path:
     """Write images of three classes, their lists, and a configuration; return that."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     for name, count in (("train", 90), ("val", 24)):
         lines = []
