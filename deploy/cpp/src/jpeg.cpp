@@ -1,0 +1,172 @@
+// JPEG, with libjpeg-turbo: accurate DCT and smooth chroma upsampling.
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+// jpeglib.h needs the types of stdio.h.
+#include <jerror.h>
+#include <jpeglib.h>
+
+#include "decoders.h"
+#include "ppcls/error.h"
+
+namespace ppcls::detail {
+
+namespace {
+
+constexpr int kMaxScans = 100;
+
+struct ErrorManager {
+  jpeg_error_mgr base;
+  std::jmp_buf jump;
+  char message[JMSG_LENGTH_MAX];
+  int first_warning;
+};
+
+ErrorManager* manager_of(j_common_ptr info) { return reinterpret_cast<ErrorManager*>(info->err); }
+
+void on_error(j_common_ptr info) {
+  ErrorManager* manager = manager_of(info);
+  info->err->format_message(info, manager->message);
+  std::longjmp(manager->jump, 1);
+}
+
+void on_message(j_common_ptr info, int level) {
+  ErrorManager* manager = manager_of(info);
+  if (level < 0 && manager->first_warning == 0) {
+    manager->first_warning = info->err->msg_code;
+    info->err->format_message(info, manager->message);
+  }
+}
+
+void print_nothing(j_common_ptr) {}
+
+/// Decodes in steps; libjpeg reports errors by longjmp, so no step has objects to destroy.
+class Reader {
+ public:
+  explicit Reader(Bytes file) {
+    std::memset(&info_, 0, sizeof(info_));
+    std::memset(&errors_, 0, sizeof(errors_));
+    info_.err = jpeg_std_error(&errors_.base);
+    errors_.base.error_exit = on_error;
+    errors_.base.emit_message = on_message;
+    errors_.base.output_message = print_nothing;
+    if (setjmp(errors_.jump) == 0) {
+      jpeg_create_decompress(&info_);
+      jpeg_save_markers(&info_, JPEG_APP0 + 1, 0xFFFF);
+      jpeg_mem_src(&info_, file.data, file.size);
+    }
+  }
+  ~Reader() { jpeg_destroy_decompress(&info_); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  bool read_header() {
+    if (setjmp(errors_.jump) != 0) return false;
+    jpeg_read_header(&info_, TRUE);
+    return true;
+  }
+
+  /// Decode rows of 3 (gray and colour) or 4 (CMYK) channels.
+  bool decode(std::uint8_t* out, std::size_t stride) {
+    if (setjmp(errors_.jump) != 0) return false;
+    info_.out_color_space = is_cmyk() ? JCS_CMYK : JCS_RGB;
+    info_.dct_method = JDCT_ISLOW;
+    info_.do_fancy_upsampling = TRUE;
+    jpeg_start_decompress(&info_);
+    while (info_.output_scanline < info_.output_height) {
+      JSAMPROW row = out + info_.output_scanline * stride;
+      jpeg_read_scanlines(&info_, &row, 1);
+    }
+    jpeg_finish_decompress(&info_);
+    return true;
+  }
+
+  bool is_cmyk() const {
+    return info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
+  }
+  int width() const { return static_cast<int>(info_.image_width); }
+  int height() const { return static_cast<int>(info_.image_height); }
+  bool is_progressive() const { return info_.progressive_mode != 0; }
+  int first_warning() const { return errors_.first_warning; }
+  std::string message() const { return errors_.message; }
+  const jpeg_marker_struct* markers() const { return info_.marker_list; }
+
+ private:
+  jpeg_decompress_struct info_;
+  ErrorManager errors_;
+};
+
+int orientation_of(const jpeg_marker_struct* marker) {
+  constexpr std::string_view kExif("Exif\0\0", 6);
+  constexpr std::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
+  Orientation found;
+  std::string exif;
+  for (; marker != nullptr; marker = marker->next) {
+    const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    if (data.substr(0, kExif.size()) == kExif) {
+      exif += data.substr(kExif.size());  // a long block has several segments
+    } else if (data.substr(0, kXmp.size()) == kXmp) {
+      found.xmp({marker->data + kXmp.size(), marker->data_length - kXmp.size()});
+    }
+  }
+  found.exif({reinterpret_cast<const std::uint8_t*>(exif.data()), exif.size()});
+  return found.value();
+}
+
+int count_scans(Bytes file) {
+  int scans = 0;
+  for (std::size_t i = 0; i + 1 < file.size; ++i) {
+    scans += file.data[i] == 0xFF && file.data[i + 1] == 0xDA;
+  }
+  return scans;
+}
+
+cv::Mat cmyk_to_rgb(const cv::Mat& cmyk) {
+  cv::Mat out(cmyk.rows, cmyk.cols, CV_8UC3);
+  for (int y = 0; y < cmyk.rows; ++y) {
+    const auto* from = cmyk.ptr<cv::Vec4b>(y);
+    auto* to = out.ptr<cv::Vec3b>(y);
+    for (int x = 0; x < cmyk.cols; ++x) {
+      // JPEG files store the inks inverted: these are amounts of light.
+      for (int c = 0; c < 3; ++c) {
+        const unsigned black = from[x][3];
+        const unsigned ink = 255U - from[x][c];
+        const int light = static_cast<int>(black) - static_cast<int>(times_255(ink, black));
+        to[x][c] = static_cast<std::uint8_t>(std::max(light, 0));
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Decoded decode_jpeg(Bytes file, const std::string& name, const DecodeOptions& options) {
+  const auto refuse = [&name](const std::string& why) {
+    return ImageError("the image is truncated or damaged: " + why, name, "JPEG");
+  };
+  Reader reader(file);
+  if (!reader.read_header()) throw refuse(reader.message());
+  check_size(reader.width(), reader.height(), name, "JPEG", options);
+  if (reader.is_progressive()) {
+    const int scans = count_scans(file);
+    if (scans > kMaxScans) {
+      throw ImageError(
+          std::to_string(scans) + " scans, more than " + std::to_string(kMaxScans), name, "JPEG");
+    }
+  }
+  const int orientation = orientation_of(reader.markers());  // decoding releases them
+  cv::Mat image(reader.height(), reader.width(), reader.is_cmyk() ? CV_8UC4 : CV_8UC3);
+  if (!reader.decode(image.data, image.step)) throw refuse(reader.message());
+  // libjpeg fills what is missing with gray and warns. Stray bytes between segments are harmless.
+  const int warning = reader.first_warning();
+  if (warning == JWRN_HIT_MARKER || warning == JWRN_JPEG_EOF || warning == JWRN_HUFF_BAD_CODE) {
+    throw refuse(reader.message());
+  }
+  if (reader.is_cmyk()) image = cmyk_to_rgb(image);
+  return {image, orientation};
+}
+
+}  // namespace ppcls::detail

@@ -1,0 +1,42 @@
+// Typed reading of YAML, with errors that name the file, the key and what was expected.
+#pragma once
+
+#include <yaml-cpp/yaml.h>
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+namespace ppcls::detail {
+
+/// A map of `inference.yml`, with its place for errors.
+class Section {
+ public:
+  /// Raises BundleError: it is not a map.
+  Section(YAML::Node node, std::string where);
+
+  bool has(const std::string& key) const;
+  /// Raise BundleError for a key that is none of these.
+  void allow(std::initializer_list<const char*> keys) const;
+
+  Section section(const std::string& key) const;
+  YAML::Node node(const std::string& key) const;
+  std::string where(const std::string& key) const { return where_ + key; }
+
+  std::string text(const std::string& key) const;
+  int integer(const std::string& key, int low, int high) const;
+  double number(const std::string& key) const;
+  bool boolean(const std::string& key, bool otherwise) const;
+  std::vector<double> numbers(const std::string& key, std::size_t count) const;
+  /// A list of integers; a single one gives a list of one.
+  std::vector<int> integers(const std::string& key, int low, int high) const;
+
+  /// Raise BundleError about a key.
+  [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;
+
+ private:
+  YAML::Node node_;
+  std::string where_;  // ends with the separator before a key
+};
+
+}  // namespace ppcls::detail
