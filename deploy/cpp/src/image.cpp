@@ -157,7 +157,7 @@ cv::Mat decode_image(const std::uint8_t* data, std::size_t size, const std::stri
       found = detail::decode_webp(file, name, options);
     } else {
       throw ImageError(format.empty()
-                           ? "not an image that can be decoded"
+                           ? "not an image that the C++ library reads (JPEG, PNG, WebP)"
                            : "a format that the C++ library does not read (JPEG, PNG, WebP)",
                        name, format);
     }

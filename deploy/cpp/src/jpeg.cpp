@@ -22,6 +22,7 @@ struct ErrorManager {
   std::jmp_buf jump;
   char message[JMSG_LENGTH_MAX];
   int first_warning;
+  bool has_ended_early;
 };
 
 ErrorManager* manager_of(j_common_ptr info) { return reinterpret_cast<ErrorManager*>(info->err); }
@@ -34,7 +35,9 @@ void on_error(j_common_ptr info) {
 
 void on_message(j_common_ptr info, int level) {
   ErrorManager* manager = manager_of(info);
-  if (level < 0 && manager->first_warning == 0) {
+  if (level >= 0) return;
+  manager->has_ended_early |= info->err->msg_code == JWRN_JPEG_EOF;
+  if (manager->first_warning == 0) {
     manager->first_warning = info->err->msg_code;
     info->err->format_message(info, manager->message);
   }
@@ -89,6 +92,7 @@ class Reader {
   int width() const { return static_cast<int>(info_.image_width); }
   int height() const { return static_cast<int>(info_.image_height); }
   bool is_progressive() const { return info_.progressive_mode != 0; }
+  bool has_ended_early() const { return errors_.has_ended_early; }
   int first_warning() const { return errors_.first_warning; }
   std::string message() const { return errors_.message; }
   const jpeg_marker_struct* markers() const { return info_.marker_list; }
@@ -162,7 +166,7 @@ Decoded decode_jpeg(Bytes file, const std::string& name, const DecodeOptions& op
   if (!reader.decode(image.data, image.step)) throw refuse(reader.message());
   // libjpeg fills what is missing with gray and warns. Stray bytes between segments are harmless.
   const int warning = reader.first_warning();
-  if (warning == JWRN_HIT_MARKER || warning == JWRN_JPEG_EOF || warning == JWRN_HUFF_BAD_CODE) {
+  if (warning == JWRN_HIT_MARKER || warning == JWRN_HUFF_BAD_CODE || reader.has_ended_early()) {
     throw refuse(reader.message());
   }
   if (reader.is_cmyk()) image = cmyk_to_rgb(image);

@@ -21,10 +21,48 @@ std::uint32_t big_endian(const std::uint8_t* at) {
          at[3];
 }
 
+/// Read the orientation from the profile that ImageMagick writes: EXIF as hexadecimal digits.
+void raw_profile(std::string_view chunk, Bytes data, Orientation& orientation) {
+  constexpr std::string_view kKey("Raw profile type exif\0", 22);
+  constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+  std::string text(reinterpret_cast<const char*>(data.data), data.size);
+  if (text.compare(0, kKey.size(), kKey) != 0) return;
+  text.erase(0, kKey.size());
+  if (chunk == "zTXt") {
+    if (text.empty() || text[0] != 0) return;
+    std::string plain(kMaxBytes, '\0');
+    auto size = static_cast<uLongf>(plain.size());
+    const auto* packed = reinterpret_cast<const Bytef*>(text.data()) + 1;
+    if (uncompress(reinterpret_cast<Bytef*>(plain.data()), &size, packed,
+                   static_cast<uLong>(text.size() - 1)) != Z_OK) {
+      return;
+    }
+    text = plain.substr(0, size);
+  }
+  // A line with the profile's name and one with its length come first.
+  auto start = text.find_first_not_of('\n');
+  for (int line = 0; line < 2 && start != text.npos; ++line) {
+    start = text.find('\n', start);
+    if (start != text.npos) ++start;
+  }
+  if (start == text.npos) return;
+  std::vector<std::uint8_t> exif;
+  int digits = 0;
+  unsigned value = 0;
+  for (const char c : text.substr(start)) {
+    const auto digit = std::string_view("0123456789abcdef").find(c);
+    if (digit == std::string_view::npos) continue;
+    value = value << 4 | static_cast<unsigned>(digit);
+    if (++digits % 2 == 0) exif.push_back(static_cast<std::uint8_t>(value & 0xFF));
+  }
+  orientation.exif({exif.data(), exif.size()});
+}
+
 /// Refuse a file that ends early or has a wrong checksum in a critical chunk, and read the
 /// orientation from its text.
 int check_chunks(Bytes file, const std::string& name) {
   Orientation orientation;
+  bool has_pixels = false;
   std::size_t at = 8;
   while (at + 12 <= file.size) {
     const std::size_t length = big_endian(file.data + at);
@@ -34,11 +72,17 @@ int check_chunks(Bytes file, const std::string& name) {
     const Bytes data{type + 4, length};
     const bool is_critical = (type[0] & 0x20) == 0;
     const auto found = crc32(0, type, static_cast<uInt>(length + 4));
-    if (is_critical && found != big_endian(data.data + length)) {
+    has_pixels |= chunk == "IDAT";
+    // Pillow checks the others up to the first pixels.
+    if ((is_critical || !has_pixels) && found != big_endian(data.data + length)) {
       throw ImageError("damaged: wrong checksum of chunk '" + std::string(chunk) + "'", name,
                        "PNG");
     }
+    if (chunk == "IHDR" && length == 13 && (data.data[10] != 0 || data.data[11] != 0)) {
+      throw ImageError("an unknown compression or filter method", name, "PNG");
+    }
     if (chunk == "eXIf") orientation.exif(data);
+    if (chunk == "tEXt" || chunk == "zTXt") raw_profile(chunk, data, orientation);
     if (chunk == "iTXt") {
       constexpr std::string_view kXmp("XML:com.adobe.xmp\0\0", 19);  // not compressed
       const std::string_view text(reinterpret_cast<const char*>(data.data), data.size);
@@ -117,13 +161,9 @@ class Reader {
   std::size_t row_bytes() const { return png_get_rowbytes(png_, info_); }
   std::string message() const { return message_.text; }
 
-  /// Return the palette, RGBA; entries that the file lacks are gray, as in Pillow.
+  /// Return the palette, RGBA; entries that the file lacks are black, as in Pillow.
   std::vector<cv::Vec4b> palette() const {
-    std::vector<cv::Vec4b> out(256);
-    for (int i = 0; i < 256; ++i) {
-      const auto gray = static_cast<std::uint8_t>(i);
-      out[i] = {gray, gray, gray, 255};
-    }
+    std::vector<cv::Vec4b> out(256, {0, 0, 0, 255});
     png_colorp colours = nullptr;
     int count = 0;
     png_get_PLTE(png_, info_, &colours, &count);
