@@ -83,9 +83,11 @@ def measure(args: argparse.Namespace, paths: list[Path]) -> dict[str, object]:
         facts.pipeline,
         facts.labels,
         topk=facts.topk,
+        threshold=facts.threshold,
         batch_size=args.batch_size,
         to_input=facts.to_input,
         gives_scores=facts.gives_scores,
+        multi_label=facts.multi_label,
     )
     rng = np.random.default_rng(0)
 

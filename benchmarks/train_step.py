@@ -144,12 +144,14 @@ class Bench:
             redirect_stderr(nowhere),
         ):
             trainer = Trainer(run, folder, stop, [TextLog(folder.path), MetricsFile(folder.path)])
-            trainer.callbacks.on_start(trainer)
+            for callback in trainer.callbacks:
+                callback.on_start(trainer)
             timer = StepTimer(len(loader))
             start = time.perf_counter()
             trainer.train_epoch(1, timer)
             seconds = time.perf_counter() - start
-            trainer.callbacks.on_end(trainer, None)
+            for callback in trainer.callbacks:
+                callback.on_end(trainer, None)
             return len(loader) * self.batch / seconds
 
     def reading(self) -> float:

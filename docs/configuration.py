@@ -57,6 +57,7 @@ each value came from; `ppcls config --schema` prints this reference as a JSON Sc
   lists are named by index, also where a list is the default
   (`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`), `KEY=null` takes a
   value away, `KEY+=VALUE` appends to a list.
+- `None`, unquoted, is null in files and in `-o`, as in PaddleClas; `'None'` is the text.
 - Where the default is a dash, the key must be set, and `null` means no value. In paths, `~` and
   `$VARIABLE` stand for what they mean in a shell.
 - What is written as a map of one key, `ResizeImage: {size: 32}`, is listed under that key.
@@ -109,6 +110,7 @@ CHINESE = Language(
   列表中的项以序号指定，列表为默认值时也可以
   （`DataLoader.Train.dataset.transform_ops.1.RandCropImage.scale=[0.3, 1]`），
   `KEY=null` 去掉一个值，`KEY+=VALUE` 在列表末尾追加。
+- 与 PaddleClas 相同，文件和 `-o` 中不带引号的 `None` 表示 null；带引号的 `'None'` 是文本。
 - 默认值为短横线的键必须设置，`null` 表示没有值。路径中的 `~` 和 `$VARIABLE` 与在 shell 中含义相同。
 - 写成只有一个键的映射的内容，例如 `ResizeImage: {size: 32}`，列在该键之下。
 
@@ -154,7 +156,12 @@ def _reference(schema: dict[str, Any]) -> str | None:
 
 def _number(schema: dict[str, Any], name: str) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
+    # The bound of every count says nothing to a reader.
+    limits = [
+        f"{sign} {schema[key]:.12g}"
+        for key, sign in signs.items()
+        if schema.get(key, 2**31 - 1) != 2**31 - 1
+    ]
     return " ".join([name, ", ".join(limits)]).strip()
 
 

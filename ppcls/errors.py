@@ -7,6 +7,8 @@ expected, and the remedy. The command line prints the message without a tracebac
 
 from __future__ import annotations
 
+from ppcls.printable import printable, shortened
+
 __all__ = [
     "BundleError",
     "ConfigError",
@@ -21,9 +23,16 @@ __all__ = [
 
 
 class PpclsError(Exception):
-    """Base of all errors that ppcls raises on purpose."""
+    """Base of all errors that ppcls raises on purpose.
+
+    Its arguments are lines. As text, each shows line breaks and control characters of names and
+    values as escapes, and a line that holds megabytes is without its middle.
+    """
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        return "\n".join(shortened(printable(line)) for line in self.args)
 
 
 class ConfigError(PpclsError):
@@ -56,7 +65,7 @@ class ImageError(DataError):
     def __str__(self) -> str:
         where = f"{self.source}: " if self.source is not None else ""
         what = f" (recognised as {self.recognised})" if self.recognised else ""
-        return f"{where}{self.reason}{what}"
+        return shortened(printable(f"{where}{self.reason}{what}"))
 
 
 class WeightsError(PpclsError):
@@ -83,7 +92,7 @@ class Stopped(RunError):
         self.exit_status = exit_status
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return printable(self.args[0])
 
 
 class MissingDependencyError(PpclsError, ImportError):

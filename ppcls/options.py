@@ -27,25 +27,36 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 from ppcls.ignored_options import IGNORED
 
 __all__ = [
+    "Checksum",
     "Count",
     "Factor",
+    "FileName",
     "Fraction",
     "Mismatch",
+    "Natural",
     "NotNegative",
     "OneKey",
     "Options",
     "PathText",
     "Positive",
     "Share",
+    "Side",
     "first_problem",
     "one_of",
 ]
 
-Count = Annotated[int, Field(gt=0)]
+_LARGEST = 2**31 - 1
+Count = Annotated[int, Field(gt=0, le=_LARGEST)]
+Natural = Annotated[int, Field(ge=0, le=_LARGEST)]
+Side = Annotated[int, Field(gt=0, le=16384)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, lt=1)]
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal digits."""
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
+"""The name of a file in the folder of the file that names it: without folders, not hidden."""
 
 
 class Mismatch(ValueError):
@@ -63,7 +74,8 @@ class Mismatch(ValueError):
 class Options(BaseModel):
     """A group of named, typed, immutable options: no unknown key, no conversion of types.
 
-    The options of `ppcls.ignored_options` are also accepted, and dropped.
+    The options of `ppcls.ignored_options` for the class and its bases are also accepted, and
+    dropped.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -71,7 +83,12 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_ignored(cls, value: Any) -> Any:
-        ignored = IGNORED.get(cls.__name__)
+        ignored = {
+            key: option
+            for base in cls.__mro__
+            for key, option in IGNORED.get(base.__name__, {}).items()
+            if key not in cls.model_fields
+        }
         if not ignored or not isinstance(value, dict):
             return value
         wrong: list[InitErrorDetails] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,14 @@ __all__ = ["naming_missing_paddle", "require_paddle"]
 def naming_missing_paddle() -> Iterator[None]:
     """Import modules that need PaddlePaddle; if it is absent, tell which build to install.
 
+    Log lines of Paddle's library below errors are silenced, unless `GLOG_minloglevel` or `GLOG_v`
+    is in the environment. The library reads it when it is first imported.
+
     Raises:
         MissingDependencyError: PaddlePaddle is not installed.
     """
+    if "GLOG_v" not in os.environ:
+        os.environ.setdefault("GLOG_minloglevel", "2")
     try:
         with warnings.catch_warnings():
             # Paddle warns on first import that extensions compile slowly; ppcls has none.

@@ -13,13 +13,14 @@ import traceback
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ppcls.errors import ConfigError, PpclsError
 from ppcls.files import sha256
 from ppcls.options import Options
 from ppcls.registry import is_own
 
-__all__ = ["Plugin", "load_plugins", "missing_plugins", "plugins_of"]
+__all__ = ["Plugin", "listed", "load_plugins", "missing_plugins", "plugins_of"]
 
 
 class Plugin(Options):
@@ -36,6 +37,11 @@ class Plugin(Options):
     version: str | None = None
     sha256: str | None = None
     classes: list[str] = []
+
+
+def listed(names: Any) -> Any:
+    """Return a single name as a list of one, and anything else as it is."""
+    return [names] if isinstance(names, str) else names
 
 
 def load_plugins(names: Sequence[str]) -> list[Plugin]:

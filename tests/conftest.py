@@ -100,6 +100,34 @@ def overrides(colours: Path, tmp_path: Path) -> list[str]:
     ]
 
 
+def several_labels(colours: Path, overrides: list[str], folder: Path) -> list[str]:
+    """Write lists of the coloured images with three labels: cold, warm, has any green."""
+    labels = {0: "1,0,1", 1: "1,0,1", 2: "0,1,0"}
+    asked = list(overrides)
+    for part in ("train", "val"):
+        lines = (colours / f"{part}_list.txt").read_text(encoding="utf-8").splitlines()
+        pairs = [line.rpartition(" ") for line in lines]
+        text = "".join(f"{path}\t{labels[int(label)]}\n" for path, _, label in pairs)
+        (folder / f"{part}.txt").write_text(text, encoding="utf-8")
+    names = folder / "names.txt"
+    names.write_text("0 cold\n1 warm\n2 has green\n")
+    for part, file in (("Train", "train.txt"), ("Eval", "val.txt")):
+        asked += [
+            f"DataLoader.{part}.dataset.name=MultiLabelDataset",
+            f"DataLoader.{part}.dataset.cls_label_path={folder / file}",
+            f"Loss.{part}=[{{MultiLabelLoss: {{weight_ratio: {part == 'Train'}}}}}]",
+        ]
+    asked.append("Metric.Train=[{AccuracyScore: }, {HammingDistance: }]")
+    asked.append("Metric.Eval=[{HammingDistance: }, {AccuracyScore: {base: sample}}]")
+    return [*asked, f"Infer.PostProcess.class_id_map_file={names}"]
+
+
+@pytest.fixture
+def several(colours: Path, overrides: list[str], tmp_path: Path) -> list[str]:
+    """Overrides for images with several labels."""
+    return several_labels(colours, overrides, tmp_path)
+
+
 @pytest.fixture
 def zero_weights() -> Iterator[None]:
     """Build models of zeros: random numbers take most of the time of building a large one."""

@@ -56,15 +56,17 @@ def time_runs(run: Callable[[], object], seconds: float) -> np.ndarray:
 def _cost(spec: BundleSpec) -> tuple[float, float]:
     """Return a bundle's parameters in millions and multiply-accumulates in billions."""
     card, shape = spec.card, spec.Input.shape
-    side = shape[2:4] if spec.Input.layout == "NCHW" else shape[1:3]
-    if spec.Output.classes == 1000 and side == [card["input_size"]] * 2:
+    image = shape[1:] if spec.Input.layout == "NCHW" else [shape[3], *shape[1:3]]
+    if spec.Output.classes == 1000 and image == [3, *[card["input_size"]] * 2]:
         return card["params"] / 1e6, card["macs"] / 1e9
-    # The card holds for 1000 classes and one size; for others, count the architecture.
+    # The card holds for 1000 classes, RGB and one size; for others, count the architecture.
     from ppcls.models.cost import profile
     from ppcls.models.registry import create_model
 
-    model = create_model(spec.Global.model_name, class_num=spec.Output.classes)
-    params, macs = profile(model, [3, *side])
+    model = create_model(
+        spec.Global.model_name, class_num=spec.Output.classes, in_channels=image[0]
+    )
+    params, macs = profile(model, image)
     return params / 1e6, macs / 1e9
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ppcls.benchmark.pictures import latency_scatter
 from ppcls.benchmark.results import Row, describe_machine
 from ppcls.files import replacing
+from ppcls.printable import printable
 
 __all__ = ["Measured"]
 
@@ -34,9 +35,9 @@ class Measured(NamedTuple):
             for size in sizes:
                 row = times.get(size)
                 cells += [f"{row.median_ms:.2f}", f"{row.p95_ms:.2f}"] if row else ["", ""]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(f"| {' | '.join(map(printable, cells))} |")
         lines += ["", "FLOPs are multiply-accumulates for one image."]
-        lines += [f"Not measured: {text}." for text in self.left_out]
+        lines += [printable(f"Not measured: {text}.") for text in self.left_out]
         machine = describe_machine()
         cpu = f"{machine.pop('cpu')}, {machine.pop('cores')} cores"
         lines.append(f"Machine: {cpu}, {', '.join(f'{k} {v}' for k, v in machine.items())}.")

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
-from ppcls.checkpoints.files import remove_checkpoint
+from ppcls.checkpoints.files import finish_writing, remove_checkpoint
+from ppcls.checkpoints.records import Owner, record_of
 from ppcls.config import Config, dump_config
 from ppcls.config.from_checkpoint import RUN_CONFIG, run_settings
 from ppcls.data.lists import LABEL_LIST
 from ppcls.errors import ConfigError, RunError
-from ppcls.files import replacing
+from ppcls.files import open_plain, replacing
 
 __all__ = ["RunFolder", "claim_folder", "describe_run", "locked", "run_folder"]
 
@@ -56,8 +58,13 @@ class RunFolder:
 
     def prefixes(self) -> list[Path]:
         """Return the paths without suffix of all checkpoints in the folder, in either layout."""
-        files = [*self.path.glob("*.pd*"), *self.path.glob("*/ppcls.pd*")]
-        return sorted({file.with_name(file.name.split(".")[0]) for file in files})
+        return _prefixes(self.path)
+
+
+def _prefixes(folder: Path) -> list[Path]:
+    inside = [file for file in folder.glob("*/ppcls.*pd*") if not file.parent.is_symlink()]
+    files = [*folder.glob("*.pd*"), *inside]
+    return sorted({file.with_name(file.name.split(".")[0]) for file in files})
 
 
 def run_folder(config: Config) -> RunFolder:
@@ -73,14 +80,18 @@ def locked(folder: Path) -> Iterator[None]:
     The lock belongs to the process: the system releases it when the process ends for any reason,
     and child processes do not inherit it.
 
+    Before that, it removes the partial files of a killed run, and finishes a checkpoint that was
+    being moved to its place.
+
     Raises:
-        RunError: another run holds the lock, or the folder cannot be written.
+        RunError: another run holds the lock, the folder cannot be written, or something in it is a
+            link that leads out of it.
     """
     path = folder / ".lock"
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
+        file = _open_lock(path)
     except OSError as error:
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
     with file:
@@ -88,24 +99,21 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
+            owner = _describe_owner(file.read(4096))
             raise RunError(
-                f"{folder}: another run is writing here ({_owner(file.read())}); wait for it, or "
+                f"{folder}: another run is writing here ({owner}); wait for it, or "
                 "choose another folder (-o Global.output_dir=DIR)"
             ) from None
-        owner = {
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
-        }
+        since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+        holder = Owner(process=os.getpid(), host=socket.gethostname()[:253], since=since)
         try:
             file.truncate(0)
-            file.write(json.dumps(owner))
+            file.write(holder.model_dump_json())
             file.flush()
+            _refuse_linked_folders(folder)
+            _clean(folder)
         except OSError as error:
             raise RunError(f"{path}: cannot write: {error.strerror or error}") from None
-        # Partial files of a killed run; no other run is writing now.
-        for rest in folder.glob(".*.tmp"):
-            rest.unlink(missing_ok=True)
         try:
             yield
         except BaseException:
@@ -122,16 +130,47 @@ def _remove_if_empty(folder: Path, lock: Path) -> None:
             folder.rmdir()
 
 
-def _owner(text: str) -> str:
+def _open_lock(path: Path) -> TextIO:
+    descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    if os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(errno.EMLINK, "it has another name, too (a hard link); remove it")
+    return os.fdopen(descriptor, "a+", encoding="utf-8", errors="replace")
+
+
+def _refuse_linked_folders(folder: Path) -> None:
+    """Refuse sub-folders that a run writes to and that lead out of its folder."""
+    for path in folder.iterdir():
+        if re.fullmatch(r"latest|best_model|vdl|[0-9]+", path.name) and path.is_symlink():
+            raise RunError(
+                f"{path}: a symbolic link, and a run writes only into its own folder; remove the "
+                "link (Global.vdl_dir names another folder for VisualDL)"
+            )
+
+
+def _clean(folder: Path) -> None:
+    """Remove what a killed run has left half written; no other run is writing now."""
+    inside = [rest for rest in folder.glob("*/.ppcls.*.tmp") if not rest.parent.is_symlink()]
+    for rest in [*folder.glob(".*.tmp"), *inside]:
+        if rest.is_symlink() or rest.is_file():
+            rest.unlink()
+    for prefix in _prefixes(folder):
+        if prefix.parent != folder or re.fullmatch(r"latest|best_model|epoch_[0-9]+", prefix.name):
+            finish_writing(prefix)
+
+
+def _describe_owner(text: str) -> str:
     try:
-        owner = json.loads(text)
-        return f"process {owner['process']} on {owner['host']}, since {owner['since']}"
-    except (ValueError, KeyError, TypeError):
+        owner = record_of(Owner, text)
+    except ValueError:
         return "it has just started"
+    return f"process {owner.process} on {owner.host}, since {owner.since}"
 
 
 def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrite: bool) -> None:
     """Prepare the folder of a new run: remove an earlier run, and write the configuration.
+
+    `Global.checkpoints=auto` begins again where an earlier run has left no checkpoint.
 
     Raises:
         ConfigError: the folder holds an earlier run and `overwrite` is false.
@@ -140,16 +179,31 @@ def claim_folder(run: RunFolder, config: Config, labels: Sequence[str], overwrit
     folder, prefixes = run.path, run.prefixes()
     names = (RUN_CONFIG, "train.log", "metrics.jsonl")
     earlier = [folder / name for name in names if (folder / name).exists()] + prefixes
-    if earlier and not overwrite:
+    is_auto = config.Global.checkpoints == "auto"
+    if is_auto and prefixes and not overwrite:
+        raise ConfigError(
+            f"{folder} holds {prefixes[0].relative_to(folder)}, without a manifest of ppcls that "
+            "Global.checkpoints=auto could resume from; name a checkpoint of PaddleClas by its "
+            "path (-o Global.checkpoints=PATH), choose another folder "
+            "(-o Global.output_dir=DIR), or begin again with --overwrite and "
+            "Global.checkpoints=null"
+        )
+    if earlier and not overwrite and not is_auto:
         found = earlier[0].relative_to(folder)
         raise ConfigError(
             f"{folder} holds an earlier run ({found}); choose another folder "
             "(-o Global.output_dir=DIR), resume it (-o Global.checkpoints=auto) or add "
             "--overwrite"
         )
+    try:
+        # First, so that a kill never leaves them beside the configuration of another run.
+        for prefix in prefixes:
+            remove_checkpoint(prefix)
+        for name in ("curves.png", "classes.csv"):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot write: {error.strerror or error}") from None
     describe_run(folder, config, labels)
-    for prefix in prefixes:
-        remove_checkpoint(prefix)
 
 
 def describe_run(folder: Path, config: Config, labels: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import model_card
 from ppcls.models.registry import create_model
 from ppcls.models.weights import load_weights, locate_weights
+from ppcls.printable import say
 from ppcls.spelling import did_you_mean
 
 __all__ = [
@@ -34,7 +35,12 @@ __all__ = [
 def build_model(config: Config) -> ImageClassifier:
     """Build the untrained model of a configuration."""
     arch = config.Arch
-    return create_model(arch.name, class_num=arch.class_num, dropout=arch.dropout)
+    return create_model(
+        arch.name,
+        class_num=arch.class_num,
+        in_channels=config.in_channels,
+        dropout=arch.dropout,
+    )
 
 
 def find_checkpoint(config: Config) -> tuple[Checkpoint | None, list[str]]:
@@ -106,7 +112,8 @@ def start_weights(config: Config, checkpoint: Checkpoint | None) -> tuple[Path |
     if checkpoint is not None:
         path = checkpoint.files[".pdparams"]
     else:
-        path = locate_weights(card, options.pretrained_model or arch_weights)
+        ours = options.pretrained_model
+        path = locate_weights(card, arch_weights if ours is None else ours)
     return path, [f"{chosen[0]} wins over {key}: {path}" for key in chosen[1:]]
 
 
@@ -117,7 +124,8 @@ def load_trained_model(config: Config, command: str, allow_random: bool) -> Imag
         ConfigError: no weights are named, and `allow_random` is false.
         WeightsError: the weights cannot be read or do not fit.
     """
-    path, notes = find_weights(config)
+    path, found = find_weights(config)
+    notes = [*config.notes, *found]
     if path is None and not allow_random:
         raise ConfigError(
             f"`{command}` needs trained weights: -o Global.pretrained_model=PATH "
@@ -129,6 +137,6 @@ def load_trained_model(config: Config, command: str, allow_random: bool) -> Imag
         notes += [f"weights  {path}", *load_weights(model, path, strict=config.Global.strict)]
     if distributed.rank() == 0:
         for note in notes:
-            print(note, file=sys.stderr)
+            say(note, sys.stderr)
     model.eval()
     return model

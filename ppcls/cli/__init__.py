@@ -7,14 +7,17 @@ import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
-from ppcls.cli.options import Commands, UsageError, examples_text, parse
+from ppcls.cli.options import Commands, Parser, UsageError, examples_text, parse
 from ppcls.errors import PpclsError, Stopped
 from ppcls.paddle_install import naming_missing_paddle
+from ppcls.printable import say, shortened
 from ppcls.version import __version__
 
 __all__ = ["main", "run"]
@@ -24,9 +27,11 @@ _MODULES = (
     *("models", "convert", "config", "data"),
 )
 
+_TRACEBACK = "PPCLS_TRACEBACK"
+
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Image classification on PaddlePaddle: train, evaluate, export, predict.",
         epilog=examples_text(
@@ -50,9 +55,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def _quiet_libraries() -> None:
     """Silence library messages that users cannot act on."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def _show_warning(prog: str, message: Warning | str, *place: Any, **options: Any) -> None:
+    print(f"{prog}: warning: {message}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ppcls") -> int:
@@ -64,17 +72,27 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     """Parse arguments, call `args.run(args)`, and return the exit status.
 
     0: success. 1: data, weights or run-time error. 2: usage or configuration error.
-    130: interrupted.
+    130: interrupted. No exception leaves it; `PPCLS_TRACEBACK=1` in the environment shows the
+    traceback of an unexpected one.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # Names that the terminal cannot encode must not end the command.
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell (`>&-`)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            # Names that the terminal cannot encode must not end the command.
             stream.reconfigure(errors="backslashreplace")
-    args: Any = parse(parser, argv)
     prog = parser.prog
-    _quiet_libraries()
     try:
-        with naming_missing_paddle():
+        args: Any = parse(parser, argv)
+    except SystemExit:
+        if _output_fails(prog):
+            sys.exit(1)
+        raise
+    try:
+        with warnings.catch_warnings(), naming_missing_paddle():
+            warnings.showwarning = partial(_show_warning, prog)
+            _quiet_libraries()
             if plugins := getattr(args, "plugin", ()):
                 from ppcls.plugins import load_plugins
 
@@ -88,15 +106,54 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
             args.parser.print_usage(sys.stderr)
         what = "" if isinstance(error, Stopped) else "error: "
         for line in str(error).splitlines():
-            print(f"{prog}: {what}{line}", file=sys.stderr)
+            say(f"{prog}: {what}{line}", sys.stderr)
         return error.exit_status
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader of the pipe (`| head`) has exited; write nothing more to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            print(f"{prog}: error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        say(f"{prog}: interrupted", sys.stderr)
         return 130
+    except Exception as error:
+        nameless = isinstance(error, OSError) and error.filename is None
+        if not _output_fails(prog, probe=nameless):
+            say(f"{prog}: error: {_unexpected(error)}", sys.stderr)
+        return 1
+
+
+def _output_fails(prog: str, probe: bool = False) -> bool:
+    """Whether standard output takes no more; say so, unless the reader of a pipe has exited.
+
+    An error that names no file may be that of an earlier `print`: `probe` tries with a line break.
+    """
+    try:
+        sys.stdout.flush()
+        if probe:
+            os.write(sys.stdout.fileno(), b"\n")
+    except io.UnsupportedOperation:  # it is no file
+        return False
+    except OSError as error:
+        # Python would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            reason = error.strerror
+            say(f"{prog}: error: standard output: cannot write: {reason}", sys.stderr)
+        return True
+    return False
+
+
+def _unexpected(error: Exception) -> str:
+    """Describe an error that is not one of ours; its traceback goes to standard error on request.
+
+    The system's own errors name a file and a reason. Any other is a fault, of ppcls or of a
+    plug-in.
+    """
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f': {error}' if str(error) else ''}"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return shortened(
+        f"unexpected {type(error).__name__} at {frame.filename}:{frame.lineno}: {error}; unless "
+        "this is your own plug-in, please report it with the command and `ppcls --version` "
+        f"({_TRACEBACK}=1 in the environment shows the traceback)"
+    )

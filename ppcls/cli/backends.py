@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 
 from ppcls.cli.options import Commands
+from ppcls.printable import say
 
 
 def _backends(args: argparse.Namespace) -> int:
@@ -21,15 +22,15 @@ def _backends(args: argparse.Namespace) -> int:
         return 0
     for name, backend in BACKENDS.items():
         can = backend.capability()
-        print(f"{name:<16} {can.version or 'not usable'}")
+        say(f"{name:<16} {can.version or 'not usable'}")
         for device, precisions in can.precisions.items():
             options = ", ".join(backend.options.get(device, ()))
             extra = f"; options: {options}" if options else ""
-            print(f"{'':<16}   {device}: {', '.join(precisions)}{extra}")
+            say(f"{'':<16}   {device}: {', '.join(precisions)}{extra}")
         if can.precisions:
-            print(f"{'':<16}   runs {' or '.join(backend.reads)}")
+            say(f"{'':<16}   runs {' or '.join(backend.reads)}")
         if can.hint:
-            print(f"{'':<16}   {can.hint}")
+            say(f"{'':<16}   {can.hint}")
     return 0
 
 

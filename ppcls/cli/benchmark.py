@@ -11,6 +11,7 @@ from typing import get_args
 
 from ppcls.cli.options import Commands, UsageError, checked, positive
 from ppcls.inference.types import Device, InferencePrecision
+from ppcls.printable import say
 
 _SECONDS = checked(float, lambda value: 0 < value < 3600, "a number of seconds")
 
@@ -28,7 +29,7 @@ def _bundles(models: list[str], backends: list[str] | None, stack: ExitStack) ->
         if Path(model).is_dir():
             folders.append(Path(model))
             continue
-        print(f"exporting {model}", file=sys.stderr)
+        say(f"exporting {model}", sys.stderr)
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="ppcls-"))) / model
         folders.append(export_untrained(model, folder, onnx=needs_onnx))
     return folders
@@ -68,12 +69,12 @@ def _benchmark(args: argparse.Namespace) -> int:
                 else:
                     if one not in found.left_out:
                         found.left_out.append(one)
-                    print(f"not measured: {one}", file=sys.stderr)
+                    say(f"not measured: {one}", sys.stderr)
             found.rows.extend(rows)
             if args.tune:
                 for (device, precision), backend in fastest(rows).items():
                     path = remember(folder, device, precision, backend)
-                    print(f"{folder}: {backend} for {precision} on {device}, kept in {path}")
+                    say(f"{folder}: {backend} for {precision} on {device}, kept in {path}")
     if not found.rows:
         print("nothing could be measured", file=sys.stderr)
         return 1
@@ -83,7 +84,7 @@ def _benchmark(args: argparse.Namespace) -> int:
         print(found.markdown(), end="")
     if args.output:
         for path in found.write(Path(args.output)):
-            print(f"written  {path}", file=sys.stderr)
+            say(f"written  {path}", sys.stderr)
     return 0
 
 

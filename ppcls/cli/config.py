@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ppcls.cli.options import Commands, UsageError, add_data_option, add_override_option
+from ppcls.printable import printable
 
 
 def _show_config(args: argparse.Namespace) -> int:
@@ -14,7 +15,10 @@ def _show_config(args: argparse.Namespace) -> int:
     overrides = [o for group in args.override for o in group]
     if args.schema:
         if args.config or overrides or args.data or args.diff:
-            raise UsageError("--schema covers all configurations: leave out CONFIG and options")
+            raise UsageError(
+                "--schema covers all configurations: leave out CONFIG and options; --plugin MODULE "
+                "adds the parts of a module of yours"
+            )
         print(json_schema())
         return 0
     if args.config is None:
@@ -26,7 +30,7 @@ def _show_config(args: argparse.Namespace) -> int:
         load_config(source, overrides, data=args.data) for source in (args.config, args.diff)
     )
     lines = diff_configs(first, second)
-    print("\n".join(lines) or "no difference")
+    print("\n".join(map(printable, lines)) or "no difference")
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ppcls.cli.options import Commands, UsageError
 from ppcls.errors import ConfigError
+from ppcls.printable import say
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -18,7 +19,7 @@ def _convert(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.target} exists; add --overwrite to replace it")
     state = read_weights(args.source)
     write_weights(state, args.target)
-    print(f"{args.target}: {len(state)} arrays, {sum(a.size for a in state.values()):,} values")
+    say(f"{args.target}: {len(state)} arrays, {sum(a.size for a in state.values()):,} values")
     return 0
 
 

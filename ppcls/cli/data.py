@@ -19,6 +19,7 @@ from ppcls.cli.options import (
     share,
 )
 from ppcls.data.lists import LIST_SUFFIXES
+from ppcls.printable import counted, say
 
 if TYPE_CHECKING:
     from ppcls.data.folders import Split
@@ -38,7 +39,13 @@ def _data_digits(args: argparse.Namespace) -> int:
 def _data_split(args: argparse.Namespace) -> int:
     from ppcls.data.folders import split_folder
 
-    counts = split_folder(args.folder, val=args.val, seed=args.seed, overwrite=args.overwrite)
+    counts = split_folder(
+        args.folder,
+        val=args.val,
+        seed=args.seed,
+        overwrite=args.overwrite,
+        allow_missing=args.allow_missing,
+    )
     print_lists(args.folder, counts)
     return 0
 
@@ -47,7 +54,10 @@ def _data_list(args: argparse.Namespace) -> int:
     from ppcls.data.folders import list_folder
 
     listed = list_folder(args.folder, args.out, labels=args.labels, overwrite=args.overwrite)
-    print(f"{listed.path}: {listed.images} images of {listed.classes} classes")
+    say(
+        f"{listed.path}: {counted(listed.images, 'image')} of "
+        f"{counted(listed.classes, 'class', 'classes')}"
+    )
     _print_left_out(args.folder, listed.left_out)
     return 0
 
@@ -71,7 +81,7 @@ def _data_prepare(args: argparse.Namespace) -> int:
 
     done = prepare(args.source, args.target, args.short_side, args.quality, args.workers, progress)
     before, after = done.bytes_before / 2**20, done.bytes_after / 2**20
-    print(
+    say(
         f"{args.target}: {done.rewritten} images rewritten, {done.copied} copied, "
         f"{done.kept} already present; {before:.1f} MiB reduced to {after:.1f}"
     )
@@ -82,7 +92,7 @@ def _data_show(args: argparse.Namespace) -> int:
     from ppcls.pictures.data import show_samples
 
     show_samples(config_of(args), args.out, count=args.count, epoch=args.epoch, epochs=args.epochs)
-    print(f"{args.out}: images as training sees them, from epoch {args.epoch} on")
+    say(f"{args.out}: images as training sees them, from epoch {args.epoch} on")
     return 0
 
 
@@ -96,9 +106,10 @@ def _list_file(text: str) -> str:
 
 def print_lists(folder: str, split: Split) -> None:
     """Report what `split_folder` has written, and which files it left out."""
-    print(
-        f"{folder}: {split.classes} classes, {split.train} training images, {split.val} validation "
-        "images; lists: train_list.txt, val_list.txt, label_list.txt"
+    say(
+        f"{folder}: {counted(split.classes, 'class', 'classes')}, "
+        f"{counted(split.train, 'training image')}, {counted(split.val, 'validation image')}; "
+        "lists: train_list.txt, val_list.txt, label_list.txt"
     )
     _print_left_out(folder, split.left_out)
 
@@ -106,7 +117,7 @@ def print_lists(folder: str, split: Split) -> None:
 def _print_left_out(folder: str, left_out: Mapping[str, int]) -> None:
     if left_out:
         kinds = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
-        print(f"{folder}: not in a list, because ppcls cannot read them as images: {kinds}")
+        say(f"{folder}: not in a list, because ppcls cannot read them as images: {kinds}")
 
 
 def add_commands(commands: Commands) -> None:
@@ -143,6 +154,11 @@ def add_commands(commands: Commands) -> None:
     split.add_argument("folder", metavar="DIR")
     split.add_argument(
         "--val", type=share, metavar="SHARE", help="validation share of each class (0.2)"
+    )
+    split.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="for a folder with train/ and val/: val/ may lack classes of train/",
     )
     split.add_argument("--seed", type=natural, default=0, help="seed of the random split (0)")
     listing = data.add(

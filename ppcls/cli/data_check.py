@@ -27,6 +27,7 @@ from ppcls.data.lists import (
 from ppcls.data.tools.check import Checkup, Part, PartCheckup, check_data
 from ppcls.errors import ConfigError, DataError
 from ppcls.files import replacing
+from ppcls.printable import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,10 +47,16 @@ _ANY_CLASS = 2**31
 
 
 class _Target:
-    """The parts of a data set, the number of its classes, and their names."""
+    """The parts of a data set, the number of its classes, their names, and the channels."""
 
-    def __init__(self, parts: Mapping[str, Part], class_num: int, names: Sequence[str]):
-        self.parts, self.class_num, self.names = parts, class_num, names
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        class_num: int,
+        names: Sequence[str],
+        channels: int | None = None,
+    ):
+        self.parts, self.class_num, self.names, self.channels = parts, class_num, names, channels
 
 
 def _find_target(args: argparse.Namespace) -> _Target:
@@ -83,7 +90,7 @@ def _from_folder(root: Path, class_num: int | None) -> _Target:
     if not parts:
         raise DataError(f"{root}: holds {LABEL_LIST}, but neither {TRAIN_LIST} nor {VAL_LIST}")
     if class_num is not None and class_num != len(names):
-        raise DataError(f"{root}: {len(names)} classes, but --class-num is {class_num}")
+        raise ConfigError(f"{root}: {len(names)} classes, but --class-num is {class_num}")
     return _Target(parts, len(names), names)
 
 
@@ -119,7 +126,7 @@ def _from_config(args: argparse.Namespace) -> _Target:
     }
     if not parts:
         raise ConfigError(f"{args.target}: no DataLoader.Train or DataLoader.Eval to check")
-    return _Target(parts, class_num, label_names(config))
+    return _Target(parts, class_num, label_names(config), config.in_channels)
 
 
 def _refuse_overwriting(args: argparse.Namespace, target: _Target) -> None:
@@ -144,11 +151,14 @@ def run_check(args: argparse.Namespace) -> int:
                 yield block
                 bar.update(len(block))
 
-    found = check_data(target.parts, target.class_num, target.names, args.workers, progress)
+    found = check_data(
+        target.parts, target.class_num, target.names, args.workers, progress, target.channels
+    )
     if args.json == "-":
         print(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
-        print("\n".join(_text(found, target.names)))
+        for line in _text(found, target.names):
+            say(line)
     if args.json and args.json != "-":
         with replacing(Path(args.json)) as file:
             text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)
@@ -170,7 +180,7 @@ def _text(found: Checkup, names: Sequence[str]) -> Iterator[str]:
         yield from (f"{kind}: {line}" for line in lines[:_LINES])
         if len(lines) > _LINES:
             yield f"{kind}: and {len(lines) - _LINES} more (--json has them all)"
-    yield f"{len(found.errors)} errors, {len(found.warnings)} warnings"
+    yield f"{counted(len(found.errors), 'error')}, {counted(len(found.warnings), 'warning')}"
 
 
 def _part_text(part: PartCheckup, names: Sequence[str]) -> Iterator[str]:

@@ -16,13 +16,20 @@ from ppcls.cli.options import (
     config_of,
 )
 from ppcls.errors import BundleError, ConfigError
+from ppcls.printable import counted, say
 
 _CLASSES_ON_SCREEN = 40
 
 
 def _eval_bundle(args: argparse.Namespace) -> int:
-    from ppcls.bundle import SPEC_FILE
-    from ppcls.evaluation.bundle import evaluate_predictor, held_out_images, refuse_other_names
+    from ppcls.evaluation.bundle import (
+        evaluate_label_sets,
+        evaluate_predictor,
+        held_out_images,
+        refuse_other_names,
+    )
+    from ppcls.evaluation.chosen_metrics import evaluation_metrics
+    from ppcls.inference.model_folder import describes_itself
     from ppcls.inference.predictor import Predictor
 
     unused = {
@@ -34,9 +41,9 @@ def _eval_bundle(args: argparse.Namespace) -> int:
     for option in (name for name, given in unused.items() if given):
         with_config = " with -c CONFIG" if option == "-o" else " of weights, without --bundle"
         raise UsageError(f"{option} is for an evaluation{with_config}")
-    if not (Path(args.bundle) / SPEC_FILE).is_file():
+    if not describes_itself(Path(args.bundle)):
         raise BundleError(
-            f"{args.bundle}: not an exported model of ppcls: it has no {SPEC_FILE}; "
+            f"{args.bundle}: not an exported model that can be evaluated: it has no inference.yml; "
             "`ppcls export` makes one"
         )
     predictor = Predictor(
@@ -46,33 +53,55 @@ def _eval_bundle(args: argparse.Namespace) -> int:
         precision=args.precision,
         threads=args.threads,
         topk=5,
+        softmax=False if args.logits else None,
     )
     with predictor:
         classes = len(predictor.labels)
         if args.data:
             refuse_other_names(args.data, predictor.labels)
+        metrics = None
         if args.config:
-            data = config_of(args).DataLoader.Eval
+            config = config_of(args)
+            data = config.DataLoader.Eval
             if data is None:
                 raise ConfigError(f"{args.config}: no section DataLoader.Eval")
+            if config.multi_label != predictor.multi_label:
+                kinds = [
+                    "multi-label" if several else "single-label"
+                    for several in (predictor.multi_label, config.multi_label)
+                ]
+                raise ConfigError(
+                    f"{args.bundle} is a {kinds[0]} model, but {args.config} is for a {kinds[1]} "
+                    "one (Loss.Eval)"
+                )
             samples = data.dataset.read(classes)
+            metrics = evaluation_metrics(config)
         elif args.data:
-            samples = held_out_images(args.data, classes)
+            samples = held_out_images(args.data, classes, multi_label=predictor.multi_label)
         else:
             raise UsageError("--bundle needs images: --data FOLDER or LIST, or -c CONFIG")
         print(f"backend  {predictor.description}", file=sys.stderr)
-        found = evaluate_predictor(predictor, samples)
+        if predictor.multi_label:
+            found = evaluate_label_sets(predictor, samples, metrics)
+        else:
+            found = evaluate_predictor(predictor, samples)
+    _warn(found.warning)
     if args.json:
         print(json.dumps({"images": found.count, **found.means, "seconds": found.seconds}))
     else:
-        print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
+        print(f"{found.summary()} ({counted(found.count, 'image')} in {found.seconds:.1f} s)")
     return 0
+
+
+def _warn(warning: str) -> None:
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _eval(args: argparse.Namespace) -> int:
     if args.bundle:
         return _eval_bundle(args)
-    for option in ("backend", "device", "precision", "threads"):
+    for option in ("backend", "device", "precision", "threads", "logits"):
         if getattr(args, option) != args.parser.get_default(option):
             way_out = "; -o Global.device=… is for weights" if option == "device" else ""
             raise UsageError(
@@ -88,7 +117,8 @@ def _eval(args: argparse.Namespace) -> int:
     if args.check:
         from ppcls.training.dry_run import check_evaluation
 
-        print("\n".join(check_evaluation(config, args.allow_random)))
+        for line in check_evaluation(config, args.allow_random):
+            say(line)
         return 0
     from ppcls import distributed
     from ppcls.evaluation.evaluate import evaluate
@@ -97,14 +127,15 @@ def _eval(args: argparse.Namespace) -> int:
     found = evaluate(config, allow_random=args.allow_random, report=args.report)
     if distributed.rank() != 0:
         return 0
+    _warn(found.warning)
     if args.json:
         print(json.dumps(report_data(found), ensure_ascii=False))
         return 0
     if len(found.names) <= _CLASSES_ON_SCREEN:
         print(class_table(rows_of(found)))
-    print(f"{found.summary()} ({found.count} images in {found.seconds:.1f} s)")
+    print(f"{found.summary()} ({counted(found.count, 'image')} in {found.seconds:.1f} s)")
     if args.report:
-        print(f"report   {Path(args.report) / 'report.md'}")
+        say(f"report   {Path(args.report) / 'report.md'}")
     return 0
 
 
@@ -128,7 +159,13 @@ def add_commands(commands: Commands) -> None:
         help="evaluate an exported model on the images of -c or --data (a folder with "
         "val_list.txt, or a list)",
     )
-    add_backend_options(evaluate.add_argument_group("with --bundle"))
+    bundle = evaluate.add_argument_group("with --bundle")
+    add_backend_options(bundle)
+    bundle.add_argument(
+        "--logits",
+        action="store_true",
+        help="the model is PaddleClas's and does not end with a softmax",
+    )
     add_check_option(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument(

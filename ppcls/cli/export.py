@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ppcls.cli.options import Commands, UsageError, add_config_options, config_of
+from ppcls.printable import counted, say
 
 if TYPE_CHECKING:
     from ppcls.bundle import Parity
@@ -45,12 +46,13 @@ def _config(args: argparse.Namespace) -> Config:
     )
 
 
-def _describe(parity: Parity) -> list[str]:
+def _describe(parity: Parity, *, multi_label: bool) -> list[str]:
     if not parity.verified:
         return ["unverified: not compared with the model (--no-check)"]
-    what = [f"{parity.images} images of {parity.source}"] if parity.images else []
+    what = [f"{counted(parity.images, 'image')} of {parity.source}"] if parity.images else []
     what.append(f"{parity.random_images} random images")
-    lines = [f"parity check passed: same best class and logits on {' and '.join(what)}:"]
+    same = "logits" if multi_label else "best class and logits"
+    lines = [f"parity check passed: same {same} on {' and '.join(what)}:"]
     for check in parity.checks:
         found = max(check.max_difference or 0.0, check.max_difference_random)
         lines.append(
@@ -70,6 +72,7 @@ def _export(args: argparse.Namespace) -> int:
         file_format=args.format,
         input_size=args.input_size,
         softmax=args.softmax,
+        sigmoid=args.sigmoid,
         features=args.features,
         uint8_input=args.uint8_input,
         onnx=args.onnx,
@@ -79,8 +82,10 @@ def _export(args: argparse.Namespace) -> int:
         record = {"folder": str(result.folder), "parity": result.spec.parity.model_dump()}
         print(json.dumps(record | {"files": result.spec.files}, indent=2, ensure_ascii=False))
         return 0
-    print(f"exported to {result.folder}")
-    print("\n".join(_describe(result.spec.parity)))
+    spec = result.spec
+    say(f"exported to {result.folder}")
+    for line in _describe(spec.parity, multi_label=spec.Output.multi_label):
+        say(line)
     return 0
 
 
@@ -133,6 +138,7 @@ def add_commands(commands: Commands) -> None:
     export.add_argument(
         "--softmax", action="store_true", help="output probabilities instead of logits"
     )
+    export.add_argument("--sigmoid", action="store_true", help="the same for a multi-label model")
     export.add_argument(
         "--features",
         action="store_true",

@@ -14,26 +14,30 @@ def _infer(args: argparse.Namespace) -> int:
     from ppcls.checkpoints.weights import load_trained_model
     from ppcls.config import required
     from ppcls.config.class_names import trained_label_names
+    from ppcls.config.schema import Topk
     from ppcls.devices import select_device
     from ppcls.inference.backends.eager import EagerBackend
     from ppcls.inference.inputs import find_inputs
     from ppcls.inference.predictor import Classifier
 
     config = config.deployed()
-    config.refuse_several_labels("ppcls infer")
     options = required(config.Infer, "Infer", "ppcls infer")
     if options.infer_imgs is None:
         raise ConfigError("`ppcls infer` needs images: -o Infer.infer_imgs=FILE_OR_FOLDER")
     args.inputs, args.list, args.allow_url = [options.infer_imgs], [], False
     inputs = find_inputs(args.inputs)
     labels = trained_label_names(config)
+    post = options.PostProcess
+    pipeline = config.inference_pipeline()
     select_device(config.Global.device)
     classifier = Classifier(
         EagerBackend(load_trained_model(config, "ppcls infer", args.allow_random)),
-        config.pipeline("Infer"),
+        pipeline,
         labels,
-        topk=options.PostProcess.topk,
+        topk=post.topk if isinstance(post, Topk) else None,
+        threshold=0.0 if isinstance(post, Topk) else post.thresholds(labels),
         batch_size=options.batch_size,
+        multi_label=config.multi_label,
     )
     return output(classifier, inputs, args)
 

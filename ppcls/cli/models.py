@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 
 from ppcls.cli.options import Commands
+from ppcls.errors import ConfigError
 from ppcls.models.card import LATENCY_BATCHES, Latency, ModelCard, Published, PublishedWeights
 from ppcls.models.catalogue import list_models, model_card
+from ppcls.printable import printable
+from ppcls.spelling import did_you_mean
 
 _LATENCIES = (
     ("v100_fp32", "V100, FP32"),
@@ -31,17 +33,18 @@ def _table(cards: Iterable[ModelCard]) -> str:
         page = card.published
         top1, top5 = (page.top1, page.top5) if page else (None, None)
         lines.append(
-            f"{card.name:18}{_scaled(card.params, 1e6, 'M')}{_scaled(card.macs, 1e9, 'G')}"
-            f"{card.input_size:7}"
+            f"{printable(card.name):18}{_scaled(card.params, 1e6, 'M')}"
+            f"{_scaled(card.macs, 1e9, 'G')}{card.input_size:7}"
             f"{_share(top1):>8}{_share(top5):>8}  "
-            + (", ".join(c.label for c in card.checkpoints) or "-")
+            + (printable(", ".join(c.label for c in card.checkpoints)) or "-")
         )
     return "\n".join(lines)
 
 
 def _describe(card: ModelCard) -> str:
     """Return the whole card as text."""
-    return "\n".join([card.name, *_facts(card), *_checkpoints(card), *_remarks(card)])
+    lines = [card.name, *_facts(card), *_checkpoints(card), *_remarks(card)]
+    return "\n".join(map(printable, lines))
 
 
 def _facts(card: ModelCard) -> Iterator[str]:
@@ -104,7 +107,7 @@ def _remarks(card: ModelCard) -> Iterator[str]:
         yield ""
         yield "notes"
     for remark in remarks:
-        yield textwrap.fill(remark, 100, initial_indent="  ", subsequent_indent="    ")
+        yield from textwrap.wrap(remark, 100, initial_indent="  ", subsequent_indent="    ")
 
 
 def _share(value: float | None) -> str:
@@ -123,8 +126,8 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps([card.to_dict() for card in cards], indent=2))
         return 0
     if not cards:
-        print(f"no architecture matches {args.pattern!r}", file=sys.stderr)
-        return 1
+        hint = did_you_mean(args.pattern, list_models()) or "; `ppcls list` prints all"
+        raise ConfigError(f"no architecture matches {args.pattern!r}{hint}")
     print(_table(cards))
     return 0
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from ppcls.errors import ConfigError
 from ppcls.inference.types import Device, InferencePrecision
+from ppcls.printable import printable, shortened
 from ppcls.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -20,15 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Commands",
+    "Parser",
     "UsageError",
     "add_backend_options",
     "add_check_option",
     "add_config_options",
     "add_data_option",
     "add_override_option",
+    "add_plugin_option",
     "checked",
     "config_of",
     "examples_text",
+    "launched_processes",
     "natural",
     "parse",
     "png_file",
@@ -36,6 +41,14 @@ __all__ = [
     "score",
     "share",
 ]
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows control characters of the arguments as escapes."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage and the message."""
+        super().error(shortened(printable(message)))
 
 
 class UsageError(ConfigError):
@@ -48,15 +61,30 @@ def config_of(args: argparse.Namespace) -> Config:
 
     overrides = [f"Global.plugins+={json.dumps(name)}" for name in args.plugin]
     overrides += [o for group in args.override for o in group]
-    # Set by Paddle's launcher.
-    processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+    processes = launched_processes()
     data = getattr(args, "data", None)
     return load_config(args.config, overrides, data=data, processes=processes)
 
 
+def launched_processes() -> int:
+    """Return how many processes Paddle's launcher has started for this command.
+
+    Raises:
+        ConfigError: PADDLE_TRAINERS_NUM, which the launcher sets, is not a number of processes.
+    """
+    text = os.environ.get("PADDLE_TRAINERS_NUM", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"PADDLE_TRAINERS_NUM={text!r}: expected a number of processes")
+    return int(text)
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; report unknown options as errors of the named command."""
-    args, unknown = parser.parse_known_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    for argument in arguments:
+        if "\0" in argument:  # only a caller in Python can pass it
+            parser.error(f"the character '\\0' in the argument {argument!r}")
+    args, unknown = parser.parse_known_args(arguments)
     command = getattr(args, "parser", parser)
     if unknown:
         options = [o for action in command._actions for o in action.option_strings]
@@ -132,14 +160,7 @@ class Commands:
             epilog=examples_text(examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument(
-            "--plugin",
-            action="append",
-            default=[],
-            metavar="MODULE",
-            help="import a module, or a .py file, that registers your own architectures, "
-            "transforms, losses … (in a configuration: Global.plugins); may be repeated",
-        )
+        add_plugin_option(command)
         command.set_defaults(run=run, parser=command)
         return command
 
@@ -161,6 +182,18 @@ def add_backend_options(command: argparse._ActionsContainer) -> None:
     command.add_argument("--precision", choices=get_args(InferencePrecision), default="fp32")
     command.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: all cores)"
+    )
+
+
+def add_plugin_option(command: argparse.ArgumentParser) -> None:
+    """Add `--plugin`."""
+    command.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module, or a .py file, that registers your own architectures, "
+        "transforms, losses … (in a configuration: Global.plugins); may be repeated",
     )
 
 

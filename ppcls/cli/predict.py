@@ -32,6 +32,7 @@ def _predict(args: argparse.Namespace) -> int:
         labels=args.labels,
         transforms=_transforms(args.transforms),
         softmax=False if args.logits else None,
+        multi_label=args.multi_label or None,
     ) as predictor:
         print(f"backend  {predictor.description}", file=sys.stderr)
         return output(predictor, inputs, args)
@@ -87,9 +88,9 @@ def add_commands(commands: Commands) -> None:
     predict.add_argument(
         "--threshold",
         type=score,
-        default=0.0,
         metavar="SCORE",
-        help="leave out classes with a lower score",
+        help="leave out classes with a lower score (default: 0); a multi-label model gives those "
+        "above it (default: the thresholds of the export)",
     )
     predict.add_argument("--batch-size", type=positive, default=32, metavar="N")
     weights = predict.add_mutually_exclusive_group()
@@ -106,7 +107,10 @@ def add_commands(commands: Commands) -> None:
         "with PreProcess.transform_ops",
     )
     foreign.add_argument(
-        "--logits", action="store_true", help="the model does not end with a softmax"
+        "--logits", action="store_true", help="the model does not end with a softmax or sigmoid"
+    )
+    foreign.add_argument(
+        "--multi-label", action="store_true", help="an image may have several classes, or none"
     )
     predict.add_argument("--allow-url", action="store_true", help="fetch inputs that are URLs")
     add_backend_options(predict)

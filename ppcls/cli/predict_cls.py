@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ppcls.cli import run
-from ppcls.cli.options import add_override_option
+from ppcls.cli.options import Parser, add_override_option, add_plugin_option
 from ppcls.errors import ConfigError
+from ppcls.printable import printable
 
 __all__ = ["main"]
 
@@ -29,11 +30,11 @@ def _predict(args: argparse.Namespace) -> int:
         print(f"backend  {predictor.description}", file=sys.stderr)
         start = time.perf_counter()
         for result in predictor.predict([one.path for one in inputs], timing=True):
-            name = Path(result.source).name
+            name = printable(Path(result.source).name)
             count += 1
             if result.error is not None:
                 failed += 1
-                print(f"{name}:\terror: {result.error}")
+                print(f"{name}:\terror: {printable(result.error)}")
                 continue
             if result.timing:
                 preprocessing += result.timing.preprocess_ms
@@ -57,12 +58,13 @@ def _predict(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Predict with an exported model, with PaddleClas's configuration keys.",
         epilog="example: python deploy/python/predict_cls.py -c deploy/configs/inference_cls.yaml "
         "-o Global.infer_imgs=photos -o Global.inference_model_dir=output/inference",
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="YAML file")
     add_override_option(parser)
+    add_plugin_option(parser)
     parser.set_defaults(run=_predict)
     return run(parser, argv)

@@ -8,23 +8,26 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ppcls.cli.options import png_file
 from ppcls.errors import ConfigError, DataError
+from ppcls.printable import printable, say
 
 if TYPE_CHECKING:
-    from ppcls.inference.inputs import Input
+    from ppcls.data.lists import Label
+    from ppcls.inference.inputs import Input, PipedImage
     from ppcls.inference.predictor import Classifier
     from ppcls.inference.results import Result
 
 __all__ = ["add_output_options", "output"]
 
 _GRID_TILES = 48
+_CAPTION_LINES = 6
 
 
 def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Namespace) -> int:
-    """Predict; print, write and draw the results. Return 1 if an image could not be read.
+    """Predict; print, write and draw the results. Return 1 if an image has no prediction.
 
     Raises:
         ConfigError: an output would replace an input or another output.
@@ -34,16 +37,11 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
 
     from ppcls.inference.writers import WRITERS
 
-    for one in inputs:
-        if one.label is not None and not 0 <= one.label < len(classifier.labels):
-            raise DataError(
-                f"{one.path!s}: label {one.label} in its list, but the model has labels "
-                f"0..{len(classifier.labels) - 1}"
-            )
+    truths = [_truth(one, classifier) for one in inputs]
     files = {kind: getattr(args, kind) for kind in WRITERS}
     _refuse_overwriting(inputs, args, [*files.values(), args.grid])
     show = _shown(args.format, any(files.values()))
-    tally = _Tally()
+    tally = _Tally(multi_label=classifier.multi_label)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(closing(WRITERS[kind](path)))
@@ -56,20 +54,53 @@ def output(classifier: Classifier, inputs: Sequence[Input], args: argparse.Names
         )
         results = classifier.predict(inputs, timing=args.timing)
         try:
-            for one, result in zip(inputs, results, strict=True):
+            for one, truth, result in zip(inputs, truths, results, strict=True):
                 for writer in writers:
                     writer.write(result)
                 if show is not None:
                     tqdm.write(show(result))
-                tally.add(one, result, keep=bool(args.grid or args.save_images))
+                tally.add(one, truth, result, keep=bool(args.grid or args.save_images))
                 bar.update()
         except KeyboardInterrupt:
             bar.close()
             print(f"{tally.count} of {len(inputs)} images done", file=sys.stderr)
             for writer in writers:
-                print(f"kept     {writer.path}", file=sys.stderr)
+                say(f"kept     {writer.path}", sys.stderr)
             raise
     return _finish(tally, len(inputs), classifier, args)
+
+
+def _truth(one: Input, classifier: Classifier) -> list[int] | None:
+    """Return the classes that a list states for an image; None without a list.
+
+    Raises:
+        DataError: the label does not fit the model.
+    """
+    label, classes = one.label, len(classifier.labels)
+    if label is None:
+        return None
+    if classifier.multi_label:
+        flags = label if isinstance(label, tuple) else (label,)
+        if len(flags) != classes or not {0, 1}.issuperset(flags):
+            raise DataError(
+                f"{one.path!s}: label {_text(label)} in its list, but the multi-label model needs "
+                f"0 or 1 for each of its {classes} classes, as in 0,1,0"
+            )
+        return [i for i, flag in enumerate(flags) if flag]
+    if isinstance(label, tuple):
+        raise DataError(
+            f"{one.path!s}: label {_text(label)} in its list, but the model gives an image one "
+            "class"
+        )
+    if not 0 <= label < classes:
+        raise DataError(
+            f"{one.path!s}: label {label} in its list, but the model has labels 0..{classes - 1}"
+        )
+    return [label]
+
+
+def _text(label: Label) -> str:
+    return ",".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
 def _refuse_overwriting(
@@ -78,7 +109,8 @@ def _refuse_overwriting(
     """Stop before an output would replace an input or another output.
 
     Raises:
-        ConfigError: two outputs are one file, or an output is an input or a list of them.
+        ConfigError: two outputs are one file, an output is an input or a list of them, or a picture
+            would be written into an input folder.
     """
     read = {Path(one.path).resolve() for one in inputs if isinstance(one.path, (str, Path))}
     named = [*args.inputs, *args.list]
@@ -90,6 +122,14 @@ def _refuse_overwriting(
             what = "an input" if path in read else "another output"
             raise ConfigError(f"{output}: is {what}; choose another file to write to")
         written |= {path} if path else set()
+    for option, place in (("--grid", args.grid), ("--save-images", args.save_images)):
+        for name in args.inputs if place else ():
+            source = Path(name).expanduser()
+            if source.is_dir() and Path(place).resolve().is_relative_to(source.resolve()):
+                raise ConfigError(
+                    f"{option} {place}: below the input {name}, where the next prediction would "
+                    "read it as an image; choose another place"
+                )
     if args.save_images:
         folder = Path(args.save_images).resolve()
         inside = next((path for path in read if path.is_relative_to(folder)), None)
@@ -100,35 +140,62 @@ def _refuse_overwriting(
             )
 
 
+class _Drawn(NamedTuple):
+    """A prediction to draw.
+
+    Attributes:
+        path: the image.
+        truth: the classes that a list states, if any.
+        result: the prediction.
+        wrong: whether they differ.
+    """
+
+    path: Path | str | PipedImage
+    truth: list[int] | None
+    result: Result
+    wrong: bool
+
+
 class _Tally:
     """Counts of the predictions, and the predictions to draw."""
 
-    def __init__(self) -> None:
-        self.count = self.failed = self.labelled = self.right = 0
-        self.drawn: list[tuple[Input, Result]] = []
+    def __init__(self, *, multi_label: bool) -> None:
+        self.count = self.failed = self.not_finite = self.labelled = self.right = 0
+        self.drawn: list[_Drawn] = []
+        self._multi_label = multi_label
 
-    def add(self, one: Input, result: Result, keep: bool) -> None:
+    def add(self, one: Input, truth: list[int] | None, result: Result, keep: bool) -> None:
         """Count a result; `keep` it for drawing."""
+        from ppcls.inference.results import NOT_FINITE
+
         self.count += 1
         if result.error is not None:
             self.failed += 1
+            self.not_finite += result.error == NOT_FINITE
             return
-        if one.label is not None:
+        found = sorted(result.class_ids) if self._multi_label else result.class_ids[:1]
+        wrong = truth is not None and found != truth
+        if truth is not None:
             self.labelled += 1
-            self.right += result.class_ids[:1] == [one.label]
+            self.right += not wrong
         if keep:
-            self.drawn.append((one, result))
+            self.drawn.append(_Drawn(one.path, truth, result, wrong))
 
 
 def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Namespace) -> int:
+    from ppcls.inference.results import NOT_FINITE
+
     if tally.labelled:
+        what, match = "top-1", "match the label of their list"
+        if classifier.multi_label:
+            what, match = "exact match", "have exactly the classes of their list"
         print(
-            f"top-1 {tally.right / tally.labelled:.5f}: {tally.right} of {tally.labelled} images "
-            "match the label of their list",
+            f"{what} {tally.right / tally.labelled:.5f}: {tally.right} of {tally.labelled} images "
+            + match,
             file=sys.stderr,
         )
-    if args.grid and any(result.class_ids for _, result in tally.drawn):
-        _draw(tally.drawn, classifier.labels, args)
+    if args.grid and tally.drawn:
+        _draw(tally.drawn, classifier.labels, args, multi_label=classifier.multi_label)
         print(f"picture  {args.grid}", file=sys.stderr)
     if args.save_images and tally.drawn:
         from ppcls.pictures.annotate import save_annotated
@@ -136,14 +203,16 @@ def _finish(tally: _Tally, count: int, classifier: Classifier, args: argparse.Na
         named = [*args.inputs, *args.list]
         root = Path(named[0]).expanduser() if len(named) == 1 else None
         save_annotated(
-            [(one.path, result) for one, result in tally.drawn],
+            [(one.path, one.result) for one in tally.drawn],
             Path(args.save_images),
             root if root and root.is_dir() else None,
             allow_url=args.allow_url,
         )
         print(f"pictures {args.save_images}", file=sys.stderr)
-    if tally.failed:
-        print(f"{tally.failed} of {count} images could not be read", file=sys.stderr)
+    if unread := tally.failed - tally.not_finite:
+        print(f"{unread} of {count} images could not be read", file=sys.stderr)
+    if tally.not_finite:
+        print(f"{tally.not_finite} of {count} images: {NOT_FINITE}", file=sys.stderr)
     return 1 if tally.failed else 0
 
 
@@ -160,32 +229,44 @@ def _shown(format_: str, has_files: bool) -> Callable[[Result], str] | None:
 
 def _row(result: Result) -> str:
     if result.error is not None:
-        return f"{result.source}  error: {result.error}"
+        return printable(f"{result.source}  error: {result.error}")
     answers = zip(result.label_names, result.scores, strict=True)
-    return f"{result.source}  " + "  ".join(f"{name} {score:.3f}" for name, score in answers)
+    shown = [f"{name} {score:.3f}" for name, score in answers] or ["nothing above the threshold"]
+    return printable(f"{result.source}  " + "  ".join(shown))
 
 
 def _draw(
-    results: Sequence[tuple[Input, Result]], labels: Sequence[str], args: argparse.Namespace
+    results: Sequence[_Drawn], labels: Sequence[str], args: argparse.Namespace, *, multi_label: bool
 ) -> None:
     """Draw mistakes first, up to half of the tiles, then results spread over the inputs."""
     from ppcls.data import image
     from ppcls.pictures.tiles import Tile, tile_grid
 
-    named = [a for a in results if a[1].class_ids]
-    wrong = [a for a in named if a[0].label not in (None, a[1].class_ids[0])]
-    wrong = wrong[: _GRID_TILES // 2]
-    others = [a for a in named if a[0].label in (None, a[1].class_ids[0])]
+    wrong = [one for one in results if one.wrong][: _GRID_TILES // 2]
+    others = [one for one in results if not one.wrong]
     others = others[:: max(1, -(-len(others) // (_GRID_TILES - len(wrong))))]
     tiles = []
-    for one, result in wrong + others:
-        caption = f"{result.label_names[0]} {result.scores[0]:.2f}"
-        if one.label not in (None, result.class_ids[0]):
-            caption += f" (is {labels[one.label]})"
-        tiles.append(
-            Tile(image.read(one.path, allow_url=args.allow_url), caption, (one, result) in wrong)
-        )
+    for one in wrong + others:
+        caption = _caption(one, labels, multi_label=multi_label)
+        picture = image.read_to_show(one.path, allow_url=args.allow_url)
+        tiles.append(Tile(picture, caption, one.wrong))
     tile_grid(tiles, args.grid)
+
+
+def _caption(one: _Drawn, labels: Sequence[str], *, multi_label: bool) -> str:
+    from ppcls.pictures.figures import shorten
+
+    answers = list(zip(one.result.label_names, one.result.scores, strict=True))
+    truth = [labels[i] for i in one.truth or ()]
+    if not multi_label:
+        best = [f"{name} {score:.2f}" for name, score in answers[:1]] or ["below the threshold"]
+        return best[0] + (f" (is {truth[0]})" if one.wrong else "")
+    # A line each, because several names do not fit beside each other.
+    lines = [f"{shorten(name, 17)} {score:.2f}" for name, score in answers] or ["none"]
+    lines += [f"is {shorten(name, 19)}" for name in truth or ["none"]] if one.wrong else []
+    if len(lines) > _CAPTION_LINES:
+        lines[_CAPTION_LINES - 1 :] = ["…"]
+    return "\n".join(lines)
 
 
 def add_output_options(command: argparse.ArgumentParser) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from ppcls.cli.options import Commands, add_check_option, add_config_options, config_of
+from ppcls.cli.options import (
+    Commands,
+    add_check_option,
+    add_config_options,
+    config_of,
+    launched_processes,
+)
 from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST
+from ppcls.printable import say
 
 
 def _split_new_folder(folder: str) -> None:
@@ -23,13 +29,14 @@ def _split_new_folder(folder: str) -> None:
 def _train(args: argparse.Namespace) -> int:
     # A check writes nothing, and several processes would write at once. Without lists, the
     # configuration's error names the command that writes them.
-    if args.data and not args.check and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+    if args.data and not args.check and launched_processes() == 1:
         _split_new_folder(args.data)
     config = config_of(args)
     if args.check:
         from ppcls.training.dry_run import check_training
 
-        print("\n".join(check_training(config)))
+        for line in check_training(config):
+            say(line)
         return 0
     from ppcls.distributed import rank
     from ppcls.training.profile import ProfileOptions
@@ -45,9 +52,11 @@ def _train(args: argparse.Namespace) -> int:
         print(f"this run is already finished; nothing left to train{best}")
     else:
         print(f"trained in {minutes} min {seconds} s{best}")
-    print(f"weights  {result.best}")
-    print(f"curves   {result.folder / 'curves.png'}")
-    print(f"config   {result.folder / 'config.yaml'}")
+    for line in result.warnings:
+        say(f"warning  {line}")
+    say(f"weights  {result.best}")
+    say(f"curves   {result.folder / 'curves.png'}")
+    say(f"config   {result.folder / 'config.yaml'}")
     return 0
 
 

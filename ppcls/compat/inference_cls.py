@@ -1,7 +1,7 @@
 """The configuration of `deploy/python/predict_cls.py`, in PaddleClas's keys; transform lists.
 
-A model exported by ppcls has its own transforms and class names; `PreProcess` and
-`PostProcess.class_id_map_file` are for models exported by other tools.
+A model with an `inference.yml` has its own transforms and class names; `PreProcess` and
+`PostProcess.Topk.class_id_map_file` are for models without one.
 """
 
 from __future__ import annotations
@@ -9,21 +9,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from ppcls.bundle import SPEC_FILE
 from ppcls.config.messages import explain
-from ppcls.config.schema import Topk
-from ppcls.config.yaml_files import find_config, read_config
+from ppcls.config.yaml_files import Key, apply_overrides, read_config
 from ppcls.data.transforms.base import TransformOp
 from ppcls.errors import ConfigError, RunError
+from ppcls.inference.model_folder import describes_itself
 from ppcls.inference.predictor import Predictor
 from ppcls.options import Count, Options, PathText
 from ppcls.registry import follows_registries
 
-__all__ = ["DeployConfig", "load_deploy_config", "open_predictor", "read_transforms"]
+__all__ = [
+    "DeployConfig",
+    "load_deploy_config",
+    "open_predictor",
+    "read_transforms",
+    "refuse_missing_gpu",
+]
 
 
 class DeployGlobal(Options):
@@ -76,9 +82,42 @@ class DeployGlobal(Options):
         return chosen
 
 
+def refuse_missing_gpu(options: DeployGlobal, remedy: str) -> None:
+    """Stop before a GPU that is not there is used.
+
+    Args:
+        options: state whether to use one.
+        remedy: what selects the CPU instead.
+
+    Raises:
+        RunError: `use_gpu` is true, and there is none.
+    """
+    from ppcls.devices import gpu_count
+
+    if options.use_gpu and not gpu_count():
+        raise RunError(
+            f"use_gpu is true, but the installed PaddlePaddle finds no GPU; use {remedy}, or "
+            "install a paddlepaddle-gpu that fits the driver"
+        )
+
+
 @follows_registries
 class DeployTransforms(Options):
     transform_ops: Annotated[list[TransformOp], Field(min_length=1)]
+
+
+class DeployTopk(Options):
+    """The `topk` best classes; a file of `label name` lines names them, and null numbers them."""
+
+    topk: Count = 5
+    class_id_map_file: PathText | None = None
+
+
+class DeployPostProcess(Options):
+    """What becomes of the scores."""
+
+    main_indicator: Literal["Topk"] = "Topk"
+    Topk: DeployTopk = DeployTopk()
 
 
 @follows_registries
@@ -87,7 +126,22 @@ class DeployConfig(Options):
 
     Global: DeployGlobal = DeployGlobal()
     PreProcess: DeployTransforms | None = None
-    PostProcess: Topk | None = None
+    PostProcess: DeployPostProcess | None = None
+
+
+def _nest_topk(data: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Turn `PostProcess: {name: Topk, topk: 5}`, the form before 2.2, into `Topk: {topk: 5}`."""
+    after = data.get("PostProcess")
+    if not isinstance(after, dict):
+        return
+    if after.get("name") == "Topk":
+        del after["name"]
+    for option in DeployTopk.model_fields.keys() & after.keys():
+        topk = after.setdefault("Topk", {})
+        at = origins.get(("PostProcess", option), origins[("PostProcess",)])
+        if not isinstance(topk, dict) or (option in topk and not at.startswith("-o ")):
+            return  # the schema reports it
+        topk[option], origins["PostProcess", "Topk", option] = after.pop(option), at
 
 
 def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> DeployConfig:
@@ -99,8 +153,13 @@ def load_deploy_config(source: str | Path, overrides: Sequence[str] = ()) -> Dep
     """
     path = Path(source).expanduser()
     if not path.is_file():
-        path = find_config(source)
-    data, origins = read_config(path, overrides, DeployConfig)
+        raise ConfigError(
+            f"no such config file: {source}; expected one like deploy/configs/inference_cls.yaml"
+        )
+    data, origins = read_config(path)
+    _nest_topk(data, origins)
+    data, origins = apply_overrides(data, origins, overrides, DeployConfig)
+    _nest_topk(data, origins)
     try:
         return DeployConfig.model_validate(data)
     except ValidationError as error:
@@ -111,12 +170,10 @@ def open_predictor(config: DeployConfig) -> Predictor:
     """Return the predictor that a deployment configuration describes.
 
     Raises:
-        ConfigError: no model is named, or another tool's model lacks transforms or class names.
+        ConfigError: no model is named, or another tool's model lacks transforms.
         RunError: a GPU is requested, but there is none.
         PpclsError: as `Predictor`.
     """
-    from ppcls.devices import gpu_count
-
     options, after = config.Global, config.PostProcess
     if options.inference_model_dir is None:
         raise ConfigError("no model: -o Global.inference_model_dir=FOLDER")
@@ -125,30 +182,28 @@ def open_predictor(config: DeployConfig) -> Predictor:
         raise ConfigError(
             f"Global.inference_model_dir: {folder}: no such folder; `ppcls export` writes one"
         )
-    if options.use_gpu and not gpu_count():
-        raise RunError(
-            "Global.use_gpu is true, but the installed PaddlePaddle finds no GPU; use "
-            "-o Global.use_gpu=false, or install a paddlepaddle-gpu that fits the driver"
-        )
+    refuse_missing_gpu(options, "-o Global.use_gpu=false")
     transforms = config.PreProcess.transform_ops if config.PreProcess else None
-    labels = after.class_id_map_file if after else None
-    is_ours = (folder / SPEC_FILE).is_file()
-    if not is_ours and not (transforms and labels):
+    labels = after.Topk.class_id_map_file if after else None
+    topk = after.Topk.topk if after else None
+    if describes_itself(folder):
+        if transforms or labels:
+            print(
+                f"transforms and class names of the configuration are ignored: {SPEC_FILE} has "
+                "those that the model was exported with",
+                file=sys.stderr,
+            )
+        return Predictor(folder, topk=topk, **options.predictor_options())
+    if not transforms:
         raise ConfigError(
-            f"{folder}: no {SPEC_FILE}, so not from ppcls: it needs PreProcess.transform_ops and "
-            "PostProcess.class_id_map_file"
+            f"{folder}: no {SPEC_FILE}, so not from ppcls: the configuration needs "
+            "PreProcess.transform_ops, as PaddleClas's deploy/configs/inference_cls.yaml has them"
         )
-    if is_ours and (transforms or labels):
-        print(
-            f"transforms and class names of the configuration are ignored: {SPEC_FILE} has those "
-            "that the model was evaluated with",
-            file=sys.stderr,
-        )
-        transforms = labels = None
+    # Without names, PaddleClas's script numbers the classes.
     return Predictor(
         folder,
-        topk=after.topk if after else None,
-        labels=labels,
+        topk=topk,
+        labels=labels or [],
         transforms=transforms,
         **options.predictor_options(),
     )

@@ -27,12 +27,19 @@ def resolve_classes(config: Config) -> Config:
     datasets = {name: part.dataset for name, part in parts.items() if part}
     found = {name: dataset.found_classes() for name, dataset in datasets.items()}
     classes = {name: names for name, names in found.items() if names}
+    if (
+        len(classes) == 2
+        and datasets["Eval"].may_lack_classes
+        and set(classes["Eval"]) < set(classes["Train"])
+    ):
+        classes["Eval"] = classes["Train"]
     if len(classes) == 2 and classes["Train"] != classes["Eval"]:
         odd = sorted(set(classes["Train"]) ^ set(classes["Eval"]))
         what = f"in only one of them: {', '.join(odd[:10])}" if odd else "in another order"
         raise DataError(
             f"{datasets['Train'].source} and {datasets['Eval'].source} have "
-            f"different classes, {what}; set `classes` of both data sets"
+            f"different classes, {what}; set `classes` of both data sets, or allow_missing: true "
+            "if the validation folder lacks some on purpose"
         )
     update = {
         name: part.model_copy(update={"dataset": part.dataset.with_classes(classes[name])})

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ppcls.config.load import load_config
+from ppcls.config.moved_run import RUN_CONFIG, path_keys
 from ppcls.config.schema import Config
 from ppcls.config.yaml_files import find_config
 from ppcls.data.lists import LABEL_LIST
 from ppcls.errors import ConfigError
+from ppcls.files import added_suffix
 from ppcls.models.catalogue import list_models
 
 __all__ = ["RUN_CONFIG", "run_config", "run_settings", "trained_config"]
 
-RUN_CONFIG, _EXPORT = "config.yaml", "inference"
+_EXPORT = "inference"
 
 
 def _yaml(path: str | Path) -> str:
@@ -36,7 +38,7 @@ def _checkpoint(path: Path) -> Path | None:
     """Return the weights file that a path or a prefix names, if any."""
     if path.suffix in (".yaml", ".yml"):
         return None
-    return next((p for p in (path, path.with_name(f"{path.name}.pdparams")) if p.is_file()), None)
+    return next((p for p in (path, added_suffix(path, ".pdparams")) if os.path.isfile(p)), None)
 
 
 def run_config(checkpoint: Path) -> Path:
@@ -54,14 +56,8 @@ def run_config(checkpoint: Path) -> Path:
 
 def _make_absolute(data: dict[str, Any]) -> None:
     """Make the paths of a configuration's data, class names and runs absolute."""
-    places = [(data["Global"], key) for key in ("output_dir", "save_inference_dir", "vdl_dir")]
-    for part in data["DataLoader"].values():
-        places += [(part["dataset"], key) for key in ("image_root", "cls_label_path")]
-    if "Infer" in data:
-        places.append((data["Infer"]["PostProcess"], "class_id_map_file"))
-    for section, key in places:
-        if key in section:
-            section[key] = os.path.abspath(section[key])
+    for section, key in path_keys(data):
+        section[key] = os.path.abspath(section[key])
     data["Global"]["plugins"] = [
         os.path.abspath(os.path.expanduser(name)) if name.endswith(".py") else name
         for name in data["Global"]["plugins"]

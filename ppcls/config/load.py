@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ppcls.config.messages import explain
+from ppcls.config.moved_run import follow_run, recorded_place
 from ppcls.config.paddleclas20 import (
     FlatConfig,
     flat_name,
@@ -29,15 +30,25 @@ from ppcls.config.yaml_files import (
     key_of,
     read_config,
 )
-from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, read_label_names
+from ppcls.data.lists import (
+    IMAGENET_CLASSES,
+    LABEL_LIST,
+    TRAIN_LIST,
+    VAL_LIST,
+    are_imagenet_names,
+    read_label_names,
+)
 from ppcls.errors import ConfigError, DataError
-from ppcls.plugins import load_plugins
+from ppcls.plugins import listed, load_plugins
+from ppcls.spelling import names_options
+from ppcls.yaml_text import to_yaml
 
 __all__ = ["data_overrides", "dump_config", "load_config", "resolve"]
 
 _SECTION = rf"({'|'.join(Config.model_fields)})\b"
 
 
+@names_options
 def load_config(
     source: str | Path,
     overrides: Sequence[str] = (),
@@ -84,6 +95,9 @@ def resolve(
     """
     path = find_config(source)
     data, origins = read_config(source)
+    if holds(data, ("Global", "plugins")):
+        data["Global"]["plugins"] = listed(data["Global"]["plugins"])
+    was = recorded_place(data, path)
     flat = is_flat(data)
     if folder is not None:
         overrides = [*data_overrides(folder, flat=flat), *overrides]
@@ -93,19 +107,25 @@ def resolve(
         data, origins = apply_overrides(data, origins, own, FlatConfig)
         data, origins = _translated(data, origins, str(path), processes)
     data, origins = apply_overrides(data, origins, overrides, Config)
+    notes = follow_run(data, origins, path, was) if was else []
     _load_plugins(data, origins)
-    _move_class_num(data, origins)
+    _move(data, origins, ("Global", "class_num"), _CLASS_NUM)
+    _move(data, origins, ("Arch", "in_channels"), ("Global", "in_channels"))
+    _reach_models(data, origins)
+    _leave_out_imagenet_names(data, origins)
     try:
-        return Config.model_validate(data), data, origins
+        config = Config.model_validate(data)
     except ValidationError as error:
         name = flat_name if flat else dotted
         raise explain(error, data, origins, str(path), name=name) from None
+    config._notes = tuple(notes)
+    return config, data, origins
 
 
 def _load_plugins(data: dict[str, Any], origins: dict[Key, str]) -> None:
     """Import the modules of `Global.plugins`, so that the schema accepts their classes."""
     section = data.get("Global")
-    names = section.get("plugins") if isinstance(section, dict) else None
+    names = listed(section.get("plugins")) if isinstance(section, dict) else None
     for i, name in enumerate(names if isinstance(names, list) else ()):
         if isinstance(name, str):
             try:
@@ -127,20 +147,66 @@ def _translated(
     return translate(flat, processes), sectioned_origins(origins)
 
 
-def _move_class_num(data: dict[str, Any], origins: dict[Key, str]) -> None:
-    """Move the number of classes from Global, where older files have it, to Arch."""
-    old, new = ("Global", "class_num"), ("Arch", "class_num")
-    if not (holds(data, old) and isinstance(data.get("Arch"), dict)):
+_CLASS_NUM: Key = ("Arch", "class_num")
+
+
+def _origin(key: Key, origins: dict[Key, str]) -> str:
+    """Return where a key, or the closest key that holds it, was set."""
+    return next((origins[key[:n]] for n in range(len(key), 0, -1) if key[:n] in origins), "")
+
+
+def _is_override(key: Key, origins: dict[Key, str]) -> bool:
+    """Whether the value of a key comes from an override, not from a file."""
+    return _origin(key, origins).startswith("-o ")
+
+
+def _move(data: dict[str, Any], origins: dict[Key, str], old: Key, new: Key) -> None:
+    """Move an option from the section where it may also be written to its own."""
+    section, key = new
+    if not holds(data, old) or not isinstance(data.setdefault(str(section), {}), dict):
         return
-    value = data["Global"].pop("class_num")
-    if data["Arch"].setdefault("class_num", value) != value:
+    value, own = data[str(old[0])].pop(old[1]), data[str(section)]
+    wished = [_is_override(place, origins) for place in (old, new)]
+    if key not in own or wished == [True, False]:
+        own[key], origins[new] = value, _origin(old, origins)
+    elif own[key] != value and wished != [False, True]:
         raise ConfigError(
-            f"{origins[old]}: Global.class_num is {value}, but Arch.class_num is "
-            f"{data['Arch']['class_num']} ({origins[new]}); set only Arch.class_num"
+            f"{_origin(old, origins)}: {dotted(old)} is {value}, but {dotted(new)} is {own[key]} "
+            f"({_origin(new, origins)}); set only {dotted(new)}"
         )
-    origins.setdefault(new, origins[old])
 
 
+def _reach_models(data: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Let an override of Arch.class_num replace that of each model of a distillation."""
+    models = data["Arch"].get("models") if isinstance(data.get("Arch"), dict) else None
+    if not isinstance(models, list) or not _is_override(_CLASS_NUM, origins):
+        return
+    for i, entry in enumerate(models):
+        for name, model in entry.items() if isinstance(entry, dict) else ():
+            key = ("Arch", "models", i, name, "class_num")
+            if isinstance(model, dict) and not _is_override(key, origins):
+                model.pop("class_num", None)
+
+
+def _leave_out_imagenet_names(data: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Leave out ImageNet's class names, which published recipes name, for other classes."""
+    key = ("Infer", "PostProcess", "class_id_map_file")
+    if not (holds(data, key) and holds(data, _CLASS_NUM)) or _is_override(key, origins):
+        return
+    names, classes = data["Infer"]["PostProcess"], data["Arch"]["class_num"]
+    path = names["class_id_map_file"]
+    if classes == IMAGENET_CLASSES or not isinstance(classes, int):
+        return
+    if isinstance(path, str) and are_imagenet_names(path):
+        names["class_id_map_file"] = None
+        warnings.warn(
+            f"the recipe's class names are those of ImageNet, but Arch.class_num is {classes}: the "
+            "classes are numbered; -o Infer.PostProcess.class_id_map_file=FILE names them",
+            stacklevel=4,
+        )
+
+
+@names_options
 def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
     """Return the overrides that make a configuration use a folder with lists.
 
@@ -173,4 +239,4 @@ def data_overrides(folder: str | Path, *, flat: bool = False) -> list[str]:
 
 def dump_config(config: Config) -> str:
     """Return a configuration, defaults included, as YAML that `load_config` reads."""
-    return yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True)
+    return to_yaml(config.model_dump(exclude_none=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from ppcls.config.schema_keys import fields_at, known_keys
 from ppcls.config.yaml_files import Key, dotted, key_of
 from ppcls.errors import ConfigError
 from ppcls.options import Options
+from ppcls.printable import shortened
 from ppcls.spelling import did_you_mean
 
 __all__ = ["explain"]
@@ -27,7 +29,14 @@ _EXPECTED = {
     "dict_type": "a map",
     "invalid_key": "names for keys",
 }
+# Nobody reads more; a place may have several problems, one for each class that it could be.
+_NAMED, _READ = 50, 500
+_UNKNOWN = ("expected a map of one key, one of", " is not one of ", "no such architecture")
 _LENGTHS = {"min_length": "at least", "max_length": "at most"}
+
+
+def _shown(value: Any) -> str:
+    return shortened(repr(value), 200)
 
 
 def _describe(error: Any, value: Any, root: type[Options]) -> str:
@@ -56,18 +65,18 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
         if len(keys) > 1:
             found = ", ".join(map(str, keys))
             return f"expected a map of one key, found {found}{hint or '; set the entry as a whole'}"
-        return f"{error['msg']}, not {value!r}{hint}"
+        return f"{error['msg']}, not {_shown(value)}{hint}"
     if kind == "union_tag_invalid":
         names = context["expected_tags"].replace("'", "").split(", ")
         hint = did_you_mean(context["tag"], names)
-        return f"{context['tag']!r} is not one of {', '.join(names)}{hint}"
+        return f"{_shown(context['tag'])} is not one of {', '.join(names)}{hint}"
     if kind in ("value_error", "ignored_option"):
         return error["msg"].removeprefix("Value error, ")
     if kind in ("too_short", "too_long"):
         ends = [f"{word} {context[key]}" for key, word in _LENGTHS.items() if context.get(key)]
         return f"expected {' '.join(ends)} entries, not {context['actual_length']}"
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ")
-    found = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
+    found = f"a {type(value).__name__}" if isinstance(value, (dict, list)) else _shown(value)
     if kind == "list_type" and isinstance(value, dict) and all(map(str.isdecimal, value)):
         return "has no entries to select by index; set the whole list"
     if kind == "literal_error":
@@ -76,6 +85,11 @@ def _describe(error: Any, value: Any, root: type[Options]) -> str:
     if kind == "string_type" and isinstance(value, (int, float)):
         found += f"; quote it: '\"{value}\"'"
     return f"expected {expected}, not {found}"
+
+
+def _loads_plugins(data: Any) -> bool:
+    section = data.get("Global") if isinstance(data, dict) else None
+    return bool(isinstance(section, dict) and section.get("plugins"))
 
 
 def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
@@ -128,7 +142,7 @@ def explain(
         name: returns the file's name of a key.
     """
     messages: dict[str, list[str]] = {}
-    for item in error.errors(include_url=False):
+    for item in islice(error.errors(include_url=False), _READ):
         if item["type"] == "default_factory_not_called":
             continue  # follows from a wrong option that is already reported
         key, value = _locate(item, data)
@@ -147,6 +161,11 @@ def explain(
         texts = messages.setdefault(f"{origin}: {name(key)}" if key else origin, [])
         if text not in texts:
             texts.append(text)
-    return ConfigError(
-        "\n".join(f"{place}: {' or '.join(texts)}" for place, texts in messages.items())
-    )
+    lines = [f"{place}: {' or '.join(texts)}" for place, texts in messages.items()]
+    more = len(lines) - _NAMED
+    if any(text in line for text in _UNKNOWN for line in lines) and not _loads_plugins(data):
+        lines.append(
+            f"{file}: parts of your own are known once their module is loaded: Global.plugins in "
+            "the configuration, or --plugin MODULE"
+        )
+    return ConfigError(*lines[:_NAMED], *[f"{file}: and {more} more problems"] * (more > 0))

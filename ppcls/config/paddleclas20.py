@@ -11,13 +11,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ppcls.config.schema import Device
 from ppcls.config.yaml_files import Key, dotted
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import TransformList, refuse_random
-from ppcls.models.catalogue import list_models
-from ppcls.options import Count, Factor, Mismatch, NotNegative, Options, PathText, Positive, Share
+from ppcls.models.catalogue import list_models, unknown
+from ppcls.options import (
+    Count,
+    Factor,
+    Mismatch,
+    Natural,
+    NotNegative,
+    Options,
+    PathText,
+    Positive,
+    Share,
+    Side,
+)
 from ppcls.registry import follows_registries
-from ppcls.spelling import did_you_mean
 
 __all__ = [
     "FLAT_SECTIONS",
@@ -50,7 +61,7 @@ class Architecture(Options):
     def _known(cls, name: str) -> str:
         for model in name.split(_DISTILLS, 1):
             if model not in list_models():
-                raise ValueError(f"no such architecture{did_you_mean(model, list_models())}")
+                raise ValueError(unknown(model))
         return name
 
 
@@ -67,7 +78,7 @@ class RateParams(Options):
     lr: Positive = 0.1
     decay_epochs: list[Count] | None = None
     gamma: Factor | None = None
-    warmup_epoch: Annotated[int, Field(ge=0)] | None = None
+    warmup_epoch: Natural | None = None
     end_lr: NotNegative | None = None
 
 
@@ -111,7 +122,7 @@ class Reader(Options):
     """
 
     batch_size: Count
-    num_workers: Annotated[int, Field(ge=0)] = 4
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = 4
     file_list: PathText
     data_dir: PathText
     delimiter: Annotated[str, Field(min_length=1)] = " "
@@ -136,7 +147,7 @@ class TrainReader(Reader):
     `shuffle_seed` is the seed of the whole run; `use_mix: true` enables `mix`.
     """
 
-    shuffle_seed: Annotated[int, Field(ge=0)] = 0
+    shuffle_seed: Natural = 0
     mix: list[MixOp] = []
 
 
@@ -165,8 +176,8 @@ class FlatConfig(Options):
     the training images. The teacher's weights are `pretrained_model` (default: the published
     ones).
 
-    `last_epoch` is the last complete epoch of `checkpoints`, counted from 0. `label_list` names the
-    classes, for exported models.
+    `device` takes precedence over `use_gpu`. `last_epoch` is the last complete epoch of
+    `checkpoints`, counted from 0. `label_list` names the classes, for exported models.
     """
 
     ARCHITECTURE: Architecture
@@ -180,7 +191,7 @@ class FlatConfig(Options):
     valid_interval: Count = 1
     epochs: Count = 120
     topk: Count = 5
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = None
     use_mix: bool = False
     ls_epsilon: Annotated[float, Field(ge=-1, lt=1), AfterValidator(_smoothing)] = 0.0
     use_distillation: bool = False
@@ -191,6 +202,7 @@ class FlatConfig(Options):
     print_interval: Count = 10
     vdl_dir: PathText | None = None
     use_gpu: bool | None = None
+    device: Device | None = None
     label_list: PathText | None = None
 
     @field_validator("pretrained_model", "checkpoints", "vdl_dir", mode="before")
@@ -242,6 +254,7 @@ FLAT_TO_SECTIONED: dict[Key, Key] = {
     ("ARCHITECTURE", "params", "dropout"): ("Arch", "dropout"),
     ("classes_num",): ("Arch", "class_num"),
     ("use_gpu",): ("Global", "device"),
+    ("device",): ("Global", "device"),
     ("TRAIN", "shuffle_seed"): ("Global", "seed"),
     ("model_save_dir",): ("Global", "output_dir"),
     ("checkpoints",): ("Global", "checkpoints"),
@@ -382,7 +395,7 @@ def translate(flat: FlatConfig, processes: int = 1) -> dict[str, Any]:
     follows = any(op.follows_image_size for reader in readers for op in reader.transforms)
     data: dict[str, Any] = {
         "Global": {
-            "device": {None: "auto", True: "gpu", False: "cpu"}[flat.use_gpu],
+            "device": flat.device or {None: "auto", True: "gpu", False: "cpu"}[flat.use_gpu],
             "seed": flat.TRAIN.shuffle_seed if flat.TRAIN else 0,
             "output_dir": flat.model_save_dir,
             "checkpoints": flat.checkpoints,

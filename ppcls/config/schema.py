@@ -5,28 +5,32 @@ Sections and keys are those of PaddleClas 2.x. Reading and checking one does not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ppcls.config.data import DataLoaders
 from ppcls.config.sections import LossOptions, MetricOptions
+from ppcls.data.transforms.base import Channels
 from ppcls.data.transforms.pipeline import Pipeline, TransformList, refuse_random
 from ppcls.errors import ConfigError
-from ppcls.models.catalogue import list_models, model_card
+from ppcls.models.catalogue import list_models, model_card, unknown
 from ppcls.optim.optimizers import OptimizerOption
-from ppcls.options import Count, Mismatch, Options, PathText, Share
-from ppcls.registry import follows_registries
+from ppcls.options import Count, Mismatch, Natural, Options, PathText, Share, Side
+from ppcls.plugins import listed
+from ppcls.registry import follows_registries, is_own
 from ppcls.spelling import did_you_mean
+from ppcls.thresholds import Thresholds, thresholds_of
 
-__all__ = ["Config", "required"]
+__all__ = ["Config", "Device", "required"]
 
 SectionT = TypeVar("SectionT")
 
 
 Part = Literal["Train", "Eval", "Infer"]
 _PARTS: tuple[Part, ...] = get_args(Part)
-Side = Annotated[int, Field(gt=0, le=16384)]
+Device = Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"]
 
 
 class GlobalOptions(Options):
@@ -49,6 +53,8 @@ class GlobalOptions(Options):
         use_visualdl: write scalars and sample images for VisualDL.
         image_size: side, or height and width, of the model's input, for transforms without a size
             of their own; null is the architecture's.
+        in_channels: channels of the images and of the model's input: 3 for RGB, 1 for gray, or the
+            number of bands of every image; null is that of `image_shape`, or else 3.
         image_shape: channels, height and width that the model's input is checked against; null is
             the shape that the transforms give.
         save_inference_dir: output folder of `ppcls export`; a run's checkpoint is exported to
@@ -75,8 +81,10 @@ class GlobalOptions(Options):
             it.
     """
 
-    plugins: list[str] = []
-    device: Literal["auto", "cpu", "gpu", "xpu", "npu", "mlu", "gcu"] = "auto"
+    plugins: Annotated[
+        list[str], BeforeValidator(listed, json_schema_input_type=list[str] | str)
+    ] = []
+    device: Device = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     output_dir: PathText = "./output"
     checkpoints: PathText | None = None
@@ -101,15 +109,27 @@ class GlobalOptions(Options):
     vdl_gradients: bool = False
     to_static: bool = False
     checkpoint_layout: Literal["sectioned", "flat"] = "sectioned"
-    last_epoch: Annotated[int, Field(ge=0)] | None = None
+    last_epoch: Natural | None = None
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
+    in_channels: Channels | None = None
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = None
     save_inference_dir: PathText = "./inference"
 
     @model_validator(mode="after")
     def _gradients_are_shown_somewhere(self) -> GlobalOptions:
         if self.vdl_gradients and not self.use_visualdl:
             raise ValueError("vdl_gradients needs use_visualdl: true")
+        return self
+
+    @model_validator(mode="after")
+    def _shape_has_these_channels(self) -> GlobalOptions:
+        if self.in_channels and self.image_shape and self.image_shape[0] != self.in_channels:
+            raise Mismatch(
+                f"is {self.in_channels}, but Global.image_shape is {self.image_shape}: channels, "
+                "height and width; leave one of the two out, or make them equal",
+                "Global.in_channels",
+                "Global.image_shape",
+            )
         return self
 
     @model_validator(mode="after")
@@ -182,8 +202,13 @@ class ArchOptions(Options):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in list_models():
-            raise ValueError(f"no such architecture{did_you_mean(name, list_models())}")
+            raise ValueError(unknown(name))
         return name
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _none_is_false(cls, pretrained: Any) -> Any:
+        return False if pretrained is None else pretrained
 
     @model_validator(mode="after")
     def _has_dropout(self) -> ArchOptions:
@@ -214,7 +239,12 @@ class DistilledModel(ArchOptions):
         return_patterns: names of the layers, such as `base.4`, whose outputs the losses compare.
     """
 
-    return_patterns: list[str] = []
+    return_patterns: Annotated[
+        list[str],
+        BeforeValidator(
+            lambda found: [] if found is None else found, json_schema_input_type=list[str] | None
+        ),
+    ] = []
 
 
 class DistillationArch(ArchOptions):
@@ -312,12 +342,55 @@ def _arch_class(value: Any) -> str:
     return "DistillationArch" if name == "DistillationModel" else "ArchOptions"
 
 
-class Topk(Options):
-    """The `topk` best classes of an image, with names from a file of lines `label name`."""
+def _post_process_class(value: Any) -> str | None:
+    if isinstance(value, Options):
+        return type(value).__name__
+    if not isinstance(value, dict):
+        return "Topk"
+    name = value.get("name", "MultiLabelThreshOutput" if "threshold" in value else "Topk")
+    if not isinstance(name, str):
+        return "Topk"
+    others = {"MultiLabelTopk": "MultiLabelThreshOutput", "DistillationPostProcess": "Topk"}
+    return others.get(name, name)
 
-    name: Literal["Topk"] = "Topk"
+
+class Topk(Options):
+    """The `topk` best classes of an image, with names from a file of lines `label name`.
+
+    `DistillationPostProcess` is the name in PaddleClas's distillations.
+    """
+
+    name: Literal["Topk", "DistillationPostProcess"] = "Topk"
     topk: Count = 5
     class_id_map_file: PathText | None = None
+
+
+class MultiLabelThreshOutput(Options):
+    """The classes of a multi-label image: those whose score, a sigmoid, is above the threshold.
+
+    `MultiLabelTopk` is an earlier name of PaddleClas. Without a name, `Infer.PostProcess` is this
+    one for a multi-label model, and `Topk` for others.
+
+    Attributes:
+        threshold: one for all classes; a list with one for each; or a map of class names, in which
+            `default` is that of the classes not named (0.5).
+        class_id_map_file: a file of lines `label name`.
+    """
+
+    name: Literal["MultiLabelThreshOutput", "MultiLabelTopk"] = "MultiLabelThreshOutput"
+    threshold: Thresholds = 0.5
+    class_id_map_file: PathText | None = None
+
+    def thresholds(self, names: Sequence[str]) -> list[float]:
+        """Return the threshold of each class.
+
+        Args:
+            names: the class names, in the order of their labels.
+
+        Raises:
+            ConfigError: the number of thresholds is another one, or no class has a name.
+        """
+        return thresholds_of(self.threshold, names, "Infer.PostProcess.threshold")
 
 
 @follows_registries
@@ -333,7 +406,11 @@ class InferOptions(Options):
     infer_imgs: PathText | None = None
     batch_size: Count = 32
     transforms: TransformList | None = None
-    PostProcess: Topk = Topk()
+    PostProcess: Annotated[
+        Annotated[Topk, Tag("Topk")]
+        | Annotated[MultiLabelThreshOutput, Tag("MultiLabelThreshOutput")],
+        Discriminator(_post_process_class),
+    ] = Topk()
 
     @field_validator("transforms")
     @classmethod
@@ -354,6 +431,13 @@ _FITTING = {
 }
 
 
+def _one_for_each_class(value: Any, key: str, classes: int) -> None:
+    if isinstance(value, list) and len(value) != classes:
+        raise Mismatch(
+            f"has {len(value)} entries; Arch.class_num is {classes}", key, "Arch.class_num"
+        )
+
+
 @follows_registries
 class Config(Options):
     """A whole configuration. A command reports the sections that it needs and that are missing."""
@@ -372,6 +456,18 @@ class Config(Options):
     Infer: InferOptions | None = None
     Metric: MetricOptions = MetricOptions()
 
+    _notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user about how the configuration was read."""
+        return self._notes
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several classes, as `Loss.Eval` says."""
+        return any(term.labels == "several" for term in self.Loss.Eval)
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Output height and width of transforms without a size of their own."""
@@ -379,6 +475,12 @@ class Config(Options):
         if size is None:
             size = model_card(self.Arch.deployed().name).input_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images and of the model's input."""
+        shape = self.Global.image_shape
+        return self.Global.in_channels or (shape[0] if shape else 3)
 
     def transforms(self, part: Part) -> list[Any] | None:
         """Return the configured transforms of a section; None without that section.
@@ -397,7 +499,23 @@ class Config(Options):
             ConfigError: there is no such section.
         """
         key = f"DataLoader.{part}" if part != "Infer" else "Infer.transforms (or DataLoader.Eval)"
-        return Pipeline(required(self.transforms(part), key, "ppcls"), self.image_size)
+        ops = required(self.transforms(part), key, "ppcls")
+        return Pipeline(ops, self.image_size, self.in_channels)
+
+    def inference_pipeline(self) -> Pipeline:
+        """Return the transforms of `Infer`, which are those of the evaluation.
+
+        Raises:
+            ConfigError: there are none, or the two differ.
+        """
+        pipeline = self.pipeline("Infer")
+        if self.DataLoader.Eval and not pipeline.gives_same(self.pipeline("Eval")):
+            raise ConfigError(
+                "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: a model is "
+                "used with the transforms that it was evaluated with; make them equal, or take "
+                "those of the evaluation: -o Infer.transforms=null"
+            )
+        return pipeline
 
     def input_shape(self) -> list[int]:
         """Return [channels, height, width] of the model's input, the output of `Infer.transforms`.
@@ -411,10 +529,53 @@ class Config(Options):
         stated = self.Global.image_shape
         if stated not in (None, found):
             raise ConfigError(
-                f"Global.image_shape is {stated}, but the evaluation transforms give {found}; "
-                "leave it out, or set Global.image_size and let the transforms follow it"
+                f"Global.image_shape is {stated}, but the evaluation transforms give {found} "
+                "(channels, height, width); make them equal (`size` of a transform is [width, "
+                "height]), or set Global.image_size and let the transforms follow it"
             )
         return found
+
+    @model_validator(mode="after")
+    def _no_size_is_transposed(self) -> Config:
+        stated = {
+            "Global.image_size": self.Global.image_size,
+            "Global.image_shape": self.Global.image_shape and self.Global.image_shape[1:],
+        }
+        last: dict[str, tuple[str, list[int]]] = {}
+        for part in _PARTS:
+            if part == "Infer" and not (self.Infer and self.Infer.transforms):
+                continue
+            at = (
+                "Infer.transforms"
+                if part == "Infer"
+                else f"DataLoader.{part}.dataset.transform_ops"
+            )
+            for i, op in enumerate(self.transforms(part) or ()):
+                for option in ("size", "cover"):
+                    size = getattr(op, option, None) if is_own(type(op)) else None
+                    if not isinstance(size, list) or size[0] == size[1]:
+                        continue
+                    key = f"{at}.{i}.{type(op).__name__}.{option}"
+                    last[part] = key, size
+                    for other, sides in stated.items():
+                        if sides == size:
+                            raise Mismatch(
+                                f"{size} is width {size[0]} and height {size[1]}, but {other} has "
+                                f"height {size[0]} and width {size[1]}; a transform has the width "
+                                f"first: {option}: {size[::-1]}",
+                                key,
+                                other,
+                            )
+        for name, (key, size) in last.items():
+            other, of_eval = last.get("Eval", (key, size))
+            if size == of_eval[::-1]:
+                raise Mismatch(
+                    f"{size} is width {size[0]} and height {size[1]}, but {other} is {of_eval}: "
+                    f"{name} and Eval need the same sides; both are [width, height]",
+                    key,
+                    other,
+                )
+        return self
 
     @model_validator(mode="after")
     def _something_follows_the_image_size(self) -> Config:
@@ -427,6 +588,20 @@ class Config(Options):
                 f"{type(sized).__name__}; leave out those sizes, or image_size",
                 "Global.image_size",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _transforms_take_the_channels(self) -> Config:
+        for part in _PARTS:
+            infer = part == "Infer"
+            if infer and not (self.Infer and self.Infer.transforms):
+                continue
+            key = "Infer.transforms" if infer else f"DataLoader.{part}.dataset.transform_ops"
+            for i, op in enumerate(self.transforms(part) or ()):
+                try:
+                    op.for_channels(self.in_channels)
+                except ConfigError as error:
+                    raise Mismatch(str(error), f"{key}.{i}.{type(op).__name__}") from None
         return self
 
     @model_validator(mode="after")
@@ -445,18 +620,20 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
-    def _one_weight_a_class(self) -> Config:
+    def _one_entry_a_class(self) -> Config:
         classes = self.Arch.class_num
         for section, terms in (("Train", self.Loss.Train), ("Eval", self.Loss.Eval)):
             for i, term in enumerate(terms):
                 for key in term.per_class:
-                    weights = getattr(term, key)
-                    if isinstance(weights, list) and len(weights) != classes:
-                        raise Mismatch(
-                            f"has {len(weights)} entries; Arch.class_num is {classes}",
-                            f"Loss.{section}.{i}.{type(term).__name__}.{key}",
-                            "Arch.class_num",
-                        )
+                    place = f"Loss.{section}.{i}.{type(term).__name__}.{key}"
+                    _one_for_each_class(getattr(term, key), place, classes)
+        for section, metrics in (("Train", self.Metric.Train), ("Eval", self.Metric.Eval)):
+            for i, metric in enumerate(metrics):
+                _one_for_each_class(
+                    getattr(metric, "threshold", None),
+                    f"Metric.{section}.{i}.{type(metric).__name__}.threshold",
+                    classes,
+                )
         return self
 
     @model_validator(mode="after")
@@ -515,17 +692,55 @@ class Config(Options):
             if data is None:
                 continue
             labels = data.dataset.labels
+            # Of a distillation on several labels only these can be trained.
+            pairs = part == "Train" and isinstance(self.Arch, DistillationArch)
             for section in ("Loss", "Metric"):
+                fitting = _FITTING[section, "none" if pairs and section == "Loss" else labels]
                 for term in getattr(getattr(self, section), part):
                     if term.labels not in (labels, "none"):
                         raise Mismatch(
                             f"{type(term).__name__} is for images with {_WITH[term.labels]} each, "
                             f"but DataLoader.{part}.dataset is {data.dataset.name}; "
-                            f"{_FITTING[section, labels]}",
+                            f"{fitting}",
                             f"{section}.{part}",
                             f"DataLoader.{part}.dataset",
                         )
         return self
+
+    @model_validator(mode="after")
+    def _evaluates_what_it_trains(self) -> Config:
+        several = [type(t).__name__ for t in self.Loss.Train if t.labels == "several"]
+        if several and not self.multi_label:
+            raise Mismatch(
+                f"{type(self.Loss.Eval[0]).__name__} is for images with one class each, but "
+                f"Loss.Train has {several[0]}; {_FITTING['Loss', 'several']}",
+                "Loss.Eval",
+                "Loss.Train",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _post_process_fits_the_labels(self) -> Config:
+        if self.Infer is None:
+            return self
+        post = self.Infer.PostProcess
+        if isinstance(post, MultiLabelThreshOutput) == self.multi_label:
+            given = getattr(post, "threshold", None)
+            _one_for_each_class(given, "Infer.PostProcess.threshold", self.Arch.class_num)
+            return self
+        if self.multi_label and "name" not in post.model_fields_set:
+            fitting = MultiLabelThreshOutput(class_id_map_file=post.class_id_map_file)
+            infer = self.Infer.model_copy(update={"PostProcess": fitting})
+            return self.model_copy(update={"Infer": infer})
+        model, fits = "single-label", "Topk"
+        if self.multi_label:
+            model, fits = "multi-label", "MultiLabelThreshOutput"
+        raise Mismatch(
+            f"{type(post).__name__} does not fit a {model} model "
+            f"({type(self.Loss.Eval[0]).__name__}); {fits} does",
+            "Infer.PostProcess.name",
+            "Loss.Eval",
+        )
 
     def deployed(self) -> Config:
         """Return the configuration of the model to evaluate, export and predict with.
@@ -538,19 +753,6 @@ class Config(Options):
         losses = [term.deployed() for term in self.Loss.Eval]
         loss = self.Loss.model_copy(update={"Train": losses, "Eval": losses})
         return self.model_copy(update={"Arch": arch, "Loss": loss})
-
-    def refuse_several_labels(self, command: str) -> None:
-        """Stop a command that cannot handle multi-label models.
-
-        Raises:
-            ConfigError: the model is a multi-label model.
-        """
-        several = [t for t in (*self.Loss.Train, *self.Loss.Eval) if t.labels == "several"]
-        if several:
-            raise ConfigError(
-                f"`{command}` does not support multi-label models yet, and this is one "
-                f"({type(several[0]).__name__}); such models can be trained and evaluated"
-            )
 
 
 def required(section: SectionT | None, name: str, command: str) -> SectionT:

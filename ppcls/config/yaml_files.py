@@ -13,9 +13,11 @@ import yaml
 import ppcls
 from ppcls.config.schema_keys import default_list
 from ppcls.errors import ConfigError
-from ppcls.models.catalogue import list_models
+from ppcls.models.catalogue import ALIKE, list_families, list_models
 from ppcls.options import Options
-from ppcls.spelling import did_you_mean
+from ppcls.printable import shortened
+from ppcls.spelling import closest
+from ppcls.yaml_text import YamlError, load_yaml, read_text
 
 __all__ = [
     "Key",
@@ -42,27 +44,6 @@ def key_of(name: str) -> Key:
     return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
 
 
-class _YamlLoader(yaml.SafeLoader):
-    """Plain data only, with YAML 1.2's numbers and booleans: `1e-4` is a number, `no` a string."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, r) for tag, r in resolvers if not tag.endswith((":float", ":bool"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+.0123456789"),
-)
-
-
 def _unshared(data: Any) -> Any:
     """Copy plain data so that values shared through a YAML alias become independent."""
     if isinstance(data, dict):
@@ -80,20 +61,15 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
         at: turns a line number into a location for the user.
 
     Raises:
-        ConfigError: not YAML, or a duplicate key.
+        ConfigError: not YAML, a duplicate key, or out of the bounds of `load_yaml`.
     """
     origins: dict[Key, str] = {}
 
     def note_origins(node: yaml.Node, key: Key) -> None:
         if isinstance(node, yaml.MappingNode):
-            names = set()
             for name, value in node.value:
-                where = at(name.start_mark.line + 1)
-                if name.value in names and name.value != "<<":
-                    raise ConfigError(f"{where}: duplicate key {name.value!r}")
-                names.add(name.value)
                 place = (*key, name.value)
-                origins[place] = where
+                origins[place] = at(name.start_mark.line + 1)
                 note_origins(value, place)
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value):
@@ -102,20 +78,12 @@ def parse_yaml(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Key, str]
                 note_origins(value, place)
 
     try:
-        loader = _YamlLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None, origins
-        data = _unshared(loader.construct_document(node))
+        data, node = load_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{at(error.line)}: {error}") from None
+    if node is not None:
         note_origins(node, ())
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{at(line)}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{at(1)}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{at(1)}: nested too deeply, or an alias contains itself") from None
-    return data, origins
+    return _unshared(data), origins
 
 
 def _root() -> Path:
@@ -160,8 +128,10 @@ def find_config(source: str | Path) -> Path:
 
 
 def _shipped_name(source: str | Path) -> str:
-    # PaddleClas's commands name ppcls/configs/… and ./configs/… from a repository's root.
-    return re.sub(r"^(\./)?(ppcls/)?configs/", "", str(source)).removesuffix(".yaml")
+    # PaddleClas's commands name ppcls/configs/… and ./configs/… from its root, from a folder inside
+    # it, or from the folder that holds it.
+    path = Path(source).as_posix()
+    return re.sub(r"^(\.\./)*(PaddleClas/)?(ppcls/)?configs/", "", path).removesuffix(".yaml")
 
 
 def _find_shipped(source: str | Path) -> Path:
@@ -175,13 +145,16 @@ def _find_shipped(source: str | Path) -> Path:
             return file
     if name in list_models():
         return _common_recipe()
-    known = [*shipped, *(full.rpartition("/")[2] for full in shipped), *list_models()]
-    folded = [full for full in shipped if full.rpartition("/")[2] == name]
-    hint = (
-        did_you_mean(folded[0] if folded else name, known)
-        or "; shipped ones are in configs/, such as HarDNet68"
-    )
-    raise ConfigError(f"no such config file: {source}{hint}")
+    last = name.rpartition("/")[2]
+    alike = closest(last, [full.rpartition("/")[2] for full in shipped] + list_models(), ALIKE)
+    if alike is None:
+        families = ", ".join(list_families())
+        hint = f"shipped ones are in configs/, such as HarDNet68, for the families {families}"
+    else:
+        inside = [full for full in shipped if full.rpartition("/")[2] == alike]
+        path = closest(name, inside, 0) if "/" in name or last == alike else None
+        hint = f"did you mean {path or alike!r}?"
+    raise ConfigError(f"no such config file: {source}; {hint}")
 
 
 def _read_found(
@@ -207,11 +180,11 @@ def _read_file(
     if path.resolve() in children:
         raise ConfigError(f"{children[-1]}: _base_ leads back to {path}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: the config file is not UTF-8 (byte {error.start})") from None
+    except YamlError as error:
+        raise ConfigError(f"{path}:{error.line}: the config file is {error}") from None
     data, origins = parse_yaml(text, lambda line: f"{path}:{line}")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected sections such as Global and Arch, found {data!r:.60}")
@@ -258,28 +231,34 @@ def holds(data: Any, key: Key) -> bool:
     return True
 
 
+def _given(override: str) -> str:
+    """Return the origin of what an override sets."""
+    return f"-o {shortened(override, 400)}"
+
+
 def _apply_override(data: dict[str, Any], override: str, root: type[Options] | None) -> Key:
     """Apply `a.b.0.c=value` (set) or `a.b+=value` (append) and return the key.
 
     Missing maps on the way are created; default lists of the schema `root` are written out.
     """
+    where = _given(override)
     name, found, text = override.partition("=")
     append = name.endswith("+")
     parts = name.removesuffix("+").strip().split(".")
     if not found or not all(parts):
-        raise ConfigError(f"-o {override}: expected KEY=VALUE, such as Global.epochs=10")
-    value, _ = parse_yaml(text, lambda line: f"-o {override}")
+        raise ConfigError(f"{where}: expected KEY=VALUE, such as Global.epochs=10")
+    value, _ = parse_yaml(text, lambda line: where)
     target: Any = data
     key: Key = ()
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         if isinstance(target, list) and not target:
             name = dotted(key)
-            raise ConfigError(f"-o {override}: {name} is an empty list; -o {name}+=VALUE appends")
+            raise ConfigError(f"{where}: {name} is an empty list; -o {name}+=VALUE appends")
         if isinstance(target, list):
             if not part.isdecimal() or int(part) >= len(target):
                 raise ConfigError(
-                    f"-o {override}: {dotted(key)} is a list of {len(target)}; "
+                    f"{where}: {dotted(key)} is a list of {len(target)}; "
                     f"expected an index from 0 to {len(target) - 1}, not {part!r}"
                 )
             index: str | int = int(part)
@@ -292,12 +271,12 @@ def _apply_override(data: dict[str, Any], override: str, root: type[Options] | N
                 elif not last:
                     target[part] = {}
         else:
-            raise ConfigError(f"-o {override}: {dotted(key)} is {target!r}, which has no keys")
+            raise ConfigError(f"{where}: {dotted(key)} is {target!r}, which has no keys")
         key = (*key, index)
         if last and append:
             entries = target.get(part) if isinstance(target, dict) else target[index]
             if not isinstance(entries, list):
-                raise ConfigError(f"-o {override}: {'.'.join(parts)} is {entries!r}, not a list")
+                raise ConfigError(f"{where}: {'.'.join(parts)} is {entries!r}, not a list")
             entries.append(value)
             key = (*key, len(entries) - 1)
         elif last:
@@ -338,7 +317,7 @@ def apply_overrides(
     for override in overrides:
         key = _apply_override(data, override, root)
         origins = {k: v for k, v in origins.items() if k[: len(key)] != key}
-        origins[key] = f"-o {override}"
+        origins[key] = _given(override)
         for end in range(1, len(key)):
-            origins.setdefault(key[:end], f"-o {override}")
+            origins.setdefault(key[:end], origins[key])
     return data, origins

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
+from os.path import isfile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ppcls.data.folders import find_images, folder_classes, read_image_folder
-from ppcls.data.lists import Sample, raise_problems, read_lines, scan_image_list
+from ppcls.data.image import read_file
+from ppcls.data.lists import (
+    Sample,
+    missing_image,
+    plain,
+    raise_problems,
+    read_lines,
+    scan_image_list,
+)
 from ppcls.data.transforms.mix import MixOp
 from ppcls.data.transforms.pipeline import Pipeline, TransformList
-from ppcls.errors import DataError, ImageError, PpclsError
+from ppcls.errors import DataError, PpclsError
 from ppcls.options import Options, PathText, Share
 from ppcls.registry import Registry
 
@@ -84,7 +94,7 @@ class ImageDataset:
         return len(self.samples)
 
     def load(self, index: int, epoch: int, copy: int = 0) -> np.ndarray:
-        """Return the image of a sample, (H, W, 3), transformed as copy number `copy`.
+        """Return the image of a sample, (H, W, C), transformed as copy number `copy`.
 
         It is uint8, or float32 where transforms follow `NormalizeImage`.
 
@@ -111,10 +121,7 @@ class ImageDataset:
         assert self._kept is not None
         path = self.samples[index].path
         if index not in self._kept:
-            try:
-                self._kept[index] = Path(path).read_bytes()
-            except OSError as error:
-                raise ImageError(f"cannot read the image: {error.strerror}", path) from None
+            self._kept[index] = read_file(path)
         return _NamedBytes(self._kept[index], path)
 
 
@@ -135,7 +142,12 @@ class Dataset(Options):
     name: str
     image_root: PathText
     transform_ops: TransformList
-    batch_transform_ops: list[MixOp] = []
+    batch_transform_ops: Annotated[
+        list[MixOp],
+        BeforeValidator(
+            lambda ops: [] if ops is None else ops, json_schema_input_type=list[MixOp] | None
+        ),
+    ] = []
     on_error: Literal["error", "skip", "wrong"] = "error"
     max_skipped: Share | None = None
     in_memory: bool = False
@@ -176,6 +188,11 @@ class Dataset(Options):
             DataError: there is no such data set.
         """
         return None
+
+    @property
+    def may_lack_classes(self) -> bool:
+        """Whether it may have fewer classes than the training set, when it is evaluated."""
+        return False
 
     def with_classes(self, classes: list[str]) -> Dataset:
         """Return the data set with these classes as an option, if it has such an option."""
@@ -264,11 +281,13 @@ class ImageFolder(Dataset):
     """A folder with one sub-folder of images per class.
 
     `classes` names the sub-folders in the order of their labels. Without it, all sub-folders are
-    classes, sorted by name, and a training run writes them into its configuration.
+    classes, sorted by name, and a training run writes them into its configuration. With
+    `allow_missing`, a validation folder may lack classes of the training folder.
     """
 
     name: Literal["ImageFolder"]
     classes: Annotated[list[str], Field(min_length=2)] | None = None
+    allow_missing: bool = False
 
     @field_validator("classes")
     @classmethod
@@ -284,7 +303,12 @@ class ImageFolder(Dataset):
         Raises:
             DataError: no such folder, or it does not hold class folders.
         """
-        return self.classes or folder_classes(self.image_root)
+        return self.classes or folder_classes(self.image_root, self.allow_missing)
+
+    @property
+    def may_lack_classes(self) -> bool:
+        """The option `allow_missing`."""
+        return self.allow_missing
 
     def with_classes(self, classes: list[str]) -> ImageFolder:
         """Return the data set with these classes."""
@@ -292,7 +316,8 @@ class ImageFolder(Dataset):
 
     def scan(self, class_num: int) -> tuple[list[Sample], list[str]]:
         """Return the images of the class folders."""
-        return read_image_folder(self.image_root, class_num, self.classes), []
+        samples = read_image_folder(self.image_root, class_num, self.classes, self.allow_missing)
+        return samples, []
 
 
 @DATASETS.register
@@ -322,11 +347,17 @@ class UnlabeledDataset(Dataset):
         if self.cls_label_path is None:
             if not root.is_dir():
                 raise DataError(f"{root}: no such folder")
-            paths = find_images(root)
+            paths = [str(path) for path in find_images(root)]
+            problems = [f"{plain(path)}: not an image file" for path in paths if not isfile(path)]
         else:
-            lines = read_lines(Path(self.cls_label_path), "image list", BY_DATA)
-            paths = [root / line for _, line in lines]
+            source = Path(self.cls_label_path)
+            lines = read_lines(source, "image list", BY_DATA)
+            paths = [os.path.join(root, line) for _, line in lines]
+            problems = [
+                f"{source}:{number}: {''.join(missing_image(line, str(root), source))}"
+                for (number, line), path in zip(lines, paths, strict=True)
+                if not isfile(path)
+            ]
         if not paths:
             raise DataError(f"{root}: no images in this folder")
-        missing = [f"{self.source}: no such image: {path}" for path in paths if not path.is_file()]
-        return [Sample(str(path), -1) for path in paths if path.is_file()], missing
+        return [Sample(path, -1) for path in paths if isfile(path)], problems

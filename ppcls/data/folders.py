@@ -1,21 +1,30 @@
-"""Folders with one sub-folder of images per class: read their samples, write lists of them."""
+"""Folders of images: walk them, read the samples of class folders, write lists of them."""
 
 from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import LABEL_LIST, TRAIN_LIST, VAL_LIST, Sample, read_label_names
+from ppcls.data.lists import (
+    LABEL_LIST,
+    TRAIN_LIST,
+    VAL_LIST,
+    Sample,
+    plain,
+    read_label_names,
+    shown,
+)
 from ppcls.errors import DataError
-from ppcls.files import replacing
-from ppcls.spelling import did_you_mean
+from ppcls.files import read_regular, replacing
+from ppcls.spelling import did_you_mean, names_options
 
 __all__ = [
     "Listed",
@@ -25,6 +34,7 @@ __all__ = [
     "list_folder",
     "read_image_folder",
     "split_folder",
+    "walk",
 ]
 
 
@@ -41,19 +51,86 @@ class Split(NamedTuple):
     left_out: dict[str, int]
 
 
+_SYSTEM_NAMES = {
+    *("__macosx", "@eadir", "#recycle", "$recycle.bin", "recycler", "system volume information"),
+    *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini"),
+}
+"""Files and folders that operating systems and file servers add to folders, in lower case."""
+
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev"}
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Return the files and folders in a folder, sorted by name, without hidden and system ones.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as found:
+            kept = [e for e in found if not e.name.startswith(".") and not _is_system(e.name)]
+    except OSError as error:
+        raise DataError(f"{plain(str(folder))}: cannot read the folder: {error.strerror}") from None
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def _is_system(name: str) -> bool:
+    return name.lower() in _SYSTEM_NAMES
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def walk(folder: str | Path) -> Iterator[str]:
+    """Yield the path of every file below a folder, sorted as `Path` objects sort.
+
+    Names that begin with a dot, and the files and folders of operating systems (`__MACOSX`,
+    `@eaDir`, `Thumbs.db` …), are ignored. Links to files and to folders are followed. A folder that
+    several links reach is read once. Links to nothing, pipes and devices count as files.
+
+    Raises:
+        DataError: a folder cannot be read, or a link leads to a folder that holds it.
+    """
+    seen: set[tuple[int, int]] = set()
+    # A stack instead of recursion: folders may be nested deeper than Python's calls.
+    waiting: list[str | os.DirEntry[str]] = [os.fspath(folder)]
+    while waiting:
+        at = waiting.pop()
+        if not isinstance(at, str):
+            if not _is_folder(at):
+                yield at.path
+                continue
+            if at.is_symlink():
+                _refuse_loop(at.path)
+            at = at.path
+        entries = _entries(at)
+        found = os.stat(at)
+        if (place := (found.st_dev, found.st_ino)) not in seen:
+            seen.add(place)
+            waiting += reversed(entries)
+
+
+def _refuse_loop(link: str) -> None:
+    real, parent = os.path.realpath(link), os.path.realpath(os.path.dirname(link))
+    if os.path.commonpath((real, parent)) == real:
+        raise DataError(f"{plain(link)}: a link to {plain(real)}, which holds it; remove the link")
+
+
+def _class_folders(folder: Path, allow_missing: bool = False) -> list[Path]:
     """Return the sub-folders of `folder`, sorted by name; raise if they cannot be classes."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith(".")]
-    stray = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file()]
+    entries = _entries(folder)
+    stray = [e for e in entries if _is_image(e.name) and not _is_folder(e)]
     if stray:
-        raise DataError(f"{stray[0]}: an image outside the class folders ({len(stray)} in all)")
-    folders = [e for e in entries if e.is_dir()]
-    if len(folders) < 2:
+        first, count = plain(stray[0].path), len(stray)
+        raise DataError(f"{first}: an image outside the class folders ({count} in all)")
+    folders = [Path(e.path) for e in entries if _is_folder(e)]
+    if len(folders) < (1 if allow_missing else 2):
         found = f"only {folders[0].name}" if folders else "no folder"
         raise DataError(f"{folder}: expected a folder of images for each class, found {found}")
     for each in folders:
@@ -62,42 +139,67 @@ def _class_folders(folder: Path) -> list[Path]:
                 f"{each}: expected a class, found the name of a split; a data set that is already "
                 f"split holds its class folders in {folder / 'train'} and {folder / 'val'}"
             )
+        if _breaks_lists(each.name) or each.name != each.name.strip():
+            raise DataError(
+                f"{shown(str(each))}: expected a class name in UTF-8, without control characters "
+                "or blanks at its ends; rename the folder"
+            )
     return folders
+
+
+def _breaks_lists(name: str) -> bool:
+    """Whether a name has control characters, line separators, or bytes that are not UTF-8."""
+    return not name.isprintable() and any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name
+    )
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _images(folder: Path, left_out: Counter[str]) -> list[str]:
     """Return the images anywhere under a class folder, sorted; count other files by suffix."""
     images = []
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in IMAGE_SUFFIXES:
-                images.append(os.path.join(parent, name))
-            elif name == "metrics.jsonl":
-                raise DataError(f"{folder}: holds a training run, not a class; move it elsewhere")
-            elif not name.startswith("."):
-                left_out[suffix or "no suffix"] += 1
-    if not images:
+    for path in walk(folder):
+        name = os.path.basename(path)
+        if _is_image(name):
+            images.append(path)
+        elif name == "metrics.jsonl":
+            raise DataError(f"{folder}: holds a training run, not a class; move it elsewhere")
+        else:
+            left_out[os.path.splitext(name)[1].lower() or "no suffix"] += 1
+    return images
+
+
+def _classes(
+    folder: Path, left_out: Counter[str], allow_missing: bool = False
+) -> dict[str, list[str]]:
+    """Return the images of each class; raise if a class has none, unless that is allowed."""
+    found = {each.name: _images(each, left_out) for each in _class_folders(folder, allow_missing)}
+    empty = next((name for name, images in found.items() if not images), None)
+    if empty is not None and not (allow_missing and any(found.values())):
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{folder}: no images in this class folder (looked for {kinds})")
-    return sorted(images, key=lambda path: path.split(os.sep))  # as Path objects sort
+        raise DataError(f"{folder / empty}: no images in this class folder (looked for {kinds})")
+    return found
 
 
-def _classes(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:
-    return {each.name: _images(each, left_out) for each in _class_folders(folder)}
-
-
-def folder_classes(folder: str | Path) -> list[str]:
+def folder_classes(folder: str | Path, allow_missing: bool = False) -> list[str]:
     """Return the class names of a folder in label order, which is sorted.
+
+    With `allow_missing`, a single class is enough.
 
     Raises:
         DataError: no such folder, or it does not hold class folders.
     """
-    return [each.name for each in _class_folders(Path(folder))]
+    return [each.name for each in _class_folders(Path(folder), allow_missing)]
 
 
 def read_image_folder(
-    folder: str | Path, class_num: int, classes: Sequence[str] | None = None
+    folder: str | Path,
+    class_num: int,
+    classes: Sequence[str] | None = None,
+    allow_missing: bool = False,
 ) -> list[Sample]:
     """Return the images of a folder with one sub-folder per class, class by class, sorted by path.
 
@@ -106,12 +208,13 @@ def read_image_folder(
         class_num: number of classes of the model.
         classes: names of the sub-folders in label order; some of them may be absent. None takes
             all sub-folders, sorted by name.
+        allow_missing: whether sub-folders may be without images.
 
     Raises:
         DataError: a folder is not a class, is empty, or the number of classes does not match.
     """
     root = Path(folder)
-    found = _classes(root, Counter())
+    found = _classes(root, Counter(), allow_missing)
     names = list(classes or found)
     if len(names) != class_num:
         what = "names in `classes`" if classes else "class folders"
@@ -123,15 +226,21 @@ def read_image_folder(
     return [Sample(path, label) for label, name in enumerate(names) for path in found.get(name, [])]
 
 
+@names_options
 def split_folder(
-    folder: str | Path, val: float | None = None, seed: int = 0, overwrite: bool = False
+    folder: str | Path,
+    val: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    allow_missing: bool = False,
 ) -> Split:
     """Write `train_list.txt`, `val_list.txt` and `label_list.txt` for a folder of class folders.
 
     If `folder` holds `train/` and `val/`, each with class folders, these become the two lists.
     Otherwise its sub-folders are the classes, and the share `val` of each class (None is a fifth)
     becomes the validation set; the same seed chooses the same images. Labels follow the sorted
-    class names. Names that begin with a dot are ignored.
+    class names. With `allow_missing`, `val/` may lack classes of `train/`. See `walk` for names
+    that are ignored.
 
     Raises:
         DataError: no such folder, fewer than two classes, a class that is empty or too small to
@@ -143,12 +252,20 @@ def split_folder(
     if (root / "train").is_dir() and (root / "val").is_dir():
         if val is not None:
             raise DataError(f"{root}: already split into train/ and val/; leave out the share")
-        train, held_out = _classes(root / "train", left_out), _classes(root / "val", left_out)
-        if train.keys() != held_out.keys():
-            odd = ", ".join(sorted(train.keys() ^ held_out.keys()))
-            raise DataError(f"{root}: these classes are in only one of train/ and val/: {odd}")
-        others = [e for e in root.iterdir() if e.is_dir() and e.name not in ("train", "val")]
-        left_out.update(f"the folder {e.name}" for e in others if not e.name.startswith("."))
+        train = _classes(root / "train", left_out)
+        held_out = _classes(root / "val", left_out, allow_missing)
+        never = sorted(held_out.keys() - train.keys())
+        if never:
+            raise DataError(f"{root}: these classes are in val/, but not in train/: {_some(never)}")
+        missing = sorted(train.keys() - held_out.keys())
+        if missing and not allow_missing:
+            raise DataError(
+                f"{root}: these classes are in train/, but not in val/: {_some(missing)}; if that "
+                f"is meant, `ppcls data split {root} --allow-missing` writes the lists without them"
+            )
+        held_out = {name: held_out.get(name, []) for name in train}
+        others = [e for e in _entries(root) if _is_folder(e) and e.name not in ("train", "val")]
+        left_out.update(f"the folder {e.name}" for e in others)
     else:
         train, held_out = {}, {}
         rng = np.random.default_rng(seed)
@@ -175,6 +292,12 @@ def split_folder(
     for file, lines in lists.items():
         _write_list(root / file, lines)
     return Split(len(lists[TRAIN_LIST]), len(lists[VAL_LIST]), len(names), dict(left_out))
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 class Listed(NamedTuple):
@@ -250,33 +373,25 @@ def _write_list(path: Path, lines: Sequence[str]) -> None:
 
 def _check_list(path: Path, lines: Sequence[str], overwrite: bool) -> None:
     for line in lines:
-        try:
-            line.encode()
-        except UnicodeEncodeError:
-            shown = line.encode(errors="backslashreplace").decode()
-            raise DataError(f"{shown}: a file name that is not UTF-8; rename it") from None
+        if _breaks_lists(line):
+            raise DataError(
+                f"{shown(line)}: a file name that is not UTF-8 or has control characters; rename it"
+            )
     if overwrite or not path.exists():
         return
+    content = "".join(f"{line}\n" for line in lines).encode()
     try:
-        same = path.read_text(encoding="utf-8") == "".join(f"{line}\n" for line in lines)
-    except (OSError, UnicodeDecodeError):
+        same = read_regular(path, len(content)) == content
+    except OSError:
         same = False
     if not same:
         raise DataError(f"{path} exists and differs; add --overwrite to replace it")
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return all image files under a folder, by suffix (any case), sorted by path.
+    """Return all image files under a folder (see `walk`), by suffix (any case), sorted by path.
 
     Raises:
         DataError: the folder, or one inside it, cannot be read.
     """
-    found = []
-    for inside, _, names in os.walk(folder, onerror=_refuse_folder):
-        paths = (Path(inside, name) for name in names)
-        found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    return sorted(found)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise DataError(f"{error.filename}: cannot read the folder: {error.strerror}") from None
+    return [Path(path) for path in walk(folder) if _is_image(os.path.basename(path))]

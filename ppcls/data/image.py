@@ -1,5 +1,7 @@
 """The only image decoder of the project: any image source in, an RGB array out.
 
+An image of another number of channels, where one is asked for, comes from `image_bands`.
+
 docs/images.md documents the decoding policy, in the order of this code. libjpeg-turbo (simplejpeg)
 decodes JPEG, Pillow all other formats. OpenCV decodes nothing here: it returns damaged images half
 gray with a message on stderr, drops alpha, and applies the EXIF orientation of some formats only,
@@ -12,30 +14,55 @@ import ctypes
 import io
 import logging
 import os
-import re
+import time
 import urllib.request
 import warnings
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 
+from ppcls.data.image_bands import (
+    Bands,
+    alpha_kept,
+    array_bands,
+    as_rgb,
+    header_channels,
+    read_array,
+    read_bands,
+    require_channels,
+    tiff_bands,
+    to_gray,
+)
+from ppcls.data.image_bounds import Excess, check_bounds, check_opened, jpeg_header
 from ppcls.data.image_tone import Unreadable, to_rgb, tone_of
 from ppcls.errors import ImageError
+from ppcls.files import check_regular, read_regular
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Header", "read", "read_header", "read_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "Header",
+    "as_rgb",
+    "read",
+    "read_file",
+    "read_header",
+    "read_image",
+    "read_object",
+    "read_to_show",
+]
 
 IMAGE_SUFFIXES = frozenset(
     (
         *(".apng", ".avif", ".bmp", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2"),
-        *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm"),
-        *(".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
+        *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".npy", ".pbm", ".pcx", ".pfm"),
+        *(".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
     )
 )
 """Suffixes of image files when a folder is searched (any case)."""
@@ -67,6 +94,7 @@ _SIGNATURES = (
     (0, b"\0\0\1\0", "ICO"),
     (0, b"qoif", "QOI"),
     (0, b"\x01\xda", "SGI"),
+    (0, b"\x93NUMPY", "NumPy"),
     # Recognised, but not supported: the name tells the user what to convert.
     (4, b"ftyphe", "HEIC"),
     (4, b"ftypmif1", "HEIC"),
@@ -90,63 +118,123 @@ _SIGNATURES = (
     (0, b"\x1f\x8b", "gzip"),
 )
 
-_PNG_SIZE = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)
-
 _MAX_DOWNLOAD = 200 * 2**20
-_URL_TIMEOUT = 30.0
-_MAX_JPEG_SCANS = 100
-"""Encoders write about ten; each costs a pass over the image, even if it has few bytes."""
-
-"""Pixels converted at a time, which keeps the temporary memory of a conversion small."""
+_URL_TIMEOUT, _URL_SECONDS = 30.0, 300.0
+_MAX_FILE = 2**30
+_BLOCK = 2**22
+_HEADER = 2**16
 
 
 def read(
     source: Any,
     *,
+    channels: int | None = 3,
     background: tuple[int, int, int] = WHITE,
     max_pixels: int = MAX_PIXELS,
     allow_url: bool = False,
 ) -> np.ndarray:
-    """Return an image as an RGB array, uint8, (H, W, 3), by the policy of docs/images.md.
+    """Return an image as an array, uint8 (H, W, channels), by the policy of docs/images.md.
 
     Args:
         source: a path; the bytes of an encoded image; a binary file object, read from its current
-            position; a URL (http, https) if `allow_url`; a Pillow image; or a uint8 (H, W, 3) RGB
-            array, which is returned unchanged.
-        background: the RGB colour, 0 to 255, behind transparent pixels.
+            position; a URL (http, https) if `allow_url`; a Pillow image; or a uint8 (H, W,
+            channels) array, which is returned unchanged.
+        channels: 3 for RGB, 1 for gray (the luma of RGB), or the number of bands that the image
+            must have; None for all bands of an image that is neither gray nor colour, and RGB
+            otherwise.
+        background: the RGB colour, 0 to 255, behind transparent pixels of RGB and gray images.
         max_pixels: refuse an image with more pixels, before decoding. Pillow's own limit, twice
-            `PIL.Image.MAX_IMAGE_PIXELS`, also applies.
+            `PIL.Image.MAX_IMAGE_PIXELS`, also applies. Several bands count as samples: three of
+            them are a pixel.
         allow_url: whether a string that is a URL may be fetched.
 
     Raises:
-        ImageError: the source is missing, empty, not an image, damaged, too large, or of an
-            unsupported format. It has the attributes `source`, `reason` and `recognised`.
+        ImageError: the source is missing, empty, not an image, damaged, too large, of an
+            unsupported format, or has another number of channels. It has the attributes
+            `source`, `reason` and `recognised`.
     """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
-            raise ImageError(
-                f"an image array must be uint8 (H, W, 3) RGB, not {source.dtype} {source.shape}"
-            )
-        return source
+        return _check_array(source, channels)
     if isinstance(source, Image.Image):
         _silence_pillow()
         name = getattr(source, "filename", "") or "the Pillow image"
-        return _read_pillow(source, 8, name, source.format, background, max_pixels)
+        return _read_pillow(source, 8, name, source.format, background, max_pixels, channels)
     name, data = _load(source, allow_url)
+    kind = _recognise(data)
+    if kind in ("NumPy", "TIFF"):
+        _silence_pillow()
+        try:
+            bands = _bands_of(io.BytesIO(data), kind, channels)
+            if bands is not None:
+                _check_size(bands.width, bands.height, max_pixels, name, kind)
+                reader = read_array if kind == "NumPy" else read_bands
+                image = reader(data, bands, max_pixels)
+                return to_gray(image) if channels == 1 and bands.channels == 3 else image
+        except Unreadable as error:
+            raise ImageError(str(error), name, kind) from None
+    if channels in (1, 3, None):
+        rgb = _read_file(name, data, background, max_pixels, 3)
+        return to_gray(rgb) if channels == 1 else rgb
+    return _read_file(name, data, background, max_pixels, channels)
+
+
+def read_to_show(source: Any, *, allow_url: bool = False) -> np.ndarray:
+    """Return an image of any number of channels to look at, uint8 RGB (H, W, 3) (see `as_rgb`).
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return as_rgb(read(source, channels=None, allow_url=allow_url))
+
+
+def _check_array(image: np.ndarray, channels: int | None) -> np.ndarray:
+    if image.ndim == 2 and channels == 1:
+        image = image[..., None]
+    if image.dtype == np.uint8 and image.ndim == 3 and image.size:
+        if channels in (None, image.shape[2]):
+            return image
+        if channels == 1 and image.shape[2] == 3:
+            return to_gray(image)
+    what = "(H, W, 3) RGB" if channels == 3 else f"(H, W, {channels or 'channels'})"
+    raise ImageError(f"an image array must be uint8 {what}, not {image.dtype} {image.shape}")
+
+
+def _bands_of(file: BinaryIO, kind: str | None, channels: int | None) -> Bands | None:
+    """Return the facts of an image of several bands from its header; None if Pillow reads it.
+
+    Raises:
+        Unreadable: it has another number of channels, or its samples are not uint8 or uint16.
+    """
+    bands = None
+    if kind == "NumPy":
+        bands = array_bands(file)
+    elif kind == "TIFF":
+        bands = tiff_bands(file, for_rgb=channels in (1, 3, None))
+    if bands is not None and not (channels == 1 and bands.channels == 3):
+        require_channels(bands.channels, channels, bands.shape)
+    return bands
+
+
+def _read_file(
+    name: str,
+    data: bytes,
+    background: tuple[int, int, int],
+    max_pixels: int,
+    channels: int,
+) -> np.ndarray:
+    """Decode an image file to RGB, or with its alpha to other `channels` than 3."""
     if not data:
         raise ImageError("the image file is empty", name)
     kind = _recognise(data)
-    if kind == "JPEG":
+    with _bounded(name, kind):
+        check_bounds(data, kind, max_pixels)
+    if kind == "JPEG" and channels == 3:
         image = _read_jpeg(data, name, max_pixels)
         if image is not None:
             return image
     _silence_pillow()
     if kind == "PNG":
         _check_png(data, name)
-    if kind in ("ICO", "ICNS"):  # Pillow decodes the picture inside while it opens the icon
-        for width, height in _PNG_SIZE.findall(data):
-            size = int.from_bytes(width, "big"), int.from_bytes(height, "big")
-            _check_size(*size, max_pixels, name, kind)
     if kind == "JPEG 2000" and b"\xff\xd9" not in data[-1024:]:  # OpenJPEG leaves the rest black
         raise ImageError("the image is truncated: no end of codestream", name, kind)
     try:
@@ -165,7 +253,8 @@ def read(
     with opened:
         png_bits = data[24] if kind == "PNG" and len(data) > 24 else 8
         del data  # as large as the image if the file is not compressed
-        return _read_pillow(opened, png_bits, name, kind or opened.format, background, max_pixels)
+        kind = kind or opened.format
+        return _read_pillow(opened, png_bits, name, kind, background, max_pixels, channels)
 
 
 read_image = read
@@ -178,13 +267,7 @@ def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
         return getattr(source, "filename", f"{len(source)} bytes"), bytes(source)
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "the file object"))
-        try:
-            data = source.read()
-        except (OSError, ValueError) as error:
-            raise ImageError(f"cannot read the image: {error}", name) from None
-        if not isinstance(data, bytes):
-            raise ImageError(f"a file object must give bytes, not {type(data).__name__}", name)
-        return name, data
+        return name, read_object(source, name)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(f"expected a path, bytes or an array, not {type(source).__name__}")
     name = os.fspath(source) if isinstance(os.fspath(source), str) else os.fsdecode(source)
@@ -193,20 +276,78 @@ def _load(source: Any, allow_url: bool) -> tuple[str, bytes]:
             how = "allow_url=True, `ppcls predict --allow-url`"
             raise ImageError(f"fetching URLs is off; to allow it: {how}", name)
         return name, _fetch(name)
+    return name, read_file(name)
+
+
+def read_file(path: str | os.PathLike) -> bytes:
+    """Return the bytes of an image file, which must be a regular file of at most 1 GiB.
+
+    Raises:
+        ImageError: it is not, or cannot be read.
+    """
+    with _naming(path):
+        return read_regular(path, _MAX_FILE)
+
+
+@contextmanager
+def _bounded(name: str, kind: str | None) -> Iterator[None]:
+    """Turn an `Excess` into an `ImageError`."""
     try:
-        return name, Path(name).read_bytes()
+        yield
+    except Excess as error:
+        raise ImageError(str(error), name, kind) from None
+
+
+@contextmanager
+def _naming(path: str | os.PathLike) -> Iterator[None]:
+    """Turn the errors of opening a file into an `ImageError`."""
+    try:
+        yield
     except OSError as error:
-        raise ImageError(f"cannot read the image: {error.strerror}", name) from None
-    except ValueError as error:
-        raise ImageError(f"cannot read the image: {error}", name) from None
+        raise ImageError(f"cannot read the image: {error.strerror}", os.fspath(path)) from None
+    except ValueError as error:  # a zero byte, or what the file system cannot encode
+        raise ImageError(f"cannot read the image: {error}", ascii(path)) from None
+
+
+def read_object(source: Any, name: str) -> bytes:
+    """Return the bytes of a binary file object to its end, at most 1 GiB.
+
+    Args:
+        source: the file object.
+        name: its name in errors.
+
+    Raises:
+        ImageError: it is larger, cannot be read, or gives no bytes.
+    """
+    parts: list[bytes] = []
+    left = _MAX_FILE
+    while left >= 0:
+        try:
+            part = source.read(min(left + 1, _BLOCK))
+        except (OSError, ValueError) as error:
+            raise ImageError(f"cannot read the image: {error}", name) from None
+        if not isinstance(part, bytes):
+            raise ImageError(f"a file object must give bytes, not {type(part).__name__}", name)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        left -= len(part)
+    raise ImageError(f"larger than {_MAX_FILE >> 20} MiB", name)
 
 
 def _fetch(url: str) -> bytes:
+    parts: list[bytes] = []
+    left, end = _MAX_DOWNLOAD, time.monotonic() + _URL_SECONDS
     try:
         with urllib.request.urlopen(url, timeout=_URL_TIMEOUT) as answer:
-            data = answer.read(_MAX_DOWNLOAD + 1)
+            while left >= 0 and (part := answer.read1(_BLOCK)):
+                parts.append(part)
+                left -= len(part)
+                if time.monotonic() > end:
+                    raise TimeoutError(f"not complete after {_URL_SECONDS:.0f} s")
     except Exception as error:  # OSError; http.client's errors for a malformed response or URL
         raise ImageError(f"cannot fetch the image: {error}", url) from None
+    data = b"".join(parts)
     if len(data) > _MAX_DOWNLOAD:
         raise ImageError(f"more than {_MAX_DOWNLOAD} bytes to fetch", url)
     return data
@@ -237,9 +378,6 @@ def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
     libjpeg decodes damaged data and only warns; simplejpeg makes the first warning an error. A
     warning about a missing part of the image is final. Stray bytes between segments are harmless.
     """
-    has_app1, is_progressive = _jpeg_header(data)
-    if is_progressive and (scans := data.count(b"\xff\xda")) > _MAX_JPEG_SCANS:
-        raise ImageError(f"{scans} scans, more than {_MAX_JPEG_SCANS}", name, "JPEG")
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         if colours not in ("YCbCr", "RGB", "Gray"):
@@ -252,23 +390,7 @@ def _read_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
         return None
     except MemoryError:
         raise ImageError("not enough memory to decode it", name, "JPEG") from None
-    return _orient(image, _jpeg_orientation(data)) if has_app1 else image
-
-
-def _jpeg_header(data: bytes) -> tuple[bool, bool]:
-    """Return whether an APP1 segment (EXIF, XMP) exists, and whether the scans are progressive.
-
-    Segments: ITU-T T.81, annex B. A header with stray bytes counts as having both.
-    """
-    at, has_app1, is_progressive = 2, False, False
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xDA:  # start of scan
-            return has_app1, is_progressive
-        has_app1 |= marker == 0xE1
-        is_progressive |= marker in (0xC2, 0xC6, 0xCA, 0xCE)
-        at += 2 + (data[at + 2] << 8 | data[at + 3])
-    return True, True
+    return _orient(image, _jpeg_orientation(data)) if jpeg_header(data).has_app1 else image
 
 
 def _jpeg_orientation(data: bytes) -> int:
@@ -335,14 +457,23 @@ def _read_pillow(
     kind: str | None,
     background: tuple[int, int, int],
     max_pixels: int,
+    channels: int | None,
 ) -> np.ndarray:
     """Decode and convert an image that Pillow opened; a PNG sample has `png_bits` bits."""
     _check_size(*image.size, max_pixels, name, kind)
+    with _bounded(name, kind):
+        check_opened(image, max_pixels)
     try:
+        if channels not in (1, 3, None):
+            require_channels(header_channels(image), channels)
         image.load()
         # The size of an icon is known only now.
         _check_size(*image.size, max_pixels, name, kind)
-        return _orient(to_rgb(image, tone_of(image, png_bits), background), _orientation(image))
+        orientation = _orientation(image)
+        if channels not in (1, 3, None):
+            return _orient(alpha_kept(image, channels), orientation)
+        rgb = _orient(to_rgb(image, tone_of(image, png_bits), background), orientation)
+        return to_gray(rgb) if channels == 1 else rgb
     except ImageError:
         raise
     except Unreadable as error:
@@ -375,35 +506,66 @@ def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 class Header(NamedTuple):
-    """Facts from the header of an image file. `width` and `height` are as stored, before EXIF."""
+    """Facts from the header of an image file. `width` and `height` are as stored, before EXIF.
+
+    `bands` is the number of channels of an array or of a TIFF of several bands, and 0 for others.
+    """
 
     format: str
     mode: str
     width: int
     height: int
+    bands: int = 0
 
 
-def read_header(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:
+def read_header(
+    path: str | os.PathLike, max_pixels: int = MAX_PIXELS, channels: int | None = None
+) -> Header:
     """Read the header of an image file without decoding the image.
 
+    Args:
+        path: the file.
+        max_pixels: refuse an image with more pixels.
+        channels: those to read the image with (see `read`).
+
     Raises:
-        ImageError: the file is missing, empty or not an image, or has too many pixels. A file that
-            passes may still be damaged.
+        ImageError: the file is missing, empty or not an image, has too many pixels or another
+            number of channels. A file that passes may still be damaged.
     """
     _silence_pillow()
     name = os.fspath(path)
-    try:
-        with Image.open(name, formats=_FORMATS) as opened:
-            header = Header(opened.format or "", opened.mode, *opened.size)
-    except Image.UnidentifiedImageError:
-        data = Path(name).read_bytes()
-        if not data:
-            raise ImageError("the image file is empty", name) from None
-        reason = "not an image that can be decoded"
-        raise ImageError(reason, name, _recognise(data)) from None
-    except OSError as error:
-        raise ImageError(f"cannot read the image: {error.strerror or error}", name) from None
-    except Exception as error:  # decoders of hostile data raise nearly every built-in type
-        raise ImageError(f"not an image that can be decoded: {error}", name) from None
+    with _naming(name):
+        check_regular(name, _MAX_FILE)
+        file = open(name, "rb")  # noqa: SIM115
+    with file:
+        try:
+            data = file.read(_HEADER)
+            if not data:
+                raise ImageError("the image file is empty", name)
+            kind = _recognise(data)
+            if kind in ("ICO", "ICNS"):
+                data += file.read(_MAX_FILE)
+            with _bounded(name, kind):
+                check_bounds(data, kind, max_pixels)
+            file.seek(0)
+            bands = _bands_of(file, kind, channels)
+            if bands is not None:
+                header = Header(kind or "", bands.mode, *bands[:3])
+            else:
+                file.seek(0)
+                with Image.open(file, formats=_FORMATS) as opened:
+                    header = Header(opened.format or "", opened.mode, *opened.size)
+                    if channels not in (1, 3, None):
+                        require_channels(header_channels(opened), channels)
+        except ImageError:
+            raise
+        except Unreadable as error:
+            raise ImageError(str(error), name, kind) from None
+        except Image.UnidentifiedImageError:
+            raise ImageError("not an image that can be decoded", name, kind) from None
+        except OSError as error:
+            raise ImageError(f"cannot read the image: {error.strerror or error}", name) from None
+        except Exception as error:  # decoders of hostile data raise nearly every built-in type
+            raise ImageError(f"not an image that can be decoded: {error}", name) from None
     _check_size(header.width, header.height, max_pixels, name, header.format)
     return header

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """Images with their labels.
 
     Attributes:
-        images: (N, H, W, 3), uint8, or float32 where transforms follow `NormalizeImage`.
+        images: (N, H, W, C), uint8, or float32 where transforms follow `NormalizeImage`.
         labels: classes int64 (N,), or for a multi-label data set float32 (N, C).
         indices: their indices in the data set, int64 (N,).
         unreadable: the samples that this batch lacks because they are unreadable.
@@ -179,4 +179,4 @@ class Loader:
         else:
             return
         examples = [str(each.error) for each in self.unreadable[-10:]]
-        raise DataError("\n".join([problem, *examples]))
+        raise DataError(problem, *examples)

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from ppcls.data.lists import Label
 from ppcls.errors import ConfigError
-from ppcls.options import Count, NotNegative, Options
+from ppcls.options import Count, Natural, NotNegative, Options
 from ppcls.registry import Registry
 
 __all__ = [
@@ -135,11 +135,11 @@ def _all_of(labels: Sequence[Label], rng: np.random.Generator, shuffle: bool) ->
     return rng.permutation(len(labels)) if shuffle else np.arange(len(labels))
 
 
-@SAMPLERS.register
+@SAMPLERS.register(aliases=("BatchSampler",))
 class DistributedBatchSampler(Sampler):
     """Every sample once an epoch, in list order or, with `shuffle`, in a new random order."""
 
-    name: Literal["DistributedBatchSampler"] = "DistributedBatchSampler"
+    name: Literal["DistributedBatchSampler", "BatchSampler"] = "DistributedBatchSampler"
     shuffle: bool = False
 
     def order(
@@ -164,7 +164,7 @@ class RASampler(Sampler):
     name: Literal["RASampler", "RepeatedAugSampler"]
     shuffle: bool = False
     num_repeats: Count = 3
-    selected_round: Annotated[int, Field(ge=0)] = 256
+    selected_round: Natural = 256
 
     def order(
         self, labels: Sequence[Label], rng: np.random.Generator, world_size: int
@@ -241,7 +241,7 @@ class PKSampler(Sampler):
     name: Literal["PKSampler"]
     sample_per_id: Count
     sample_method: Literal["sample_avg_prob", "id_avg_prob"] = "sample_avg_prob"
-    id_list: list[Annotated[int, Field(ge=0)]] = []
+    id_list: list[Natural] = []
     ratio: list[NotNegative] = []
     drop_last: bool = True
 
@@ -305,7 +305,9 @@ class DistributedEvalSampler(Sampler):
     is this sampler.
     """
 
-    name: Literal["DistributedBatchSampler", "DistributedEvalSampler"] = "DistributedEvalSampler"
+    name: Literal["DistributedBatchSampler", "BatchSampler", "DistributedEvalSampler"] = (
+        "DistributedEvalSampler"
+    )
     drop_last: Literal[False] = False
 
     def order(

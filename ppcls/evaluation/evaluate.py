@@ -24,17 +24,17 @@ from ppcls.data.loader import Loader
 from ppcls.distributed import on_device
 from ppcls.errors import DataError, RunError
 from ppcls.evaluation.answer_log import AnswerLog, LabelSetLog, joined
+from ppcls.evaluation.chosen_metrics import deciding_metric, evaluation_metrics
 from ppcls.evaluation.report import write_report
 from ppcls.evaluation.results import Evaluation
 from ppcls.losses.base import weighted_sum
-from ppcls.metrics.base import Metric, parts_of
-from ppcls.metrics.multi_label import MultiLabelMAP, decision_threshold
-from ppcls.metrics.single_label import TopkAcc
+from ppcls.metrics.multi_label import decision_threshold
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
+from ppcls.printable import say
+from ppcls.spelling import names_options
 
 __all__ = [
-    "deciding_metric",
     "evaluate",
     "evaluate_model",
     "topk_note",
@@ -51,29 +51,7 @@ def topk_note(config: Config) -> list[str]:
     return [counted] if high else []
 
 
-def deciding_metric(config: Config) -> str:
-    """Return the name of the metric that decides which weights are best.
-
-    It is the top-1 accuracy, or for multi-label data the first metric of `Metric.Eval` that is
-    better when higher.
-    """
-    return next(metric.key for metric in _eval_metrics(config) if metric.higher_is_better)
-
-
-def _has_several_labels(config: Config) -> bool:
-    return any(term.labels == "several" for term in config.Loss.Eval)
-
-
-def _eval_metrics(config: Config) -> list[Metric]:
-    """Return the single-valued metrics, at least one of which can choose the best weights."""
-    metrics = list(config.Metric.Eval)
-    if not _has_several_labels(config):
-        metrics.insert(0, TopkAcc(topk=[1]))
-    elif not any(metric.higher_is_better for metric in metrics):
-        metrics.append(MultiLabelMAP())
-    return parts_of(metrics, config.Arch.class_num)
-
-
+@names_options
 @paddle.no_grad()
 def evaluate_model(
     model: nn.Layer, loader: Loader, config: Config, names: Sequence[str]
@@ -102,7 +80,7 @@ def evaluate_model(
     model.eval()
     normalize = Normalize(loader.affine)
     loss = weighted_sum(config.Loss.Eval)
-    log: AnswerLog | LabelSetLog = LabelSetLog() if _has_several_labels(config) else AnswerLog()
+    log: AnswerLog | LabelSetLog = LabelSetLog() if config.multi_label else AnswerLog()
     hide = distributed.rank() != 0 or not sys.stderr.isatty()
     for batch in tqdm(loader.epoch(), "eval", total=len(loader), leave=False, disable=hide):
         if batch.unreadable:
@@ -122,7 +100,7 @@ def evaluate_model(
         count = len(answers.index)
         raise DataError(f"none of the {count} images to evaluate on can be read")
     means = {"loss": loss_sum / int(answers.read.sum())}
-    means |= {metric.key: metric.value(answers) for metric in _eval_metrics(config)}
+    means |= {metric.key: metric.value(answers) for metric in evaluation_metrics(config)}
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"the loss of the evaluation is {means['loss']}: the weights or the logits are not "
@@ -155,7 +133,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
     with on_device(config.Global.device):
         if distributed.rank() == 0:
             for note in topk_note(config):
-                print(note, file=sys.stderr)
+                say(note, sys.stderr)
         samples = data.dataset.read(config.Arch.class_num)
         images = data.dataset.images(samples, config.pipeline("Eval"), config.Global.seed)
         ranks = distributed.rank(), distributed.world_size()
@@ -164,6 +142,7 @@ def open_evaluation(config: Config, allow_random: bool) -> Iterator[EvaluationPa
             yield EvaluationParts(model, loader, config, names)
 
 
+@names_options
 def evaluate(
     config: Config, *, allow_random: bool = False, report: str | Path | None = None
 ) -> Evaluation:

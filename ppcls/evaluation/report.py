@@ -13,7 +13,13 @@ import numpy as np
 from ppcls.evaluation.results import Evaluation
 from ppcls.files import replacing
 from ppcls.metrics.answers import Answers, LabelSets
-from ppcls.metrics.multi_label import LabelRow, label_rows, micro_means, precision_recall_curve
+from ppcls.metrics.multi_label import (
+    LabelRow,
+    decided,
+    label_rows,
+    micro_means,
+    precision_recall_curve,
+)
 from ppcls.metrics.single_label import (
     Calibration,
     ClassRow,
@@ -30,6 +36,7 @@ from ppcls.pictures.evaluation import (
 )
 from ppcls.pictures.figures import shorten
 from ppcls.pictures.tiles import Tile, tile_grid
+from ppcls.printable import printable
 
 __all__ = ["class_table", "report_data", "rows_of", "write_class_rows", "write_report"]
 
@@ -66,11 +73,11 @@ def class_table(rows: Rows) -> str:
     def number(value: float | None) -> str:
         return f"{'-':>9}" if value is None else f"{value:9.4f}"
 
-    width = max(5, min(32, max(len(row.name) for row in rows)))
+    width = max(5, min(32, max(len(printable(row.name)) for row in rows)))
     lines = [f"{'class':<{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'support':>8}"]
     for row in rows:
         numbers = " ".join(number(v) for v in (row.precision, row.recall, row.f1))
-        lines.append(f"{row.name[:width]:<{width}} {numbers} {row.support:8}")
+        lines.append(f"{printable(row.name)[:width]:<{width}} {numbers} {row.support:8}")
     return "\n".join(lines)
 
 
@@ -78,9 +85,9 @@ def _calibration(found: Evaluation) -> Calibration:
     answers = found.answers
     if isinstance(answers, LabelSets):
         scores, labels = answers.scores[answers.read], answers.labels[answers.read]
-        decided = scores > 0.5
-        confidence = np.where(decided, scores, 1 - scores)
-        return calibrate(confidence.ravel(), (decided == labels).ravel())
+        given = scores > 0.5
+        confidence = np.where(given, scores, 1 - scores)
+        return calibrate(confidence.ravel(), (given == labels).ravel())
     return calibrate(answers.confidence[answers.read], ~answers.wrong[answers.read])
 
 
@@ -103,7 +110,8 @@ def report_data(found: Evaluation) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+    with replacing(path) as temporary, temporary.open("w", **how) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
@@ -120,7 +128,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     def cell(value: object) -> str:
         if isinstance(value, float):
             return f"{value:.4f}"
-        return "" if value is None else str(value).replace("|", "\\|")
+        return "" if value is None else printable(value).replace("|", "\\|")
 
     lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
@@ -136,6 +144,8 @@ def _markdown(found: Evaluation, pictures: Sequence[tuple[str, str]]) -> list[st
         numbers += [(f"{kind} {k}", f"{v:.5f}") for k, v in data.get(kind, {}).items()]
     numbers.append(("expected calibration error", f"{data['calibration_error']:.5f}"))
     lines = ["# Evaluation", "", *_table(("", ""), numbers)]
+    if found.warning:
+        lines += ["", f"**Warning:** {found.warning}"]
 
     weakest = sorted((row for row in rows if row.f1 is not None), key=lambda row: row.f1 or 0.0)
     few = len(rows) <= _ROWS
@@ -215,7 +225,7 @@ def _write_multi(
     folder: Path,
     found: LabelSets,
     names: Sequence[str],
-    threshold: float,
+    threshold: float | Sequence[float],
     path_of: Callable[[int], str],
 ) -> list[tuple[int, str]]:
     """Write the files for multi-label images; return the mistakes and their captions."""
@@ -228,7 +238,7 @@ def _write_multi(
         [(name, precision, recall) for name, (precision, recall, _) in curves],
         folder / "precision_recall.png",
     )
-    given = found.scores > threshold
+    given = decided(found.scores, threshold)
     error = np.where(given != found.labels, np.abs(found.scores - found.labels), 0.0)
     error[~found.read] = 2.0
     worst_first = np.argsort(-error.max(1), kind="stable").tolist()
@@ -267,7 +277,7 @@ def write_report(
         folder: the folder of the report; created if missing.
         found: the evaluation.
         path_of: returns the path of the image at an index of the data set.
-        image_of: returns that image as the model sees it, uint8 (H, W, 3).
+        image_of: returns that image as the model sees it, uint8 (H, W, C).
 
     Raises:
         RunError: the folder cannot be written.

@@ -14,8 +14,7 @@ from ppcls.bundle import SPEC_FILE, read_bundle
 from ppcls.errors import BundleError, ConfigError, MissingDependencyError, WeightsError
 from ppcls.files import cache_home, sha256
 from ppcls.inference import predictor
-from ppcls.models.catalogue import list_models, model_card
-from ppcls.spelling import did_you_mean
+from ppcls.models.catalogue import list_models, model_card, unknown
 
 __all__ = ["Predictor", "export_untrained", "exported"]
 
@@ -124,8 +123,7 @@ def export_untrained(name: str, folder: Path, *, onnx: bool = True) -> Path:
 
 def _require_architecture(name: str) -> None:
     if name not in list_models():
-        hint = did_you_mean(name, list_models())
-        raise ConfigError(f"{name}: no such folder, and no architecture of that name{hint}")
+        raise ConfigError(f"{name!r}: no such folder, and {unknown(name)}")
 
 
 def _without_data(config: Any) -> Any:

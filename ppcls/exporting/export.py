@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import paddle
 from filelock import FileLock, Timeout
@@ -23,6 +23,7 @@ from ppcls.bundle import (
     WEIGHTS_FILE,
     BundleSpec,
     image_ops_of,
+    is_bundle,
     read_bundle,
     write_bundle,
 )
@@ -30,6 +31,7 @@ from ppcls.checkpoints.weights import load_trained_model
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import trained_label_names
 from ppcls.config.data import refuse_among_images
+from ppcls.config.schema import InferOptions, Topk
 from ppcls.data.lists import Sample
 from ppcls.data.transforms.pipeline import Pipeline
 from ppcls.devices import select_device
@@ -41,6 +43,7 @@ from ppcls.exporting.parity import ParityCheck
 from ppcls.inference.backends.onnxruntime import OnnxRuntimeBackend
 from ppcls.inference.backends.paddle import PaddleBackend
 from ppcls.models.catalogue import model_card
+from ppcls.spelling import names_options
 from ppcls.training.signals import Interrupted, StopRequest
 from ppcls.version import __version__
 
@@ -63,6 +66,7 @@ class ExportResult:
     spec: BundleSpec
 
 
+@names_options
 def export(
     config: Config,
     *,
@@ -70,6 +74,7 @@ def export(
     file_format: GraphFormat = "json",
     input_size: int | tuple[int, int] | None = None,
     softmax: bool = False,
+    sigmoid: bool = False,
     features: bool = False,
     uint8_input: bool = False,
     onnx: bool = False,
@@ -89,13 +94,15 @@ def export(
         input_size: another side, or (height, width), of the input; the transforms are scaled with
             it.
         softmax: output probabilities instead of logits.
+        sigmoid: the same for a multi-label model.
         features: add the pooled last feature map, (N, C), as a second output.
-        uint8_input: take pixels, uint8 (N, H, W, 3), and normalise them in the graph.
+        uint8_input: take pixels, uint8 (N, H, W, C), and normalise them in the graph.
         onnx: write `inference.onnx` too.
         check: False skips the parity check and marks the bundle as unverified.
 
     Raises:
-        ConfigError: no weights are named and `allow_random` is false, there is no `Infer` section,
+        ConfigError: no weights are named and `allow_random` is false, `softmax` or `sigmoid` does
+            not fit the model, there is no `Infer` section, its thresholds do not fit the classes,
             its transforms differ from those of the evaluation or do not give `Global.image_shape`,
             the model cannot take that image size, or the output folder holds images.
         WeightsError: the weights cannot be read, or belong to another model.
@@ -111,17 +118,13 @@ def export(
         raise ConfigError(f"file_format is json or pdmodel, not {file_format!r}")
     if onnx:
         require_onnx()
-    config.refuse_several_labels("ppcls export")
     config = config.deployed()
+    activation = _activation(config, softmax, sigmoid)
     infer = required(config.Infer, "Infer", "ppcls export")
     select_device(config.Global.device)
     labels = trained_label_names(config)
-    pipeline = config.pipeline("Infer")
-    if config.DataLoader.Eval and not pipeline.gives_same(config.pipeline("Eval")):
-        raise ConfigError(
-            "Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: an export must "
-            "preprocess as the evaluation did; make them equal"
-        )
+    post_process = _post_process(infer, labels)
+    pipeline = config.inference_pipeline()
     shape = config.input_shape()
     if input_size is not None:
         pipeline, shape = at_size(pipeline, shape, input_size)
@@ -135,7 +138,7 @@ def export(
     affine = [values.tolist() for values in pipeline.affine]
     options = GraphOptions(
         (channels, height, width),
-        softmax,
+        activation,
         features,
         affine=(affine[0], affine[1]) if uint8_input else None,
     )
@@ -176,19 +179,51 @@ def export(
             "Input": _input_spec(shape, pipeline, uint8_input),
             "Output": {
                 "classes": config.Arch.class_num,
+                "task": "multi_label" if config.multi_label else "single_label",
                 "softmax": softmax,
+                "sigmoid": sigmoid,
                 "features": features,
             },
             "PreProcess": {"transform_ops": image_ops_of(pipeline.ops, normalized=not uint8_input)},
-            "PostProcess": {
-                "Topk": {"topk": min(infer.PostProcess.topk, len(labels)), "label_list": labels}
-            },
+            "PostProcess": post_process,
             "parity": parity.record(checks) if parity else {"verified": False},
             "versions": versions,
         }
         write_bundle(work, spec, files)
         _put_in_place(work, folder, files)
     return ExportResult(folder, read_bundle(folder))
+
+
+def _activation(
+    config: Config, softmax: bool, sigmoid: bool
+) -> Literal["softmax", "sigmoid"] | None:
+    """Return the activation to add to the graph.
+
+    Raises:
+        ConfigError: it does not fit the model.
+    """
+    if config.multi_label and softmax:
+        raise ConfigError(
+            "softmax (--softmax) is for single-label models; this is a multi-label one: use "
+            "sigmoid (--sigmoid)"
+        )
+    if sigmoid and not config.multi_label:
+        raise ConfigError(
+            "sigmoid (--sigmoid) is for multi-label models; this is a single-label one: use "
+            "softmax (--softmax)"
+        )
+    return "softmax" if softmax else "sigmoid" if sigmoid else None
+
+
+def _post_process(infer: InferOptions, labels: list[str]) -> dict[str, Any]:
+    """Return the section `PostProcess` of the bundle."""
+    post = infer.PostProcess
+    if isinstance(post, Topk):
+        return {"Topk": {"topk": min(post.topk, len(labels)), "label_list": labels}}
+    thresholds = post.thresholds(labels)
+    one = len(set(thresholds)) == 1
+    threshold = thresholds[0] if one else thresholds
+    return {"MultiLabelThreshOutput": {"threshold": threshold, "label_list": labels}}
 
 
 @contextmanager
@@ -213,6 +248,7 @@ def _input_spec(shape: list[int], pipeline: Pipeline, uint8_input: bool) -> dict
         "shape": graph_shape,
         "dtype": dtype,
         "layout": layout,
+        "color": {1: "gray", 3: "RGB"}.get(channels, "bands"),
         "range": values,
         "decode": pipeline.image_ops[0],
     }
@@ -225,9 +261,12 @@ def _work_folder(folder: Path) -> Iterator[Path]:
     Raises:
         RunError: the file system refuses, or the folder holds a graph from elsewhere.
     """
-    foreign = [name for name in sorted(_FILES) if (folder / name).exists()]
-    if foreign and not (folder / SPEC_FILE).exists():
-        raise RunError(f"{folder / foreign[0]}: already exists, and is not an export of ppcls")
+    foreign = [name for name in sorted({*_FILES, SPEC_FILE}) if (folder / name).exists()]
+    if foreign and not is_bundle(folder):
+        raise RunError(
+            f"{folder / foreign[0]}: already exists, and is not an export of ppcls; export to "
+            "another folder"
+        )
     work, existed = None, folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ import ppcls
 from ppcls.data.transforms.normalize import Affine
 from ppcls.errors import PpclsError, RunError
 from ppcls.models.base import ImageClassifier
+from ppcls.models.layers import sigmoid
 from ppcls.models.normalize import Normalize
 from ppcls.models.registry import create_model
 from ppcls.models.weights import load_weights, save_weights
@@ -36,14 +37,14 @@ class GraphOptions:
 
     Attributes:
         shape: shape of one image, (channels, height, width).
-        softmax: output probabilities instead of logits.
+        activation: output its probabilities instead of logits.
         features: also output the pooled last feature map.
         affine: scale and bias of each channel; the graph then takes pixels, uint8 NHWC, and
             normalises them itself. None for normalised float32 NCHW.
     """
 
     shape: tuple[int, int, int]
-    softmax: bool = False
+    activation: Literal["softmax", "sigmoid"] | None = None
     features: bool = False
     affine: tuple[list[float], list[float]] | None = None
 
@@ -54,7 +55,7 @@ class _Graph(nn.Layer):
     def __init__(self, model: ImageClassifier, options: GraphOptions):
         super().__init__()
         self.model = model
-        self.softmax, self.features = options.softmax, options.features
+        self.activation, self.features = options.activation, options.features
         self.normalize = None
         if options.affine is not None:
             scale, bias = (np.asarray(values, np.float32) for values in options.affine)
@@ -68,8 +69,10 @@ class _Graph(nn.Layer):
         # is used again later.
         pooled = F.adaptive_avg_pool2d(last, 1).flatten(1) if self.features else None
         answer = self.model.forward_head(last)
-        if self.softmax:
+        if self.activation == "softmax":
             answer = F.softmax(answer)
+        elif self.activation == "sigmoid":
+            answer = sigmoid(answer)
         return answer if pooled is None else (answer, pooled)
 
 

@@ -18,8 +18,9 @@ from ppcls.errors import ConfigError, ImageError, RunError
 from ppcls.exporting.graph import GraphOptions
 from ppcls.inference.results import softmax
 from ppcls.models.base import ImageClassifier
+from ppcls.printable import say
 
-__all__ = ["TOLERANCE", "ParityCheck", "log_probabilities", "require_same"]
+__all__ = ["TOLERANCE", "ParityCheck", "log_probabilities", "logit_range", "require_same"]
 
 TOLERANCE = 1e-4
 """Largest difference allowed between two logits, in standard deviations of the logits."""
@@ -34,6 +35,9 @@ other: by up to 8e-4 over 8 images of noise.
 _REAL, _RANDOM = 64, 8
 # Below this, a float32 probability is too inaccurate to recover its logit.
 _LEAST_PROBABILITY = 1e-30
+
+# Rounding of a sigmoid: up to 1.7e-7 in ONNX Runtime, 0.9e-7 in Paddle and OpenVINO.
+_SIGMOID_ERROR = 2.0**-21
 
 Outputs = list[np.ndarray]
 
@@ -96,10 +100,22 @@ def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST_PROBABILITY))
 
 
+def logit_range(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and highest logits, float64 (N, C), of sigmoids, float32 (N, C).
+
+    Close to 0 and 1, engines round a sigmoid to one of few numbers, so many logits give the same
+    one. Beyond the rounding, the range is infinite; it is NaN for what is no probability.
+    """
+    exact = probabilities.astype(np.float64)
+    low, high = np.maximum(exact - _SIGMOID_ERROR, 0), np.minimum(exact + _SIGMOID_ERROR, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(low / (1 - low)), np.log(high / (1 - high))
+
+
 def _real_images(
     config: Config, pipeline: Pipeline, shape: Sequence[int]
 ) -> tuple[np.ndarray, list[str]] | None:
-    """Return up to 64 images spread over the validation set, uint8 (N, H, W, 3), and their names.
+    """Return up to 64 images spread over the validation set, uint8 (N, H, W, C), and their names.
 
     Return None if its list or folder is missing or empty. Unreadable images are left out if
     `on_error` allows it.
@@ -117,7 +133,7 @@ def _real_images(
             if dataset.on_error == "error":
                 raise
     if not images:
-        print(f"no images of {dataset.source} here: checking on random ones only", file=sys.stderr)
+        say(f"no images of {dataset.source} here: checking on random ones only", sys.stderr)
         return None
     for name, image in images.items():
         found = [image.shape[2], *image.shape[:2]]
@@ -132,7 +148,7 @@ def _real_images(
 def _compute(
     run: Callable[[np.ndarray], Outputs], pixels: np.ndarray, batch_size: int, what: str
 ) -> Outputs:
-    """Return all outputs for all images (N, H, W, 3), `batch_size` at a time."""
+    """Return all outputs for all images (N, H, W, C), `batch_size` at a time."""
     starts = tqdm(range(0, len(pixels), batch_size), what, leave=False, disable=None)
     parts = [run(pixels[i : i + batch_size]) for i in starts]
     return [np.concatenate(output) for output in zip(*parts, strict=True)]
@@ -140,7 +156,7 @@ def _compute(
 
 @dataclass(frozen=True)
 class _Answered:
-    """Transformed images, uint8 (N, H, W, 3), and the model's outputs for them."""
+    """Transformed images, uint8 (N, H, W, C), and the model's outputs for them."""
 
     pixels: np.ndarray
     names: list[str]
@@ -197,7 +213,7 @@ class ParityCheck:
 
         expected = _compute(run, pixels, batch_size, "model")
         if not all(np.isfinite(output).all() for output in expected):
-            raise RunError("the model's own outputs are not finite")
+            raise RunError("the model's own outputs are not finite: its weights are at fault")
         return _Answered(pixels, names, batch_size, expected)
 
     def _compare(self, runner: Runner, asked: _Answered, graph: str, file: str) -> float:
@@ -209,12 +225,15 @@ class ParityCheck:
         found = _compute(run, asked.pixels, asked.batch_size, file)
         answers, expected = found[0], asked.expected[0]
         std = float(expected.std(dtype=np.float64))
-        if self._options.softmax:
+        if self._options.activation == "softmax":
             # Equal up to a constant for each image, which softmax removes.
             answers, expected = (
                 log_probabilities(answers),
                 log_probabilities(softmax(expected.astype(np.float64))),
             )
+        elif self._options.activation == "sigmoid":
+            # The closest logits that round to these probabilities.
+            answers = np.clip(expected.astype(np.float64), *logit_range(answers))
         difference = require_same(expected, answers, asked.names, graph, std=std)
         if self._options.features:
             require_same(asked.expected[1], found[1], asked.names, graph, what="features")

@@ -11,17 +11,19 @@ from typing import Any
 
 from ppcls.bundle import SPEC_FILE, fingerprint
 from ppcls.devices import cpu_name
-from ppcls.files import cache_home, replacing
+from ppcls.files import cache_home, read_regular, replacing
 
 __all__ = ["recall", "remember"]
+
+_LARGEST = 1 << 20
 
 
 def _read(folder: Path) -> tuple[Path, dict[str, Any]]:
     """Return a bundle's cache file and its contents, which are empty if it is damaged."""
     path = cache_home() / "tuned" / f"{fingerprint(folder)[:16]}.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_regular(path, _LARGEST))
+    except (OSError, ValueError, RecursionError):
         found = None
     return path, found if isinstance(found, dict) else {}
 
@@ -35,7 +37,8 @@ def recall(folder: Path, device: str, precision: str) -> str | None:
     """Return the fastest backend on this machine; None if it is unknown."""
     if not (folder / SPEC_FILE).is_file():
         return None
-    return _read(folder)[1].get(_key(device, precision))
+    found = _read(folder)[1].get(_key(device, precision))
+    return found if isinstance(found, str) else None
 
 
 def remember(folder: Path, device: str, precision: str, backend: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from ppcls.data.folders import find_images
-from ppcls.data.image import IMAGE_SUFFIXES
-from ppcls.data.lists import LIST_SUFFIXES, read_lines
+from ppcls.data.image import IMAGE_SUFFIXES, read_object
+from ppcls.data.lists import LIST_SUFFIXES, Label, lines_of, plain, read_lines
 from ppcls.errors import ConfigError, DataError
 
 __all__ = ["STANDARD_INPUT", "Input", "PipedImage", "find_inputs", "is_url", "sources_of"]
@@ -30,10 +31,10 @@ class PipedImage(bytes):
 
 
 class Input(NamedTuple):
-    """An image file, URL or piped image, and its class if a list states one."""
+    """An image file, URL or piped image, and its label if a list states one."""
 
     path: Path | str | PipedImage
-    label: int | None = None
+    label: Label | None = None
 
 
 def is_url(name: Any) -> bool:
@@ -44,20 +45,26 @@ def is_url(name: Any) -> bool:
 def _from_list(name: Path | str) -> list[Input]:
     """Read `path` or `path label` lines, relative to the list's own folder.
 
-    `-` is standard input, where paths are relative to the current folder.
+    `-` is standard input, where paths are relative to the current folder. A label is a class, or 0
+    and 1 for each class: `0,1,0`.
     """
     if name == STANDARD_INPUT:
         where, folder = "standard input", Path()
         lines = _piped_lines()
     else:
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         where, folder = str(path), path.parent
         lines = read_lines(path, "image list")
     found = []
     for number, line in lines:
-        labelled = re.fullmatch(r"(.+?)[ \t]+(-?[0-9]+)", line)
-        if labelled and not (folder / line).exists():
-            one = Input(folder / labelled[1], int(labelled[2]))
+        end = max(line.rfind(" "), line.rfind("\t"))
+        stated, label = line[: max(end, 0)].rstrip(" \t"), line[end + 1 :]
+        # Python refuses to read integers of very many digits; no model has so many classes.
+        is_label = stated and re.fullmatch("-?[0-9]{1,18}|[01](?:,[01])+", label)
+        if is_label and not (folder / line).exists():
+            several = "," in label
+            flags = tuple(map(int, label.split(","))) if several else int(label)
+            one = Input(folder / stated, flags)
         else:
             one = Input(folder / line)
         _refuse_several(Path(str(one.path)), f"{where}:{number}")
@@ -68,22 +75,16 @@ def _from_list(name: Path | str) -> list[Input]:
 def _piped_lines() -> list[tuple[int, str]]:
     """Return the non-blank lines of standard input, UTF-8, with their line numbers."""
     try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input: the image list is not UTF-8 (byte {error.start}); for an image, "
-            "write - without --list"
-        ) from None
-    lines = [(i, line.rstrip()) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise DataError("standard input: the image list is empty")
-    return lines
+        return lines_of(sys.stdin.buffer, "standard input", "image list")
+    except DataError as error:
+        hint = "; for an image, write - without --list" if "UTF-8" in str(error) else ""
+        raise DataError(f"{error}{hint}") from None
 
 
 def _refuse_several(path: Path, where: str) -> None:
     """Raise `DataError` if a line of a list names a folder or another list."""
     suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES and (suffix in LIST_SUFFIXES or path.is_dir()):
+    if suffix not in IMAGE_SUFFIXES and (suffix in LIST_SUFFIXES or os.path.isdir(path)):
         kind = "another list" if suffix in LIST_SUFFIXES else "a folder"
         raise DataError(
             f"{where}: {path} is {kind}; every line names one image (name folders and lists on "
@@ -95,7 +96,20 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
     """Return the images that a name stands for; None if there is no such file."""
     if isinstance(name, str) and is_url(name):
         return [Input(name)]
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
+    found = _existing(path)
+    if found is None and glob.has_magic(str(path)):
+        try:
+            matches = sorted(glob.glob(str(path), recursive=True))
+        except ValueError:  # a zero byte
+            return None
+        # A match is a name, not another pattern. A link to nothing gives a result with an error.
+        found = [one for match in matches for one in _existing(Path(match)) or [Input(Path(match))]]
+    return found or None
+
+
+def _existing(path: Path) -> list[Input] | None:
+    """Return the images in a folder or a list, or the file itself; None if there is no file."""
     try:
         if path.is_dir():
             inside = [Input(p) for p in find_images(path)]
@@ -109,8 +123,7 @@ def _expand(name: str | PathLike[str]) -> list[Input] | None:
             return [Input(path)]
     except (OSError, ValueError):  # no file has a name so long, or one with a zero byte
         return None
-    matches = sorted(glob.glob(str(path), recursive=True))
-    return find_inputs(matches) if matches else None
+    return None
 
 
 def find_inputs(names: Iterable[str | Path], lists: Iterable[str | Path] = ()) -> list[Input]:
@@ -134,14 +147,16 @@ def find_inputs(names: Iterable[str | Path], lists: Iterable[str | Path] = ()) -
     found: list[Input] = []
     for name in names:
         if name == STANDARD_INPUT:
-            data = sys.stdin.buffer.read()
+            data = read_object(sys.stdin.buffer, "standard input")
             if not data:
                 raise DataError("standard input is empty; - reads an encoded image from it")
             found.append(Input(PipedImage(data)))
             continue
         inside = _expand(name)
         if inside is None:
-            raise DataError(f"{name}: no such file or folder")
+            path = os.path.expanduser(name)
+            target = f" (a link to {os.readlink(path)})" if os.path.islink(path) else ""
+            raise DataError(f"{plain(str(name))}: no such file or folder{target}")
         found += inside
     for one in lists:
         found += _from_list(one)

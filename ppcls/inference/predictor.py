@@ -20,12 +20,20 @@ from ppcls.devices import core_count
 from ppcls.errors import ConfigError, DataError, ImageError, RunError
 from ppcls.inference.backends import Backend, EngineBackend, backend_options, open_backend
 from ppcls.inference.inputs import is_url, sources_of
-from ppcls.inference.model_folder import read_facts
+from ppcls.inference.model_folder import ModelFacts, read_facts
 from ppcls.inference.options import PredictorOptions
 from ppcls.inference.prefetch import LoadedImage, load_image, prefetch
-from ppcls.inference.results import Result, Timing, best_classes, softmax
+from ppcls.inference.results import (
+    NOT_FINITE,
+    Result,
+    Timing,
+    best_classes,
+    sigmoid,
+    softmax,
+)
 from ppcls.options import first_problem
 from ppcls.spelling import refuse_unknown
+from ppcls.thresholds import thresholds_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,7 +43,7 @@ __all__ = ["Classifier", "Predictor"]
 _ROUNDING = 0.05
 """Tolerance of the sum of probabilities, after a softmax in half precision."""
 
-_Asked = Literal["classes", "logits", "features"]
+_Asked = Literal["classes", "logits", "scores", "features"]
 
 
 class Classifier:
@@ -46,15 +54,17 @@ class Classifier:
     Args:
         backend: runs the network.
         pipeline: evaluation transforms.
-        labels: class names, one for each output of the network.
-        topk: number of classes in a result.
-        threshold: leave classes with a lower score out of a result.
+        labels: class names, one for each output of the network; none numbers the classes.
+        topk: number of classes in a result; None is no limit.
+        threshold: leave classes with a lower score out of a result, or all that are not above it if
+            `multi_label`; one for all, or one for each class. 0 leaves out none.
         batch_size: number of images per inference.
         workers: threads that decode and transform; None is one per core.
         allow_url: whether a string that is a URL may be fetched.
-        to_input: maps transformed images, uint8 (N, H, W, 3), to the network's input; None is the
+        to_input: maps transformed images, uint8 (N, H, W, C), to the network's input; None is the
             normalisation of the transforms.
-        gives_scores: whether the network ends with a softmax.
+        gives_scores: whether the network ends with a softmax, or a multi-label one with a sigmoid.
+        multi_label: whether an image may have several classes; the scores are then sigmoids.
     """
 
     def __init__(
@@ -63,17 +73,19 @@ class Classifier:
         pipeline: Pipeline,
         labels: Sequence[str],
         *,
-        topk: int = 5,
-        threshold: float = 0.0,
+        topk: int | None = 5,
+        threshold: float | list[float] = 0.0,
         batch_size: int = 32,
         workers: int | None = None,
         allow_url: bool = False,
         to_input: Callable[[np.ndarray], np.ndarray] | None = None,
         gives_scores: bool = False,
+        multi_label: bool = False,
     ):
         self.labels = list(labels)
-        self.topk = min(topk, len(self.labels))
+        self.topk = min(filter(None, (topk, len(self.labels))), default=None)
         self.threshold = threshold
+        self.multi_label = multi_label
         self.batch_size = batch_size
         self._backend: Backend | None = backend
         self._pipeline = pipeline
@@ -93,8 +105,9 @@ class Classifier:
         Args:
             inputs: one or several images: a path, a folder (searched recursively), a glob pattern,
                 a `.txt` list of paths, a URL (if allowed); encoded bytes, a binary file object, a
-                Pillow image, a uint8 RGB array (H, W, 3); a sequence or an iterator of these, or an
-                array of several images (N, H, W, 3). An unreadable image gives a result with
+                Pillow image, a uint8 array (H, W, C), RGB for three channels; a sequence or an
+                iterator of these, or an array of several images (N, H, W, C). An unreadable image,
+                or one with other channels than the model takes, gives a result with
                 `error` set and does not affect the others.
             timing: whether to fill `Result.timing`.
 
@@ -108,14 +121,27 @@ class Classifier:
         """Yield results as `predict` does, with `logits` instead of classes and scores.
 
         Raises:
-            ConfigError: the model was exported with a softmax, so it gives no logits.
+            ConfigError: the model was exported with a softmax or sigmoid, so it gives no logits.
             DataError, RunError: as `predict`.
         """
         if self._gives_scores:
             raise ConfigError(
-                "the model was exported with a softmax, so it gives no logits; export it without"
+                f"the model was exported with a {self._activation}, so it gives no logits; export "
+                "it without"
             )
         return self._predict(inputs, "logits", timing)
+
+    def predict_scores(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:
+        """Yield results as `predict` does, with `all_scores` instead of classes and scores.
+
+        Raises:
+            DataError, RunError: as `predict`.
+        """
+        return self._predict(inputs, "scores", timing)
+
+    @property
+    def _activation(self) -> str:
+        return "sigmoid" if self.multi_label else "softmax"
 
     def close(self) -> None:
         """Release the network; the predictor cannot be used afterwards."""
@@ -145,7 +171,8 @@ class Classifier:
     def _load(self, source: Any) -> np.ndarray:
         """Return an image as the network's input."""
         if is_url(source):
-            source = image_reader.read(source, allow_url=self._allow_url)
+            channels = self._pipeline.channels
+            source = image_reader.read(source, channels=channels, allow_url=self._allow_url)
         try:
             image = self._pipeline(source, self._rng)
         except (cv2.error, MemoryError) as error:
@@ -167,7 +194,8 @@ class Classifier:
         milliseconds = (perf_counter() - start) * 1e3
         outputs = iter(found)
         # One check for all in the usual case: a sum is not finite if one of its terms is not.
-        is_sound = math.isfinite(found.sum(dtype=np.float64))
+        with np.errstate(invalid="ignore"):
+            is_sound = math.isfinite(found.sum(dtype=np.float64))
         for source, image, loading in batch:
             name = _name(source)
             took = Timing(loading, milliseconds, len(images)) if timing else None
@@ -176,9 +204,11 @@ class Classifier:
                 continue
             output = next(outputs)
             if not (is_sound or np.isfinite(output).all()):
-                yield Result(name, error="the network's output is not finite", timing=took)
+                yield Result(name, error=NOT_FINITE, timing=took)
             elif asked == "logits":
                 yield Result(name, timing=took, logits=output)
+            elif asked == "scores":
+                yield Result(name, timing=took, all_scores=self._scores(output))
             elif asked == "features":
                 yield Result(name, timing=took, features=output)
             else:
@@ -191,26 +221,61 @@ class Classifier:
         if asked == "features":
             return cast(EngineBackend, backend).run_all(images)[1]
         outputs = backend.run(images)
-        if outputs.shape[1] != len(self.labels):
+        if self.labels and outputs.shape[1] != len(self.labels):
             raise DataError(
                 f"{len(self.labels)} class names, but the network's output has "
-                f"{outputs.shape[1]} classes"
+                f"{outputs.shape[1]} classes; name a label list that fits"
             )
-        if self._gives_scores and np.abs(outputs.sum(axis=1) - 1).max() > _ROUNDING:
+        if self._gives_scores and not self._are_scores(outputs):
             raise RunError(
-                "the network's outputs are not probabilities: it does not end with a softmax; "
-                "set softmax=False (`ppcls predict --logits`)"
+                f"the network's outputs are not probabilities: it does not end with a "
+                f"{self._activation}; use `ppcls predict --logits`, or "
+                "ppcls.Predictor(…, softmax=False) in Python"
             )
         return outputs
 
+    def _are_scores(self, outputs: np.ndarray) -> bool:
+        if self.multi_label:
+            # Not the opposite: a NaN is reported for its image alone.
+            return not ((outputs < 0) | (outputs > 1)).any()
+        return not np.abs(outputs.sum(axis=1) - 1).max() > _ROUNDING
+
+    def _scores(self, output: np.ndarray) -> np.ndarray:
+        if self._gives_scores:
+            return output
+        return sigmoid(output) if self.multi_label else softmax(output)
+
     def _classes(self, name: str, output: np.ndarray, took: Timing | None) -> Result:
-        scores = output if self._gives_scores else softmax(output)
-        ids = best_classes(output, self.topk)
+        scores = self._scores(output)
+        # A threshold for each class may leave out better classes than it keeps.
+        ids = best_classes(output, len(output) if self.multi_label else self.topk)
+        if np.any(self.threshold):
+            threshold = np.asarray(self.threshold, scores.dtype)
+            # As the metrics of either kind decide. Some multi-label networks end with a ReLU, so
+            # that "no" is a score of exactly 0.5.
+            kept = scores > threshold if self.multi_label else scores >= threshold
+            ids = ids[kept[ids]]
+        ids = ids[: self.topk]
         best = scores[ids]
-        if self.threshold:
-            ids, best = ids[best >= self.threshold], best[best >= self.threshold]
-        named = [self.labels[i] for i in ids.tolist()]
+        named = [self.labels[i] if self.labels else str(i) for i in ids.tolist()]
         return Result(name, ids.tolist(), best.tolist(), named, timing=took)
+
+
+def _threshold(
+    given: float | list[float] | dict[str, float], facts: ModelFacts
+) -> float | list[float]:
+    """Return the option `threshold` as a `Classifier` takes it.
+
+    Raises:
+        ConfigError: thresholds for each class do not fit the model.
+    """
+    if isinstance(given, float):
+        return given
+    if not facts.multi_label:
+        raise ConfigError(
+            "threshold: one for each class is for a multi-label model; this one needs a number"
+        )
+    return thresholds_of(given, facts.labels, "threshold")
 
 
 def _name(source: Any) -> str:
@@ -255,7 +320,12 @@ class Predictor(Classifier):
         self.options = chosen
         self._again: partial[Any] = partial(type(self), folder, **options)
         self.folder = Path(folder).expanduser()
-        self.facts = read_facts(self.folder, chosen.labels, chosen.transforms, chosen.softmax)
+        facts = self.facts = read_facts(
+            self.folder, chosen.labels, chosen.transforms, chosen.softmax, chosen.multi_label
+        )
+        threshold = facts.threshold
+        if chosen.threshold is not None:
+            threshold = _threshold(chosen.threshold, facts)
         opened = open_backend(
             chosen.backend,
             self.folder,
@@ -268,15 +338,16 @@ class Predictor(Classifier):
         self.description = str(opened)
         super().__init__(
             opened.engine,
-            self.facts.pipeline,
-            self.facts.labels,
-            topk=chosen.topk or self.facts.topk,
-            threshold=chosen.threshold,
+            facts.pipeline,
+            facts.labels,
+            topk=chosen.topk or facts.topk,
+            threshold=threshold,
             batch_size=chosen.batch_size,
             workers=chosen.workers,
             allow_url=chosen.allow_url,
-            to_input=self.facts.to_input,
-            gives_scores=self.facts.gives_scores,
+            to_input=facts.to_input,
+            gives_scores=facts.gives_scores,
+            multi_label=facts.multi_label,
         )
 
     def features(self, inputs: Any, *, timing: bool = False) -> Iterator[Result]:

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Result", "Timing", "best_classes", "softmax"]
+__all__ = ["NOT_FINITE", "Result", "Timing", "best_classes", "sigmoid", "softmax"]
+
+
+NOT_FINITE = (
+    "the network's output is not finite: its weights are at fault, or the precision of the backend"
+)
+"""The error of an image that was read and has no prediction."""
 
 
 class Timing(NamedTuple):
@@ -30,12 +36,14 @@ class Result:
 
     Attributes:
         source: the input's path, or a description of it.
-        class_ids: the best classes, best first.
-        scores: their softmax probabilities.
+        class_ids: the best classes, best first; of a multi-label model those above their
+            threshold, which may be none.
+        scores: their softmax probabilities; of a multi-label model their sigmoids.
         label_names: their names.
         error: why there is no prediction; None if there is one.
         timing: times of the prediction, if requested.
         logits: the network's output, float32 (classes,), if requested.
+        all_scores: the scores of all classes in their order, float (classes,), if requested.
         features: the pooled last feature map, float32 (C,), if requested.
     """
 
@@ -47,6 +55,7 @@ class Result:
     timing: Timing | None = None
     logits: np.ndarray | None = field(default=None, compare=False, repr=False)
     features: np.ndarray | None = field(default=None, compare=False, repr=False)
+    all_scores: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record for output files; its keys are PaddleClas's, and `error`."""
@@ -73,7 +82,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted
 
 
-def best_classes(scores: np.ndarray, topk: int) -> np.ndarray:
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return the sigmoid, float64, of each of float logits (..., C)."""
+    # Of a negative number only, so that nothing overflows.
+    small = np.exp(-np.abs(logits, dtype=np.float64))
+    return np.where(logits >= 0, 1, small) / (1 + small)
+
+
+def best_classes(scores: np.ndarray, topk: int | None) -> np.ndarray:
     """Return the ids, int64 (..., topk), of the highest float scores (..., C), best first.
 
     Of equal scores the lower id comes first.

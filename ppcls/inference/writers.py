@@ -50,7 +50,8 @@ class Writer(ABC):
         self._file.close()
 
     def _append(self, text: str) -> None:
-        data = text.encode()
+        # A file name that is not UTF-8 keeps its bytes as `\udce9`, which JSON reads back.
+        data = text.encode(errors="backslashreplace")
         left = data
         try:
             while left:

@@ -11,7 +11,7 @@ import numpy as np
 from ppcls.metrics.answers import LabelSets
 from ppcls.metrics.base import METRICS, Metric
 from ppcls.metrics.single_label import ratio
-from ppcls.options import Factor
+from ppcls.thresholds import ClassThresholds
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -22,6 +22,7 @@ __all__ = [
     "LabelRow",
     "MultiLabelMAP",
     "average_precision",
+    "decided",
     "decision_threshold",
     "label_rows",
     "micro_means",
@@ -29,9 +30,19 @@ __all__ = [
 ]
 
 
-def decision_threshold(metrics: Sequence[object]) -> float:
-    """Return the threshold of the first metric that has one, or 0.5."""
+def decision_threshold(metrics: Sequence[object]) -> float | list[float]:
+    """Return the threshold of the first metric that has one, or 0.5; a list has one a label."""
     return next((m.threshold for m in metrics if hasattr(m, "threshold")), 0.5)
+
+
+def decided(scores: np.ndarray, threshold: float | Sequence[float]) -> np.ndarray:
+    """Return which labels images are given, bool (N, C): those with a score above the threshold.
+
+    Args:
+        scores: float32 (N, C).
+        threshold: one for all labels, or for each.
+    """
+    return scores > np.asarray(threshold, scores.dtype)
 
 
 def precision_recall_curve(
@@ -76,15 +87,20 @@ class _Decisions(Metric):
     labels: ClassVar[Literal["several"]] = "several"
     by_batch: ClassVar[bool] = True
 
-    threshold: Factor = 0.5
+    threshold: ClassThresholds = 0.5
 
     def value(self, answers: LabelSets) -> float:
+        given = decided(answers.scores, self.threshold)
         # All decisions about an unreadable image are wrong.
-        right = ((answers.scores > self.threshold) == answers.labels) & answers.read[:, None]
+        right = (given == answers.labels) & answers.read[:, None]
         return float(self._of_images(right.astype(np.float64)).mean())
 
     def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
-        right = (logits.sigmoid() > self.threshold) == (labels > 0.5)
+        import paddle
+
+        scores = logits.sigmoid()
+        threshold = paddle.to_tensor(self.threshold, dtype=scores.dtype)
+        right = (scores > threshold) == (labels > 0.5)
         return self._of_images(right.astype("float64"))
 
     def _of_images(self, right: Any) -> Any:
@@ -94,7 +110,7 @@ class _Decisions(Metric):
 
 @METRICS.register
 class AccuracyScore(_Decisions):
-    """The share of right decisions at `threshold`.
+    """The share of right decisions at `threshold`, one for all classes or a list with one for each.
 
     `base: label` counts (image, class) decisions; `base: sample` counts images whose labels are all
     right, with no others predicted.
@@ -144,7 +160,8 @@ class MultiLabelMAP(Metric):
 class LabelRow(NamedTuple):
     """One label: how many images have it, how many were predicted to have it, and its metrics.
 
-    Undefined values are None, as in `ClassRow`. `best_threshold` gives the highest F1, `best_f1`.
+    Undefined values are None, as in `ClassRow`. `best_threshold` gives the highest F1, `best_f1`;
+    `Infer.PostProcess.threshold` takes one for each label.
     """
 
     label: int
@@ -159,19 +176,24 @@ class LabelRow(NamedTuple):
     best_f1: float | None
 
 
-def label_rows(found: LabelSets, names: Sequence[str], threshold: float) -> list[LabelRow]:
+def label_rows(
+    found: LabelSets, names: Sequence[str], threshold: float | Sequence[float]
+) -> list[LabelRow]:
     """Return one row for each label, in their order."""
     rows = []
+    decisions = decided(found.scores, threshold)
     for label, name in enumerate(names):
         labels, scores = found.labels[:, label], found.scores[:, label]
-        given = scores > threshold
+        given = decisions[:, label]
         support, taken, right = int(labels.sum()), int(given.sum()), int((labels & given).sum())
         best_threshold = best_f1 = None
         if support:
             precision, recall, thresholds = precision_recall_curve(labels, scores)
             f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
             best = int(f1.argmax())
-            best_threshold, best_f1 = float(thresholds[best]), float(f1[best])
+            best_f1 = float(f1[best])
+            # Halfway to the next score, so that this one is above it.
+            best_threshold = float(np.append(thresholds, 0.0)[best : best + 2].mean())
         rows.append(
             LabelRow(
                 label,
@@ -189,9 +211,9 @@ def label_rows(found: LabelSets, names: Sequence[str], threshold: float) -> list
     return rows
 
 
-def micro_means(found: LabelSets, threshold: float) -> dict[str, float]:
+def micro_means(found: LabelSets, threshold: float | Sequence[float]) -> dict[str, float]:
     """Return `precision`, `recall` and `f1` of all decisions together; 0 where undefined."""
-    given = found.scores > threshold
+    given = decided(found.scores, threshold)
     right, taken, support = (given & found.labels).sum(), given.sum(), found.labels.sum()
     return {
         "precision": float(right / max(taken, 1)),

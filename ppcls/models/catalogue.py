@@ -16,9 +16,20 @@ from ppcls.errors import ConfigError
 from ppcls.models.card import ModelCard
 from ppcls.spelling import did_you_mean
 
-__all__ = ["add_card", "family_module", "list_models", "model_card"]
+__all__ = [
+    "ALIKE",
+    "add_card",
+    "family_module",
+    "list_families",
+    "list_models",
+    "model_card",
+    "unknown",
+]
 
 _ADDED: dict[str, ModelCard] = {}
+
+ALIKE = 0.75
+"""The similarity of a misspelt name: ResNet50 and DenseNet201 have less."""
 
 
 @cache
@@ -52,16 +63,29 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(n for n in names if fnmatch.fnmatchcase(n.lower(), pattern.lower()))
 
 
+def list_families() -> list[str]:
+    """Return the names of the families of architectures, sorted."""
+    return sorted({model_card(name).family for name in list_models()})
+
+
+def unknown(name: str) -> str:
+    """Return the error about an unknown architecture, with the closest one or the families."""
+    hint = did_you_mean(name, list_models(), cutoff=ALIKE) or (
+        f"; the families here are {', '.join(list_families())}, and `ppcls list` prints the names"
+    )
+    return f"no architecture is called {name!r}{hint}"
+
+
 def model_card(name: str) -> ModelCard:
     """Return the card of an architecture.
 
     Raises:
-        ConfigError: there is no architecture of that name; the message suggests the closest one.
+        ConfigError: there is no architecture of that name; the message has the closest one, or the
+            families.
     """
     if isinstance(name, str):
         if name in _ADDED:
             return _ADDED[name]
         if name in _found():
             return _found()[name][0]
-    hint = did_you_mean(name, list_models()) or "; `ppcls list` prints the names"
-    raise ConfigError(f"no architecture is called {name!r}{hint}")
+    raise ConfigError(unknown(name))

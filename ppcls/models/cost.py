@@ -11,6 +11,7 @@ from paddle import nn
 
 from ppcls.errors import ConfigError
 from ppcls.models.catalogue import model_card
+from ppcls.spelling import names_options
 
 __all__ = ["Cost", "profile"]
 
@@ -33,6 +34,14 @@ class Cost(NamedTuple):
     macs: int
 
 
+def _in_channels(model: nn.Layer) -> int:
+    """Return the channels that a model of ppcls takes; 3 for others."""
+    name = getattr(model, "first_conv", "")
+    stem = dict(model.named_parameters()).get(f"{name}.weight")
+    return 3 if stem is None else stem.shape[1]
+
+
+@names_options
 def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
     """Count a model's trainable parameters and the multiply-accumulates of one forward pass.
 
@@ -41,7 +50,8 @@ def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
 
     Args:
         model: any Paddle layer that takes one image tensor.
-        input_size: side in pixels of a square RGB image, or (C, H, W).
+        input_size: side in pixels of a square image, of as many channels as a model of ppcls takes
+            and three for others, or (C, H, W).
 
     Raises:
         ConfigError: not a model, or not a valid size.
@@ -51,7 +61,10 @@ def profile(model: nn.Layer, input_size: int | Sequence[int] = 224) -> Cost:
         if isinstance(model, str):
             how = f": profile(create_model({model_card(model).name!r}))"
         raise ConfigError(f"profile takes a model, not {model!r}{how}")
-    shape = [3, input_size, input_size] if isinstance(input_size, int) else list(input_size)
+    if isinstance(input_size, int):
+        shape = [_in_channels(model), input_size, input_size]
+    else:
+        shape = list(input_size)
     if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
         raise ConfigError(f"profile: input_size is a side or (C, H, W), not {input_size!r}")
     macs = 0

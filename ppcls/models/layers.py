@@ -17,7 +17,7 @@ __all__ = [
 # The operator behind F.sigmoid. No public name can be traced into the older export format
 # (.pdmodel): Paddle 3.3 binds F.sigmoid, nn.Sigmoid, paddle.exp and paddle.tanh to the newer format
 # only.
-_sigmoid = generate_activation_fn("sigmoid")
+sigmoid = generate_activation_fn("sigmoid")
 
 
 def conv2d(
@@ -87,5 +87,5 @@ def uniform_linear(in_features: int, out_features: int) -> nn.Linear:
 def squeeze_excite(x: Tensor, squeeze: nn.Linear, excitation: nn.Linear) -> Tensor:
     """Scale each channel of a float map (N, C, H, W) by a gate, computed from all channel means."""
     gates = F.adaptive_avg_pool2d(x, 1).flatten(1)
-    gates = _sigmoid(excitation(F.relu(squeeze(gates))))
+    gates = sigmoid(excitation(F.relu(squeeze(gates))))
     return x * gates.unsqueeze([2, 3])

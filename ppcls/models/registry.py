@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,8 @@ from ppcls.models.base import ImageClassifier
 from ppcls.models.card import ModelCard
 from ppcls.models.catalogue import add_card, family_module, model_card
 from ppcls.models.weights import load_weights, locate_weights
-from ppcls.spelling import refuse_unknown
+from ppcls.printable import printable
+from ppcls.spelling import names_options, refuse_unknown
 
 __all__ = ["create_model", "register_architecture"]
 
@@ -33,6 +35,7 @@ def register_architecture(
 def register_architecture(
     *, name: str | None = None, card: ModelCard | None = None
 ) -> Callable[[Builder], Builder]: ...
+@names_options
 def register_architecture(
     build: Builder | None = None, *, name: str | None = None, card: ModelCard | None = None
 ) -> Builder | Callable[[Builder], Builder]:
@@ -49,10 +52,12 @@ def register_architecture(
             architectures, None makes a card with the name alone.
 
     Raises:
-        ConfigError: another architecture has that name, or the card has a different name.
+        ConfigError: the builder cannot take these arguments, another architecture has that name,
+            or the card has a different name.
     """
     if build is None:
         return partial(register_architecture, name=name, card=card)
+    _check_builder(build, name, card)
     name = name or (card.name if card else build.__name__)
     if card and card.name != name:
         raise ConfigError(f"register_architecture: the card of {name!r} names {card.name!r}")
@@ -65,6 +70,32 @@ def register_architecture(
     if family_module(name) is None:
         add_card(card or ModelCard(name=name, family=name))
     return build
+
+
+def _check_builder(build: object, name: object, card: object) -> None:
+    where = "register_architecture"
+    if not callable(build):
+        raise ConfigError(f"{where}: expected a function or class that builds it, not {build!r}")
+    if not isinstance(name, (str, type(None))) or not isinstance(card, (ModelCard, type(None))):
+        raise ConfigError(f"{where}: name is text and card a ModelCard, not {name!r} and {card!r}")
+    taken = inspect.signature(build).parameters.values()
+    needed = ["class_num", "in_channels"] + ["dropout"] * bool(card and card.dropout is not None)
+    known = [parameter.name for parameter in taken if parameter.kind is not parameter.VAR_KEYWORD]
+    missing = [option for option in needed if option not in known]
+    if missing and len(known) == len(taken):
+        raise ConfigError(
+            f"{where}: {getattr(build, '__name__', build)} must take {' and '.join(missing)}"
+        )
+
+
+def _check_model(name: str, model: object) -> None:
+    if not isinstance(model, ImageClassifier):
+        raise ConfigError(
+            f"{name}: its builder returned {type(model).__name__}; expected an ImageClassifier"
+        )
+    missing = [key for key in ("feature_info", "head", "first_conv") if not hasattr(model, key)]
+    if missing:
+        raise ConfigError(f"{name}: must set {' and '.join(missing)} (see ppcls.ImageClassifier)")
 
 
 def _place(build: Builder) -> tuple[str, str]:
@@ -125,9 +156,10 @@ def create_model(
     if network:
         import_module(network)  # it registers its architectures
     model = _BUILDERS[name](**options)
+    _check_model(name, model)
     model.name = name
     model.features_only = features_only
     if pretrained:
         for note in load_weights(model, locate_weights(card, pretrained), adapt=True):
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(printable(note), stacklevel=2)
     return model

@@ -15,8 +15,9 @@ from ppcls.models.base import ImageClassifier
 from ppcls.models.catalogue import ModelCard
 from ppcls.models.download import fetch
 from ppcls.models.weight_files import find_weights, read_weights, write_weights
+from ppcls.spelling import names_options
 
-__all__ = ["load_weights", "locate_weights", "save_weights"]
+__all__ = ["finite", "load_weights", "locate_weights", "save_weights"]
 
 
 def save_weights(model: nn.Layer, path: str | Path) -> None:
@@ -40,13 +41,15 @@ def locate_weights(card: ModelCard, pretrained: bool | str | Path) -> Path:
     text = str(pretrained)
     if text == "ssld" or text in {c.variant for c in card.checkpoints if c.variant}:
         return fetch(card.checkpoint(text).url)
-    if text.startswith(("http://", "https://")):
+    if "://" in text:
         return fetch(text)
     return find_weights(text)
 
 
 def _names(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+    return ", ".join(key[:100] for key in keys[:3]) + (
+        f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    )
 
 
 def _adapt_stem(weight: np.ndarray, in_channels: int) -> np.ndarray:
@@ -76,6 +79,29 @@ def _refuse_several_models(state: Mapping[str, Any], model: ImageClassifier, pat
     )
 
 
+def finite(state: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
+    """Return the floating-point arrays of a weights file, of any shapes, as float32.
+
+    Raises:
+        WeightsError: a value is NaN, infinite, or too large for float32; the message names its key.
+    """
+    with np.errstate(over="ignore"):
+        single = {key: value.astype(np.float32, copy=False) for key, value in state.items()}
+    bad = [key for key, value in single.items() if not np.isfinite(value).all()]
+    if bad:
+        key = bad[0]
+        count = int((~np.isfinite(single[key])).sum())
+        is_finite = np.isfinite(state[key]).all()
+        what = "exceed the range of float32" if is_finite else "are NaN or infinite"
+        others = f", and so do values of {len(bad) - 1} more keys" if len(bad) > 1 else ""
+        raise WeightsError(
+            f"{path}: {count} of {single[key].size} values of {key} {what}{others}; use other "
+            "weights, such as an earlier checkpoint"
+        )
+    return single
+
+
+@names_options
 def load_weights(
     model: ImageClassifier, path: str | Path, *, adapt: bool = False, strict: bool = True
 ) -> list[str]:
@@ -94,7 +120,8 @@ def load_weights(
 
     Raises:
         WeightsError: the file has another number of classes or input channels (and `adapt` is
-            false), or belongs to another model (and `strict` is true); the message names the keys.
+            false), or belongs to another model (and `strict` is true), or a value to load is NaN,
+            infinite, or too large for float32; the message names the keys.
     """
     state = read_weights(path)
     if state and all(key.startswith("_layers.") for key in state):
@@ -103,8 +130,10 @@ def load_weights(
     _refuse_several_models(state, model, Path(path))
     other = [k for k, v in state.items() if v.dtype.kind != "f"]
     if other:
+        dtype = state[other[0]].dtype
+        is_bfloat16 = " (Paddle's bfloat16: convert it to float32)" if dtype == np.uint16 else ""
         raise WeightsError(
-            f"{path}: {other[0]} is {state[other[0]].dtype}; expected a floating-point array"
+            f"{path}: {other[0][:100]} is {dtype}{is_bfloat16}; expected a floating-point array"
         )
     own: dict[str, Tensor] = model.state_dict()
     notes = []
@@ -114,7 +143,14 @@ def load_weights(
         theirs, ours = state[stem].shape[1], own[stem].shape[1]
         if theirs == 3 and ours != 3 and adapt:
             state[stem] = _adapt_stem(state[stem], ours)
-            notes.append(f"{path}: {stem} adapted from 3 input channels to {ours}")
+            how = "their sum" if ours == 1 else "repeated in turn and rescaled to the same total"
+            notes.append(f"{path}: {stem} adapted from 3 input channels to {ours}: {how}")
+        elif theirs != ours and strict:
+            raise WeightsError(
+                f"{path}: these weights take images of {theirs} channel{'s' * (theirs > 1)}, but "
+                f"the model takes {ours}; set Global.in_channels={theirs} "
+                f"(-o Global.in_channels={theirs})"
+            )
     if head in state and head in own and state[head].shape != tuple(own[head].shape):
         theirs, ours = state[head].size, own[head].shape[0]
         if not adapt:
@@ -143,6 +179,7 @@ def load_weights(
             )
         notes.append(f"{path}: not loaded: of {len(own)} keys, {found}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == shapes[k]}
+    fitting = finite(fitting, path)
     # All or nothing: a parameter that the file lacks is set to its own value.
     whole = {k: fitting[k] if k in fitting else v.numpy() for k, v in own.items()}
     model.set_state_dict({k: paddle.to_tensor(v.astype(np.float32)) for k, v in whole.items()})

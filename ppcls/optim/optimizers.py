@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import model_validator
@@ -74,13 +75,28 @@ class Optimizer(Options):
         It is Paddle's optimizer of the same name as this class, with this class's own options.
 
         Raises:
-            ConfigError: `no_weight_decay_name` names no parameter.
+            ConfigError: `no_weight_decay_name` names no parameter, or Paddle has no optimizer of
+                that name with these options.
         """
         import paddle
 
         own = type(self).model_fields.keys() - Optimizer.model_fields.keys()
         options = {key: getattr(self, key) for key in own}
-        return getattr(paddle.optimizer, type(self).__name__)(**options, **self.common(model))
+        name = type(self).__name__
+        known = getattr(paddle.optimizer, name, None)
+        if known is None:
+            raise ConfigError(
+                f"Optimizer.name: {name} must define build (see ppcls.Optimizer): Paddle has no "
+                "optimizer of that name"
+            )
+        arguments = options | self.common(model)
+        unknown = sorted(arguments.keys() - inspect.signature(known).parameters.keys())
+        if unknown:
+            raise ConfigError(
+                f"Optimizer.name: {name} must define build (see ppcls.Optimizer): Paddle's has no "
+                f"option {unknown[0]!r}"
+            )
+        return known(**arguments)
 
     def decaying(self, model: nn.Layer) -> dict[str, paddle.Tensor]:
         """Return the decaying parameters of a model by state_dict name, float32 of any shape.

@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from ppcls.errors import ConfigError
-from ppcls.options import Count, Factor, Mismatch, NotNegative, Options, Positive
+from ppcls.options import Count, Factor, Mismatch, Natural, NotNegative, Options, Positive
+from ppcls.printable import counted
 from ppcls.registry import Registry
 
 __all__ = [
@@ -75,7 +76,7 @@ class Schedule(Options):
     """The option that names epochs, which must lie within the run."""
 
     name: str
-    warmup_epoch: Annotated[int, Field(ge=0)] = 0
+    warmup_epoch: Natural = 0
     warmup_start_lr: RateOrZero = 0.0
     by_epoch: bool = False
     reference_batch: Count | None = None
@@ -115,8 +116,8 @@ class Schedule(Options):
         """Raise a ValueError if the schedule does not fit a run of this many epochs."""
         if self.warmup_epoch >= epochs:
             raise Mismatch(
-                f"{self.warmup_epoch} epochs leave nothing of Global.epochs ({epochs}); "
-                "-o Optimizer.lr.warmup_epoch=0 fits",
+                f"a warm-up of {counted(self.warmup_epoch, 'epoch')} leaves nothing of "
+                f"Global.epochs ({epochs}); -o Optimizer.lr.warmup_epoch=0 fits",
                 "Optimizer.lr.warmup_epoch",
                 "Global.epochs",
             )
@@ -424,10 +425,10 @@ class ReduceOnPlateau(Schedule):
     learning_rate: Rate
     mode: Literal["min", "max"] = "min"
     factor: Factor = 0.1
-    patience: Annotated[int, Field(ge=0)] = 10
+    patience: Natural = 10
     threshold: NotNegative = 1e-4
     threshold_mode: Literal["rel", "abs"] = "rel"
-    cooldown: Annotated[int, Field(ge=0)] = 0
+    cooldown: Natural = 0
     min_lr: RateOrZero = 0.0
 
     @model_validator(mode="after")

@@ -36,7 +36,7 @@ def annotate(source: Any, result: Result, *, allow_url: bool = False) -> Image.I
     Raises:
         ImageError: the image cannot be read.
     """
-    picture = Image.fromarray(image_reader.read(source, allow_url=allow_url))
+    picture = Image.fromarray(image_reader.read_to_show(source, allow_url=allow_url))
     picture.thumbnail((_SIDE, _SIDE))
     lines = [
         f"{score:.3f}  {name}"

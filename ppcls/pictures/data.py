@@ -65,7 +65,7 @@ def class_counts_picture(
     axes.grid(axis="y", alpha=0.3)
     tiles = []
     for path, label in examples:
-        pixels = image.read(path)
+        pixels = image.read_to_show(path)
         own = [label] if isinstance(label, int) else [i for i, flag in enumerate(label) if flag]
         caption = f"{', '.join(names[i] for i in own)}\n{pixels.shape[1]}x{pixels.shape[0]}"
         tiles.append(Tile(pixels, shorten(caption, 40)))
@@ -130,7 +130,8 @@ def sample_rows(
     rows = []
     for row, index in enumerate(indices):
         sample = dataset.samples[index]
-        original = Tile(image.read(sample.path), _caption(_shares(sample.label, len(names)), names))
+        caption = _caption(_shares(sample.label, len(names)), names)
+        original = Tile(image.read_to_show(sample.path), caption)
         seen = [pipeline.to_pixels(pipeline.normalize(versions[e][row][None]))[0] for e in shown]
         rows.append([original, *(Tile(pixels, "") for pixels in seen)])
     for e in shown[:2] if mixing else ():

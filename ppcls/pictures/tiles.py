@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ppcls.data.image import as_rgb
 from ppcls.pictures.figures import name_style, save_figure
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ __all__ = ["Tile", "draw_tiles", "tile_grid"]
 
 
 class Tile(NamedTuple):
-    """One image of a grid: RGB uint8 (H, W, 3), its caption, and whether to mark it as wrong."""
+    """One image of a grid, its caption, and whether to mark it as wrong.
+
+    The image is uint8 (H, W, C). Of several bands, the first three are drawn (see `as_rgb`).
+    """
 
     image: np.ndarray
     caption: str
@@ -63,6 +67,6 @@ def draw_tiles(
         axes.set(xticks=[], yticks=[], anchor="N")
         axes.spines[:].set_visible(False)
     for axes, tile in zip(grid.flat, tiles, strict=False):
-        axes.imshow(tile.image)
+        axes.imshow(as_rgb(tile.image))
         color = "red" if tile.wrong else "black"
         axes.set_xlabel(tile.caption, fontsize=8, labelpad=2, color=color, **name_style())

@@ -37,8 +37,10 @@ def training_curves(metrics: Path, picture: Path) -> None:
     if all(r["loss"] > 0 for r in [*steps, *evaluations]):
         loss.set_yscale("log")
     accuracy.set_title(metric)
-    if evaluations:
-        best = max(evaluations, key=lambda r: r[metric])
+    # Another start of the run may have had other metrics.
+    scored = [r for r in evaluations if metric in r]
+    if scored:
+        best = max(scored, key=lambda r: r[metric])
         accuracy.set_title(f"{metric}, best {best[metric]:.4f} after epoch {best['epoch']}")
         accuracy.axhline(best[metric], color="gray", linewidth=0.8, linestyle=":")
     rate.set_title("learning rate")

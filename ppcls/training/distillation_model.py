@@ -90,7 +90,7 @@ class DistillationModel(ImageClassifier):
 
 
 def build_distillation(
-    arch: DistillationArch, device: str, resumes: bool = False
+    arch: DistillationArch, device: str, resumes: bool = False, in_channels: int = 3
 ) -> tuple[DistillationModel, list[str]]:
     """Build the models of a distillation and load their pretrained weights.
 
@@ -98,6 +98,7 @@ def build_distillation(
         arch: the section `Arch`.
         device: Paddle's current device.
         resumes: skip the pretrained weights, because a checkpoint of all models follows.
+        in_channels: channels of the images.
 
     Returns:
         The combined model, and the lines to show the user.
@@ -109,7 +110,12 @@ def build_distillation(
     given = arch.pretrained_list or [None] * len(arch.models)
     models, notes = {}, []
     for (name, options), path in zip(arch.by_name.items(), given, strict=True):
-        model = create_model(options.name, class_num=options.class_num, dropout=options.dropout)
+        model = create_model(
+            options.name,
+            class_num=options.class_num,
+            in_channels=in_channels,
+            dropout=options.dropout,
+        )
         pretrained = path or ("ssld" if options.use_ssld else options.pretrained)
         if name in arch.frozen and not (pretrained or resumes):
             raise ConfigError(

@@ -13,7 +13,13 @@ from ppcls.distributed import on_device
 from ppcls.errors import RunError
 from ppcls.evaluation.evaluate import open_evaluation
 from ppcls.models.normalize import Normalize
-from ppcls.training.run import build_run, deployed_model, open_run_data
+from ppcls.printable import counted
+from ppcls.training.run import (
+    build_run,
+    deployed_model,
+    open_run_data,
+    refuse_output_among_images,
+)
 
 __all__ = ["check_evaluation", "check_training"]
 
@@ -26,8 +32,9 @@ def _images(loader: Loader, name: str, model: paddle.nn.Layer) -> str:
         logits = model(Normalize(loader.affine)(paddle.to_tensor(batch.images)))
     count, height, width = batch.images.shape[:3]
     return (
-        f"{name}: {len(loader.dataset)} images, {len(loader)} batches; the first has {count} "
-        f"images, height {height}, width {width}, {logits.shape[1]} logits each"
+        f"{name}: {counted(len(loader.dataset), 'image')}, "
+        f"{counted(len(loader), 'batch', 'batches')}; the first has {counted(count, 'image')}, "
+        f"height {height}, width {width}, {logits.shape[1]} logits each"
     )
 
 
@@ -43,6 +50,7 @@ def check_training(config: Config) -> list[str]:
     """
     with on_device(config.Global.device) as device, ExitStack() as stack:
         data = open_run_data(config, device, stack)
+        refuse_output_among_images(data)
         run = build_run(data)
         batch = next(iter(data.train.epoch(1)))
         with run.state.precision.training():
@@ -54,8 +62,8 @@ def check_training(config: Config) -> list[str]:
         count, height, width = batch.images.shape[:3]
         lines = [
             data.summary(),
-            f"Train: the first batch has {count} images, height {height}, width {width}; "
-            f"{logits.shape[1]} logits each, loss {value:.5f}",
+            f"Train: the first batch has {counted(count, 'image')}, height {height}, width "
+            f"{width}; {logits.shape[1]} logits each, loss {value:.5f}",
         ]
         if data.eval:
             lines.append(_images(data.eval, "Eval", deployed_model(config, run.state.model)))

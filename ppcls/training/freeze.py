@@ -16,7 +16,14 @@ from ppcls.errors import ConfigError, RunError
 from ppcls.models.base import ImageClassifier
 from ppcls.spelling import did_you_mean
 
-__all__ = ["checkpoint_gradients", "freeze", "prepare_model", "set_training", "statistics"]
+__all__ = [
+    "checkpoint_gradients",
+    "freeze",
+    "norms_of_single_values",
+    "prepare_model",
+    "set_training",
+    "statistics",
+]
 
 _BatchNorm = nn.layer.norm._BatchNormBase
 
@@ -80,6 +87,41 @@ def set_training(model: nn.Layer) -> None:
     for layer in model.sublayers():
         if _is_frozen(layer):
             layer.eval()
+
+
+@paddle.no_grad()
+def norms_of_single_values(model: nn.Layer, shape: Sequence[int]) -> list[str]:
+    """Return the trained batch normalisations that see one value a channel in a batch of one image.
+
+    A single value has no variance: the layer's output is its bias, whatever the image.
+
+    Args:
+        model: the model, which is evaluated once.
+        shape: [C, H, W] of an image.
+    """
+    found: list[str] = []
+
+    def look(name: str) -> Any:
+        def hook(_layer: nn.Layer, inputs: Any) -> None:
+            if inputs[0].size == inputs[0].shape[1]:
+                found.append(name)
+
+        return hook
+
+    norms = [
+        (name, layer)
+        for name, layer in model.named_sublayers()
+        if isinstance(layer, _BatchNorm) and not _is_frozen(layer)
+    ]
+    hooks = [layer.register_forward_pre_hook(look(name)) for name, layer in norms]
+    was_training = model.training
+    model.eval()
+    model(paddle.zeros([1, *shape]))
+    if was_training:
+        model.train()
+    for hook in hooks:
+        hook.remove()
+    return list(dict.fromkeys(found))
 
 
 @contextmanager

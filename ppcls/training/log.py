@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from ppcls.checkpoints.records import MetricsLine, record_of
+from ppcls.data.image import as_rgb
+from ppcls.errors import RunError
 from ppcls.evaluation.results import Evaluation
-from ppcls.files import replacing
+from ppcls.files import open_log, read_regular, replacing
+from ppcls.printable import printable
 from ppcls.training.callbacks import Callback, TrainStep
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["METRICS_FILE", "MetricsFile", "ProgressBar", "TextLog", "VisualDL"]
 
 METRICS_FILE = "metrics.jsonl"
+_LARGEST_METRICS = 1 << 30
 
 
 def _values(means: dict[str, float]) -> str:
@@ -45,9 +50,10 @@ class TextLog(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the file; a resumed run appends to it."""
-        self._file = self.path.open("a" if _resumes(trainer) else "w", encoding="utf-8")
+        self._file = open_log(self.path, append=_resumes(trainer))
 
     def _line(self, text: str, console: bool = True) -> None:
+        text = printable(text)
         print(f"[{datetime.now():%Y/%m/%d %H:%M:%S}] {text}", file=self._file, flush=True)
         if console:
             tqdm.write(text, file=sys.stderr)
@@ -88,6 +94,8 @@ class TextLog(Callback):
         if hasattr(self, "_file"):
             if error is not None:
                 self._line(f"stopped: {type(error).__name__}: {error}", console=False)
+            elif trainer.warning:  # the command shows it in its summary
+                self._line(f"warning: {trainer.warning}", console=False)
             self._file.close()
 
 
@@ -136,14 +144,14 @@ class MetricsFile(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the file; a resumed run keeps the records before its checkpoint."""
-        progress, kept = trainer.state.progress, []
-        if _resumes(trainer) and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        progress = trainer.state.progress
+        kept: list[str] = []
+        if _resumes(trainer) and self.path.exists():
             # Later steps will be trained and recorded again.
-            kept = [line for line in lines if _is_before(line, progress.epoch, progress.step)]
+            kept = _lines_before(self.path, progress.epoch, progress.step)
         with replacing(self.path) as file:
             file.write_text("".join(kept), encoding="utf-8")
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = open_log(self.path, append=True)
 
     def _record(self, kind: str, **values: Any) -> None:
         print(json.dumps({"kind": kind, **values}), file=self._file, flush=True)
@@ -163,17 +171,33 @@ class MetricsFile(Callback):
             self._file.close()
 
 
-def _is_before(line: str, epoch: int, step: int) -> bool:
-    """Whether a record belongs to the first `epoch` epochs or the `step` steps after them.
+def _lines_before(path: Path, epoch: int, step: int) -> list[str]:
+    """Return the records of the first `epoch` epochs and the `step` steps after them.
 
-    False for an incomplete line of a killed run.
+    A last line that is incomplete, as a kill leaves it, is left out.
+
+    Raises:
+        RunError: the file cannot be read, or another line is no record.
     """
     try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    place = record["epoch"], record.get("step", math.inf)
-    return place[0] <= epoch or (place[0] == epoch + 1 and place[1] < step)
+        lines = read_regular(path, _LARGEST_METRICS).splitlines(keepends=True)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
+    kept = []
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            record = record_of(MetricsLine, line)
+        except ValueError as error:
+            raise RunError(
+                f"{path}:{number}: not a record of a run: {error}; delete the line, or move the "
+                "file away"
+            ) from None
+        at = math.inf if record.step is None else record.step
+        if record.epoch <= epoch or (record.epoch == epoch + 1 and at < step):
+            kept.append(line.decode("utf-8"))
+    return kept
 
 
 class VisualDL(Callback):
@@ -194,7 +218,7 @@ class VisualDL(Callback):
         if step.report:
             self._scalars(trainer, "train", _records(trainer, step), done)
         if (step.epoch, step.step) == (1, 0) and step.update.batches:
-            images = list(step.update.batches[0].images[:8])
+            images = [as_rgb(each) for each in step.update.batches[0].images[:8]]
             self._writer.add_image("train/images", np.concatenate(images, axis=1), 0)
         if self._gradients and step.step == trainer.steps - 1:
             for name, parameter in trainer.state.model.named_parameters():

@@ -9,7 +9,6 @@ import paddle
 from paddle import Tensor, nn
 
 from ppcls.config.schema import AMPOptions
-from ppcls.errors import RunError
 
 __all__ = ["Precision", "auto_cast_arguments", "scaler_arguments"]
 
@@ -28,22 +27,25 @@ def scaler_arguments(options: AMPOptions) -> dict[str, Any]:
 
 
 class Precision:
-    """The precision of a run; float32 throughout if `options` is None.
+    """The precision of a run; float32 throughout if `options` is None, and on a CPU.
 
-    Raises:
-        RunError: mixed precision on a CPU, for which Paddle has no kernels.
+    Attributes:
+        notes: lines to show the user.
     """
 
     def __init__(self, options: AMPOptions | None, device: str):
         self.options = options if options and options.use_amp else None
         self.scaler: paddle.amp.GradScaler | None = None
+        self.notes: list[str] = []
         if self.options is None:
             return
         if device == "cpu":
-            raise RunError(
-                "AMP.use_amp is on, but the device is a CPU: Paddle's auto_cast has no effect "
-                "there, nor are there 16-bit convolutions; -o AMP.use_amp=false trains in float32"
+            # Paddle's auto_cast has no effect there, and there are no 16-bit convolutions.
+            self.options = None
+            self.notes.append(
+                "warning: AMP.use_amp is on, but has no effect on a CPU: training in float32"
             )
+            return
         self.scaler = paddle.amp.GradScaler(**scaler_arguments(self.options))
 
     def decorate(

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError, field_validator
 from ppcls.config.messages import explain
 from ppcls.config.yaml_files import parse_yaml
 from ppcls.errors import ConfigError
-from ppcls.options import Options
+from ppcls.options import Natural, Options
+from ppcls.printable import counted
 
 __all__ = ["Profile", "ProfileOptions"]
 
@@ -39,7 +40,8 @@ class ProfileOptions(Options):
     """What to profile.
 
     Attributes:
-        batch_range: first step and the step after the last, counted over the whole run.
+        batch_range: first step and the step after the last, counted from the start or the
+            resumption of the run.
         profile_path: the folder for the trace.
         state: `CPU`, `GPU` or `All`.
         sorted_key: the sort key of the printed operator table.
@@ -47,7 +49,7 @@ class ProfileOptions(Options):
         exit_on_finished: end the run after the last profiled step.
     """
 
-    batch_range: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] = [
+    batch_range: Annotated[list[Natural], Field(min_length=2, max_length=2)] = [
         10,
         20,
     ]
@@ -63,6 +65,14 @@ class ProfileOptions(Options):
         if steps[0] >= steps[1]:
             raise ValueError(f"expected two ascending steps, such as [10, 20], not {steps}")
         return steps
+
+    def check_length(self, steps: int) -> None:
+        """Raise a `ConfigError` if a run of this many steps ends before the profile is complete."""
+        if self.batch_range[1] > steps:
+            raise ConfigError(
+                f"-p batch_range={self.batch_range}: the run ends after {counted(steps, 'step')}; "
+                "choose earlier steps, or train for longer (-o Global.epochs=N)"
+            )
 
     @classmethod
     def parse(cls, text: str) -> ProfileOptions:

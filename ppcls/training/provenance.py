@@ -15,14 +15,17 @@ from typing import Any
 
 import paddle
 
+from ppcls.checkpoints.records import Start, record_of
+from ppcls.config.moved_run import RUNS_FILE
 from ppcls.devices import cpu_name
 from ppcls.errors import RunError
+from ppcls.files import open_log, read_regular
 from ppcls.plugins import load_plugins
 from ppcls.version import __version__
 
 __all__ = ["changed_machine", "record_start"]
 
-_FILE = "runs.jsonl"
+_LARGEST = 1 << 28
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pydantic", "simplejpeg", "visualdl")
 
 
@@ -51,12 +54,17 @@ def changed_machine(
     folder: Path, device: str, processes: int, plugins: Sequence[str] = ()
 ) -> list[str]:
     """Return how device, processes and plug-ins differ from the last start in a run's folder."""
-    try:
-        last = json.loads((folder / _FILE).read_text(encoding="utf-8").splitlines()[-1])
-        was = {"device": last["device"], "processes": last["processes"]}
-        known = {plugin["name"]: plugin["sha256"] for plugin in last.get("plugins", [])}
-    except (OSError, ValueError, LookupError, TypeError):  # no earlier start, or a killed one
+    path = folder / RUNS_FILE
+    if not path.exists():
         return []
+    try:
+        lines = read_regular(path, _LARGEST).splitlines()
+        last = record_of(Start, lines[-1])
+    except (OSError, ValueError, IndexError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or error
+        return [f"device, processes or plug-ins, perhaps: {path}: cannot read its end: {why}"]
+    was = {"device": last.device, "processes": last.processes}
+    known = {plugin.name: plugin.sha256 for plugin in last.plugins}
     now = {"device": device, "processes": processes}
     edited = [p.name for p in load_plugins(plugins) if known.get(p.name, p.sha256) != p.sha256]
     changed = [f"{key} {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
@@ -89,10 +97,10 @@ def record_start(
         "plugins": [plugin.model_dump(exclude={"classes"}) for plugin in load_plugins(plugins)],
         "git": {"commit": _git("rev-parse", "HEAD"), "changed": (changed or "").splitlines()},
     }
-    path = folder / _FILE
+    path = folder / RUNS_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
+        with open_log(path, append=True) as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     except OSError as error:
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ppcls import distributed
 from ppcls.checkpoints.files import Checkpoint, has_name
+from ppcls.checkpoints.records import Progress, SamplesRecord
 from ppcls.checkpoints.run_folder import run_folder
 from ppcls.config import Config, load_config
 from ppcls.config.from_checkpoint import run_config, run_settings
 from ppcls.config.printing import diff_configs
-from ppcls.data.lists import LABEL_LIST, class_names
+from ppcls.data.lists import LABEL_LIST, Sample, class_names
 from ppcls.errors import ConfigError, DataError, WeightsError
 from ppcls.training.provenance import changed_machine
 
-__all__ = ["changed_settings", "is_finished"]
+__all__ = ["changed_samples", "changed_settings", "check_place", "is_finished", "record_samples"]
 
 # The run's folder holds a copy of the class names, so their path differs; compare their content.
 _COPIED = "Infer.PostProcess.class_id_map_file"
@@ -84,6 +86,80 @@ def _named_classes(file: Path, labels: Sequence[str], anew: str) -> list[str]:
         f"{file}: class {i} is {known[i]!r} in the checkpoint, but {labels[i]!r} in the "
         f"configuration and its data{anew} (to rename a class, edit that file)"
     )
+
+
+def record_samples(samples: Sequence[Sample], root: str) -> SamplesRecord:
+    """Return a record of the samples of a data set, their paths relative to its `image_root`."""
+    digest = hashlib.sha256()
+    for path, label in samples:
+        line = f"{path.removeprefix(root)}\0{label}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return SamplesRecord(count=len(samples), sha256=digest.hexdigest())
+
+
+def changed_samples(
+    known: Mapping[str, SamplesRecord],
+    now: Mapping[str, SamplesRecord],
+    checkpoint: Checkpoint,
+) -> list[str]:
+    """Return the data sets whose images or labels differ from those of a checkpoint.
+
+    Args:
+        known: the data sets that the checkpoint was trained with.
+        now: those of the resumed run.
+        checkpoint: the checkpoint.
+
+    Raises:
+        DataError: the checkpoint is within an epoch of another number of images, so that its place
+            in their order means nothing.
+    """
+    changed = []
+    for part, record in now.items():
+        if part not in known or known[part] == record:
+            continue
+        was = known[part].count
+        numbers = f"{was} images" if was == record.count else f"{was} images, now {record.count}"
+        changed.append(f"the images or labels of DataLoader.{part} ({numbers})")
+        if part == "Train" and checkpoint.step and was != record.count:
+            raise DataError(
+                f"{checkpoint.prefix}: at step {checkpoint.step} of an epoch of {was} images, but "
+                f"DataLoader.Train has {record.count} now; restore its list, or resume from the "
+                f"end of an epoch (-o Global.checkpoints={checkpoint.prefix.parent}/epoch_N)"
+            )
+    return [f"changed since the checkpoint was saved: {line}" for line in changed]
+
+
+def check_place(
+    progress: Progress, checkpoint: Checkpoint, steps: int, metrics: Sequence[str]
+) -> None:
+    """Check that the place of a checkpoint exists in the run.
+
+    Args:
+        progress: the progress of the checkpoint.
+        checkpoint: the checkpoint.
+        steps: updates an epoch.
+        metrics: the names of the metrics of training.
+
+    Raises:
+        WeightsError: the step is beyond the epoch, or the epoch has sums of other metrics.
+    """
+    path = checkpoint.files.get(".pdstates", checkpoint.prefix)
+    epoch_end = (
+        "resume with the data, batch size and number of processes of the run, or from the end of "
+        f"an epoch (-o Global.checkpoints={checkpoint.prefix.parent}/epoch_N)"
+    )
+    if progress.step > steps:
+        raise WeightsError(
+            f"{path}: progress.step is {progress.step}, but an epoch has {steps} updates; "
+            f"{epoch_end}"
+        )
+    if progress.totals and len(progress.totals.sums) != 1 + len(metrics):
+        names = ", ".join(("loss", *metrics))
+        raise WeightsError(
+            f"{path}: progress.totals.sums has {len(progress.totals.sums)} numbers, but the run "
+            f"sums {1 + len(metrics)} ({names}): Metric.Train has changed within an epoch; "
+            f"{epoch_end}"
+        )
 
 
 def is_finished(config: Config, checkpoint: Checkpoint) -> bool:

@@ -6,9 +6,11 @@ Nothing is written here, so that errors are found before a run leaves any file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import paddle
@@ -16,33 +18,55 @@ from paddle import nn
 
 from ppcls import distributed
 from ppcls.checkpoints.files import Checkpoint
+from ppcls.checkpoints.records import SamplesRecord
+from ppcls.checkpoints.run_folder import run_folder
 from ppcls.checkpoints.weights import build_model, find_checkpoint, start_weights
 from ppcls.config import Config, dump_config, required
 from ppcls.config.class_names import label_names, resolve_classes
-from ppcls.config.data import EvalData, TrainData
-from ppcls.config.schema import DistillationArch, Part
+from ppcls.config.data import EvalData, TrainData, refuse_below_images
+from ppcls.config.from_checkpoint import RUN_CONFIG
+from ppcls.config.schema import DistillationArch, MultiLabelThreshOutput, Part
+from ppcls.data.datasets import Dataset
 from ppcls.data.loader import Loader
-from ppcls.data.tools.check import quick_check
+from ppcls.data.tools.check import coverage, quick_check
+from ppcls.data.transforms.normalize import NormalizeImage
 from ppcls.devices import seed_everything
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError
 from ppcls.evaluation.evaluate import evaluate_model, topk_note
 from ppcls.evaluation.results import Evaluation
 from ppcls.losses.base import LossFunction, weighted_sum
+from ppcls.metrics.base import parts_of
 from ppcls.models.base import ImageClassifier
 from ppcls.models.normalize import Normalize
 from ppcls.models.weights import load_weights
 from ppcls.optim.optimizers import Optimizer
 from ppcls.optim.schedules import Schedule
+from ppcls.printable import counted
+from ppcls.spelling import names_options
 from ppcls.training.distillation_model import DistillationModel, build_distillation
 from ppcls.training.ema import WeightAverage
-from ppcls.training.freeze import prepare_model
+from ppcls.training.freeze import norms_of_single_values, prepare_model
 from ppcls.training.objective import Distilled, Objective, Supervised
 from ppcls.training.precision import Precision
-from ppcls.training.resume import changed_settings, is_finished
+from ppcls.training.resume import (
+    changed_samples,
+    changed_settings,
+    check_place,
+    is_finished,
+    record_samples,
+)
 from ppcls.training.state import TrainState
 
-__all__ = ["Run", "RunData", "build_run", "deployed_model", "open_data", "open_run_data"]
+__all__ = [
+    "Run",
+    "RunData",
+    "build_run",
+    "deployed_model",
+    "open_data",
+    "open_run_data",
+    "refuse_output_among_images",
+]
 
 # The running statistics of batch normalisations alone need tens of updates to be useful.
 _FEW_UPDATES, _SMALLEST_BATCH = 100, 4
@@ -59,6 +83,7 @@ class RunData:
         eval: the loader of the validation set; None if the run does not evaluate.
         labels: the names of the classes.
         optimizer: the section `Optimizer`.
+        notes: warnings about the data to show the user.
     """
 
     config: Config
@@ -67,6 +92,7 @@ class RunData:
     eval: Loader | None
     labels: list[str]
     optimizer: Optimizer
+    notes: Sequence[str] = ()
 
     @property
     def steps(self) -> int:
@@ -76,21 +102,22 @@ class RunData:
     def summary(self) -> str:
         """Return a one-line summary of model, device and data."""
         arch, processes = self.config.Arch, distributed.world_size()
-        batches = len(self.train)
         together = f" x {processes}" if processes > 1 else ""
         return (
-            f"{arch.name}, {arch.class_num} classes, on {self.device}{together}: "
-            f"{len(self.train.dataset)} images, {batches} batch{'es' * (batches > 1)} an epoch"
+            f"{arch.name}, {counted(arch.class_num, 'class', 'classes')}, on "
+            f"{self.device}{together}: {counted(len(self.train.dataset), 'image')}, "
+            f"{counted(len(self.train), 'batch', 'batches')} an epoch"
         )
 
 
+@names_options
 @contextmanager
 def open_data(config: Config) -> Iterator[RunData]:
     """Open the data of a configuration for a training loop of your own; the context closes it.
 
     This makes `Global.device` Paddle's current device, checks the image lists, and shares the
     batches among the processes of `paddle.distributed.launch`. `data.train` and `data.eval` are
-    loaders: `for batch in data.train.epoch(1)` yields batches with `images`, uint8 (N, H, W, 3),
+    loaders: `for batch in data.train.epoch(1)` yields batches with `images`, uint8 (N, H, W, C),
     and `labels`, int64 (N,); `Normalize(data.train.affine)` turns images into the model's input.
 
     Raises:
@@ -122,16 +149,31 @@ def open_run_data(config: Config, device: str, stack: ExitStack) -> RunData:
     if options.eval_during_train:
         needed = "DataLoader.Eval (or Global.eval_during_train=false)"
         parts["Eval"] = required(config.DataLoader.Eval, needed, "ppcls train")
-    samples = quick_check({name: part.dataset for name, part in parts.items()}, class_num)
+    datasets: dict[str, Dataset] = {name: part.dataset for name, part in parts.items()}
+    samples = quick_check(datasets, class_num, config.in_channels)
+    # Wrong class names would otherwise be found only when the trained model is exported.
+    labels = label_names(config)
+    data_notes = [f"warning: {note}" for note in coverage(samples, class_num, labels)]
     ranks = distributed.rank(), distributed.world_size()
     loaders = {}
     for name, part in parts.items():
         images = part.dataset.images(samples[name], config.pipeline(name), options.seed)
         loader = Loader(images, part.sampler, part.loader.num_workers, *ranks)
         loaders[name] = stack.enter_context(loader)
-    # Wrong class names would otherwise be found only when the trained model is exported.
-    labels = label_names(config)
-    return RunData(config, device, loaders["Train"], loaders.get("Eval"), labels, optimizer)
+    loader, eval_loader = loaders["Train"], loaders.get("Eval")
+    return RunData(config, device, loader, eval_loader, labels, optimizer, data_notes)
+
+
+def refuse_output_among_images(data: RunData) -> None:
+    """Stop before a new run writes among the images of its data sets.
+
+    Raises:
+        ConfigError: the run's folder is below a folder of images.
+    """
+    folder = run_folder(data.config).path
+    if not (folder / RUN_CONFIG).is_file():
+        samples = chain(*(part.dataset.samples for part in (data.train, data.eval) if part))
+        refuse_below_images(folder, data.config.DataLoader, [*samples])
 
 
 @dataclass(frozen=True)
@@ -148,6 +190,7 @@ class Run:
         checkpoint: the checkpoint to resume from.
         finished: whether that checkpoint completes the run.
         notes: lines to show the user.
+        warnings: those of them to show again at the end.
     """
 
     config: Config
@@ -159,6 +202,7 @@ class Run:
     checkpoint: Checkpoint | None
     finished: bool
     notes: list[str]
+    warnings: list[str]
 
 
 def build_run(
@@ -179,10 +223,13 @@ def build_run(
     config, options = data.config, data.config.Global
     precision = Precision(config.AMP, data.device)
     seed_everything(options.seed)
-    checkpoint, notes = find_checkpoint(config)
+    checkpoint, found = find_checkpoint(config)
+    notes = [*config.notes, *found]
     if checkpoint:
         notes += changed_settings(config, data.labels, data.device, checkpoint)
+    notes += precision.notes
     finished = checkpoint is not None and is_finished(config, checkpoint)
+    changed: list[str] = []
     if model is None:
         model, more = _build_model(config, data.device, checkpoint)
     else:
@@ -195,18 +242,31 @@ def build_run(
     schedule.curve(options.epochs, data.steps)
     optimizer = precision.decorate(model, data.optimizer.build(model))
     state = TrainState(model, optimizer, precision, None)
+    state.samples = _sample_records(data)
     if checkpoint:
         notes += state.load_model(checkpoint, options.strict)
     if config.EMA:
         state.average = WeightAverage(model, config.EMA.decay)
     if checkpoint:
-        state.load(checkpoint)
+        known = state.load(checkpoint)
+        metrics = [m.key for m in parts_of(config.Metric.Train, config.Arch.class_num)]
+        changed = changed_samples(known, state.samples, checkpoint)
+        check_place(state.progress, checkpoint, data.steps, metrics)
+        notes += changed
         step = f", step {checkpoint.step} of the next" if checkpoint.step else ""
         notes.append(f"resuming {checkpoint.prefix} after epoch {checkpoint.epoch}{step}")
+    with precision.evaluating():
+        notes += _single_values_note(data, model)
     distributed.broadcast(model.state_dict().values())
     if not (checkpoint or options.pretrained_model or config.Arch.pretrained):
         notes += _length_note(data)
-    notes += topk_note(config) + _export_notes(config, data)
+    notes += [
+        *data.notes,
+        *topk_note(config),
+        *_channel_notes(config),
+        *_size_notes(config, data),
+        *_export_notes(config, data),
+    ]
     evaluate = None
     if data.eval is not None:
         deployed, eval_loader = config.deployed(), data.eval
@@ -217,8 +277,58 @@ def build_run(
 
     objective = _build_objective(config, model, data.train, loss)
     return Run(
-        config, data.train, schedule, state, objective, evaluate, checkpoint, finished, notes
+        config,
+        data.train,
+        schedule,
+        state,
+        objective,
+        evaluate,
+        checkpoint,
+        finished,
+        notes,
+        changed,
     )
+
+
+def _sample_records(data: RunData) -> dict[str, SamplesRecord]:
+    loaders, parts = {"Train": data.train, "Eval": data.eval}, data.config.DataLoader
+    return {
+        name: record_samples(loader.dataset.samples, getattr(parts, name).dataset.image_root)
+        for name, loader in loaders.items()
+        if loader is not None
+    }
+
+
+def _single_values_note(data: RunData, model: nn.Layer) -> list[str]:
+    """Refuse batches of one image, and warn of a last one, that batch normalisation cannot train.
+
+    Raises:
+        ConfigError: every batch has one image, and feature maps are 1x1.
+    """
+    world_size = distributed.world_size()
+    places = data.train.sampler.places(data.train.drawn, 0, world_size)
+    sizes = {len(batch) for batch in places}
+    if 1 not in sizes or (data.config.Arch.use_sync_bn and world_size > 1):
+        return []
+    height, width = data.config.image_size
+    # Larger than the output, so that every transform has an effect.
+    shape = data.train.dataset.pipeline.output_shape(height + 40, width + 60)
+    norms = norms_of_single_values(model, shape)
+    if not norms:
+        return []
+    what = (
+        f"{len(norms)} batch normalisations (such as {norms[0]}) see 1x1 feature maps of images of "
+        f"{shape[2]}x{shape[1]}: the single value of one image has no variance"
+    )
+    if sizes == {1}:
+        raise ConfigError(
+            f"DataLoader.Train: batches of one image, in which {what}; use a larger "
+            "sampler.batch_size, or larger images (Global.image_size)"
+        )
+    return [
+        f"warning: the last batch of an epoch has one image, in which {what}; "
+        "-o DataLoader.Train.sampler.drop_last=true leaves it out"
+    ]
 
 
 def _length_note(data: RunData) -> list[str]:
@@ -228,9 +338,38 @@ def _length_note(data: RunData) -> list[str]:
         return []
     size = max(_SMALLEST_BATCH, sampler.batch_size * data.steps * epochs // _FEW_UPDATES)
     return [
-        f"warning: {data.steps * epochs} updates in all ({data.steps} an epoch) are too few to "
-        f"train from scratch; use a smaller batch (-o DataLoader.Train.sampler.batch_size={size}) "
-        "or pretrained weights"
+        f"warning: {counted(data.steps * epochs, 'update')} in all ({data.steps} an epoch) are too "
+        "few to train from scratch; use a smaller batch "
+        f"(-o DataLoader.Train.sampler.batch_size={size}) or pretrained weights"
+    ]
+
+
+def _size_notes(config: Config, data: RunData) -> list[str]:
+    """Say that training and evaluation see images of different sizes."""
+    if data.eval is None:
+        return []
+    height, width = (side + 60 for side in config.image_size)  # so that crops find enough
+    shapes = [config.pipeline(part).output_shape(height, width) for part in ("Train", "Eval")]
+    if shapes[0] == shapes[1]:
+        return []
+    train, evaluated = (f"height {shape[1]} and width {shape[2]}" for shape in shapes)
+    return [
+        f"warning: training sees images of {train}, the evaluation of {evaluated}; if that is not "
+        "meant, set Global.image_size and let the transforms follow it"
+    ]
+
+
+def _channel_notes(config: Config) -> list[str]:
+    """Report a normalisation for RGB that is used for other channels."""
+    ops = [op for op in config.transforms("Train") or () if isinstance(op, NormalizeImage)]
+    channels = config.in_channels
+    if channels == 3 or not ops or 3 not in (len(ops[0].mean), len(ops[0].std)):
+        return []
+    used = ops[0].for_channels(channels)
+    each = "the channel has" if channels == 1 else f"all {channels} channels have"
+    return [
+        f"NormalizeImage has values for RGB; {each} their average, mean {used.mean[0]:g} and std "
+        f"{used.std[0]:g}. Better values are those of your images: one for each channel"
     ]
 
 
@@ -239,16 +378,14 @@ def _export_notes(config: Config, data: RunData) -> list[str]:
     if config.Infer is None:
         return []
     notes = []
-    try:
-        config.input_shape()
-    except ConfigError as error:
-        notes.append(f"warning: `ppcls export` will refuse this: {error}")
-    if data.eval and not config.pipeline("Infer").gives_same(data.eval.dataset.pipeline):
-        notes.append(
-            "warning: Infer.transforms differ from DataLoader.Eval.dataset.transform_ops: `ppcls "
-            "export` will refuse this, because the export must preprocess as the evaluation does; "
-            "leave Infer.transforms out"
-        )
+    checks = [config.input_shape, config.inference_pipeline]
+    if isinstance(config.Infer.PostProcess, MultiLabelThreshOutput):
+        checks.append(partial(config.Infer.PostProcess.thresholds, data.labels))
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            notes.append(f"warning: `ppcls export` will refuse this: {error}")
     return notes
 
 
@@ -270,7 +407,8 @@ def _build_model(
                 "Global.pretrained_model: in a distillation, name the pretrained weights of each "
                 "model in Arch.models"
             )
-        return build_distillation(config.Arch, device, resumes=checkpoint is not None)
+        resumes = checkpoint is not None
+        return build_distillation(config.Arch, device, resumes, config.in_channels)
     weights, notes = start_weights(config, checkpoint)
     model = build_model(config)
     notes += prepare_model(model, config.Arch, device)

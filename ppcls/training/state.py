@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,43 +11,29 @@ import paddle
 from paddle import nn
 
 from ppcls.checkpoints.files import Checkpoint
+from ppcls.checkpoints.records import (
+    Progress,
+    PublishedStates,
+    SamplesRecord,
+    ScalerState,
+    States,
+    read_states,
+)
 from ppcls.errors import WeightsError
 from ppcls.models.base import ImageClassifier
 from ppcls.models.weight_files import read_pickle, read_weights
-from ppcls.models.weights import load_weights
+from ppcls.models.weights import finite, load_weights
 from ppcls.training.ema import WeightAverage
 from ppcls.training.precision import Precision
 
-__all__ = ["Progress", "TrainState"]
+__all__ = ["TrainState"]
 
 # Paddle writes a map from structured to generated parameter names beside the arrays.
 _NAME_TABLE = "StructuredToParameterName@@"
 
 
-@dataclass
-class Progress:
-    """The progress of a run.
-
-    Attributes:
-        epoch: number of complete epochs, including their evaluation.
-        step: number of updates done in the next epoch.
-        totals: the sums of that epoch so far (see `Totals`).
-        best_metric: the best of all evaluations; None before the first.
-        best_epoch: the epoch of the best evaluation.
-        stale: number of evaluations since the best.
-        watched: the values that the learning rate schedule watches, one for each evaluation after
-            the warm-up.
-        skipped: number of updates skipped because of non-finite values.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    totals: dict[str, Any] = field(default_factory=dict)
-    best_metric: float | None = None
-    best_epoch: int = 0
-    stale: int = 0
-    watched: list[float] = field(default_factory=list)
-    skipped: int = 0
+Accumulators = dict[str, dict[str, np.ndarray]]
+"""The state of an optimizer: by the structured name of a parameter, then by Paddle's name."""
 
 
 def _generated(model: nn.Layer) -> Iterator[tuple[str, str]]:
@@ -59,15 +45,13 @@ def _generated(model: nn.Layer) -> Iterator[tuple[str, str]]:
     yield from sorted(names, key=lambda pair: -len(pair[0]))
 
 
-def _by_structured_name(
-    state: dict[str, Any], names: list[tuple[str, str]]
-) -> dict[str, dict[str, np.ndarray]]:
+def _by_structured_name(state: Mapping[str, Any], names: list[tuple[str, str]]) -> Accumulators:
     """Turn `{"conv2d_0.w_0_velocity_0": …}` into `{"conv.weight": {"velocity_0": …}}`.
 
     Raises:
         KeyError: an accumulator belongs to no parameter.
     """
-    found: dict[str, dict[str, np.ndarray]] = {}
+    found: Accumulators = {}
     masters = state.get("master_weights") or {}
     for key, value in state.items():
         if key in ("master_weights", "LR_Scheduler", _NAME_TABLE):
@@ -87,6 +71,9 @@ class TrainState:
 
     `state_dict` returns all of it as the contents of a checkpoint's files; `load` restores it from
     a checkpoint.
+
+    Attributes:
+        samples: a record of the data sets, by the section that names them.
     """
 
     def __init__(
@@ -101,6 +88,7 @@ class TrainState:
         self.precision = precision
         self.average = average
         self.progress = Progress()
+        self.samples: dict[Any, SamplesRecord] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the contents of a checkpoint's files, by suffix; waits for the device."""
@@ -109,34 +97,48 @@ class TrainState:
         if self.average:
             files[".pdparams"] = {k: v.numpy() for k, v in self.average.average.items()}
             files[".pdema"] = raw
+        accumulators = self._accumulators()
+        files[".pdopt"] = accumulators
+        scaler = self.precision.state_dict()
+        states = States(
+            epoch=self.progress.epoch,
+            metric=self.progress.best_metric,
+            optimizer=type(self.optimizer).__name__,
+            pdparams="averaged" if self.average else "raw",
+            scaler=ScalerState(**scaler) if scaler else None,
+            progress=self.progress,
+            without_accumulators=[key for key in self._trained() if key not in accumulators],
+            samples=self.samples,
+        )
+        files[".pdstates"] = states.model_dump()
+        return files
+
+    def _trained(self) -> dict[str, paddle.Tensor]:
+        """Return the parameters that are not frozen, by structured name."""
+        return {k: p for k, p in self.model.named_parameters() if not p.stop_gradient}
+
+    def _accumulators(self) -> Accumulators:
         accumulators = {
             k: v
             for k, v in self.optimizer.state_dict().items()
             if isinstance(v, paddle.Tensor) or k == "master_weights"
         }
-        files[".pdopt"] = _by_structured_name(accumulators, list(_generated(self.model)))
-        files[".pdstates"] = {
-            # PaddleClas's names.
-            "epoch": self.progress.epoch,
-            "metric": self.progress.best_metric,
-            "optimizer": type(self.optimizer).__name__,
-            "pdparams": "averaged" if self.average else "raw",
-            "scaler": self.precision.state_dict(),
-            "progress": asdict(self.progress),
-        }
-        return files
+        return _by_structured_name(accumulators, list(_generated(self.model)))
 
     def load_model(self, checkpoint: Checkpoint, strict: bool) -> list[str]:
         """Load a checkpoint's weights; return the lines to show the user."""
         path = checkpoint.files.get(".pdema", checkpoint.files[".pdparams"])
         return load_weights(self.model, path, strict=strict)
 
-    def load(self, checkpoint: Checkpoint) -> None:
+    def load(self, checkpoint: Checkpoint) -> dict[Any, SamplesRecord]:
         """Restore optimizer, averages, scaler and progress from a checkpoint.
 
+        Returns:
+            The record of the data sets that the checkpoint was trained with, if it has one.
+
         Raises:
-            WeightsError: the checkpoint has another model or optimizer, or only one of checkpoint
-                and run has averages.
+            WeightsError: the checkpoint has another model or optimizer, only one of checkpoint
+                and run has averages, or a file lacks a key or holds a wrong value.
         """
         files = checkpoint.files
         if self.average and ".pdema" not in files:
@@ -150,81 +152,181 @@ class TrainState:
                 f"{checkpoint.prefix}: from a run with averaged weights, but the configuration "
                 "lacks the section EMA; add it (-o EMA.decay=0.9999)"
             )
-        state = read_pickle(files[".pdstates"]) if ".pdstates" in files else {}
+        samples: dict[Any, SamplesRecord] = {}
+        unused: Collection[str] = ()
         if checkpoint.published:
-            metric = state.get("metric")
-            self.progress = Progress(
-                epoch=checkpoint.epoch, best_metric=float(metric) if metric else None
-            )
+            metric = None
+            if ".pdstates" in files:
+                metric = read_states(files[".pdstates"], PublishedStates).metric
+            self.progress = Progress(epoch=checkpoint.epoch, best_metric=metric or None)
             accumulators = self._translated(checkpoint)
         else:
-            was, now = state["optimizer"], type(self.optimizer).__name__
-            if was != now:
-                raise WeightsError(
-                    f"{files['.pdstates']}: from a run with the optimizer {was}, not {now}; to use "
-                    "another, start a new run from its weights with Global.pretrained_model"
-                )
-            self.progress = Progress(**state["progress"])
-            self.precision.load_state_dict(state["scaler"])
-            accumulators = read_pickle(files[".pdopt"])
-        self._load_accumulators(accumulators, files[".pdopt"])
+            states = self._own_states(checkpoint)
+            self.progress = states.progress
+            if states.scaler:
+                self.precision.load_state_dict(states.scaler.model_dump())
+            unused, samples = states.without_accumulators, states.samples
+            for key in unused:
+                if key not in self._trained():
+                    raise WeightsError(
+                        f"{files['.pdstates']}: without_accumulators: {key:.80} is not trained here"
+                    )
+            accumulators = _read_accumulators(files[".pdopt"])
+        self._load_accumulators(accumulators, unused, files[".pdopt"])
         if self.average:
-            self.average.load(read_weights(files[".pdparams"]))
+            self._load_average(files[".pdparams"])
+        return samples
 
-    def _load_accumulators(self, saved: dict[str, dict[str, np.ndarray]], path: Any) -> None:
+    def _own_states(self, checkpoint: Checkpoint) -> States:
+        """Return the `.pdstates` of a checkpoint of ppcls, which fits its manifest and the run."""
+        for suffix in (".pdopt", ".pdstates"):
+            if suffix not in checkpoint.files:
+                raise WeightsError(f"{checkpoint.prefix}{suffix}: the manifest does not list it")
+        path = checkpoint.files[".pdstates"]
+        states = read_states(path, States)
+        for key in ("epoch", "step"):
+            ours, listed = getattr(states.progress, key), getattr(checkpoint, key)
+            if ours != listed:
+                raise WeightsError(
+                    f"{path}: progress.{key} is {ours}, but {listed} in {checkpoint.prefix}.json: "
+                    "not the files of one checkpoint"
+                )
+        if (states.pdparams == "averaged") != (".pdema" in checkpoint.files):
+            raise WeightsError(
+                f"{path}: pdparams is {states.pdparams}, and the manifest lists "
+                f"{'a' if '.pdema' in checkpoint.files else 'no'} .pdema: not the files of one "
+                "checkpoint"
+            )
+        was, now = states.optimizer, type(self.optimizer).__name__
+        if was != now:
+            raise WeightsError(
+                f"{path}: from a run with the optimizer {was}, not {now}; to use another, start a "
+                "new run from its weights with Global.pretrained_model"
+            )
+        return states
+
+    def _load_average(self, path: Path) -> None:
+        assert self.average is not None
+        arrays = read_weights(path)
+        for key, average in self.average.average.items():
+            if key not in arrays or list(arrays[key].shape) != average.shape:
+                found = arrays[key].shape if key in arrays else "missing"
+                raise WeightsError(
+                    f"{path}: {key}: {found}; expected an averaged weight {tuple(average.shape)}"
+                )
+        self.average.load(finite(arrays, path))
+
+    def _load_accumulators(self, saved: Accumulators, unused: Collection[str], path: Path) -> None:
+        """Give the optimizer its accumulators; those of frozen parameters are not needed.
+
+        Args:
+            saved: the accumulators.
+            unused: trained parameters that have none yet.
+            path: the file that holds them.
+
+        Raises:
+            WeightsError: one is missing, has another shape, holds NaN, or belongs to another model
+                or optimizer.
+        """
         generated = {structured: name for name, structured in _generated(self.model)}
-        unknown = [key for key in saved if key not in generated]
-        if unknown:
-            raise WeightsError(f"{path}: for another model: {unknown[0]} is not in this one")
+        for key in saved:
+            if key not in generated:
+                raise WeightsError(f"{path}: for another model: {key!s:.80} is not in this one")
+        # Paddle makes them in the first step, and then trusts what it was given.
+        block = paddle.static.default_main_program().global_block()
+        self.optimizer._create_accumulators(block, list(self._trained().values()))
+        expected = self._accumulators()
+        masters = self.optimizer.state_dict().get("master_weights", {})
+        kinds = {name for own in saved.values() for name in own}
+        mine = {name for own in expected.values() for name in own}
+        if kinds and kinds - {"master_weight"} != mine - {"master_weight"}:
+            raise WeightsError(
+                f"{path}: for another optimizer: it holds {', '.join(sorted(kinds))}; "
+                f"{type(self.optimizer).__name__} needs {', '.join(sorted(mine)) or 'nothing'}"
+            )
         state: dict[str, Any] = {}
-        for key, accumulators in saved.items():
-            for name, value in accumulators.items():
+        for key, accumulators in expected.items():
+            for name, own in accumulators.items():
+                missing = own if key in unused and key not in saved else None
+                value = saved.get(key, {}).get(name, missing)
+                if value is None:
+                    raise WeightsError(
+                        f"{path}: lacks {name} of {key}, which the run trains with "
+                        f"{type(self.optimizer).__name__}; resume with the settings of the run, or "
+                        "start a new one from the weights with Global.pretrained_model"
+                    )
+                problem = _unlike(value, own)
+                if problem:
+                    raise WeightsError(f"{path}: {name} of {key}: {problem}")
                 tensor = paddle.to_tensor(value)
                 if name == "master_weight":
-                    state.setdefault("master_weights", {})[generated[key]] = tensor
+                    # In place, because Paddle finds the accumulators by the name of this tensor.
+                    masters[generated[key]].set_value(tensor)
                 else:
                     state[f"{generated[key]}_{name}"] = tensor
         self.optimizer.set_state_dict(state)
 
-    def _translated(self, checkpoint: Checkpoint) -> dict[str, dict[str, np.ndarray]]:
+    def _translated(self, checkpoint: Checkpoint) -> Accumulators:
         """Return the accumulators of a PaddleClas `.pdopt` by structured name.
 
         Its keys are Paddle's generated names, which the weights file maps to structured ones.
         """
         path = checkpoint.files[".pdopt"]
         weights = checkpoint.files.get(".pdema", checkpoint.files[".pdparams"])
-        table = read_pickle(weights).get(_NAME_TABLE)
-        if not table:
+        whole = read_pickle(weights)
+        table = whole.get(_NAME_TABLE) if isinstance(whole, dict) else None
+        if not isinstance(table, dict) or not table:
             raise WeightsError(
                 f"{weights}: lacks the table of Paddle's parameter names that {path.name} "
                 "needs; start a new run from the weights with Global.pretrained_model"
             )
         trained = {key for key, p in self.model.named_parameters()}
         names = [
-            (generated, key.removeprefix("_layers."))
+            (str(generated), str(key).removeprefix("_layers."))
             for key, generated in table.items()
-            if key.removeprefix("_layers.") in trained
+            if str(key).removeprefix("_layers.") in trained
         ]
+        saved = read_pickle(path)
+        masters = saved.get("master_weights") if isinstance(saved, dict) else None
+        if not isinstance(saved, dict) or not isinstance(masters, dict | None):
+            raise WeightsError(f"{path}: not the state of an optimizer")
         try:
-            found = _by_structured_name(
-                read_pickle(path), sorted(names, key=lambda pair: -len(pair[0]))
+            return _by_structured_name(
+                {str(key): value for key, value in saved.items()},
+                sorted(names, key=lambda pair: -len(pair[0])),
             )
         except KeyError as error:
             raise WeightsError(f"{path}: for another model: {error} is not in this one") from None
-        kinds = {name for accumulators in found.values() for name in accumulators}
-        mine = _accumulator_names(self.optimizer)
-        if kinds - {"master_weight"} != mine:
-            raise WeightsError(
-                f"{path}: for another optimizer: it holds {', '.join(sorted(kinds)) or 'nothing'}; "
-                f"{type(self.optimizer).__name__} needs {', '.join(sorted(mine)) or 'nothing'}"
-            )
-        return found
 
 
-def _accumulator_names(optimizer: paddle.optimizer.Optimizer) -> set[str]:
-    """Return Paddle's names of an optimizer's accumulators."""
-    weight = paddle.create_parameter([1], "float32")
-    twin = type(optimizer)(0.0, parameters=[weight])
-    weight.sum().backward()
-    twin.step()
-    return {key[len(weight.name) + 1 :] for key in twin.state_dict() if key.startswith(weight.name)}
+def _read_accumulators(path: Path) -> Accumulators:
+    """Return the contents of a `.pdopt` of ppcls.
+
+    Raises:
+        WeightsError: it cannot be read, or holds something else.
+    """
+    found = read_pickle(path)
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path}: expected a map of parameters, found {type(found).__name__}")
+    for key, accumulators in found.items():
+        if not isinstance(accumulators, dict):
+            kind = type(accumulators).__name__
+            raise WeightsError(f"{path}: {key!s:.80}: expected a map of arrays, found {kind}")
+        for name, value in accumulators.items():
+            if not (isinstance(key, str) and isinstance(name, str)):
+                raise WeightsError(f"{path}: {key!s:.80}: expected names of accumulators")
+            if not isinstance(value, np.ndarray):
+                kind = type(value).__name__
+                raise WeightsError(f"{path}: {key:.80}: {name:.80}: expected an array, not {kind}")
+    return found
+
+
+def _unlike(found: np.ndarray, expected: np.ndarray) -> str:
+    """Return how a saved accumulator differs from what the optimizer needs, or nothing."""
+    if found.shape != expected.shape:
+        return f"its shape is {found.shape}; expected {expected.shape}"
+    if found.dtype != expected.dtype:
+        return f"its type is {found.dtype}; expected {expected.dtype}"
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        return "it holds values that are not finite"
+    return ""

@@ -19,6 +19,7 @@ from ppcls.checkpoints.files import (
     remove_checkpoint,
     write_checkpoint,
 )
+from ppcls.checkpoints.records import Sums
 from ppcls.checkpoints.run_folder import RunFolder, claim_folder, describe_run, locked, run_folder
 from ppcls.config import Config
 from ppcls.config.schema import GlobalOptions
@@ -26,21 +27,22 @@ from ppcls.data.loader import Batch
 from ppcls.devices import seed_everything
 from ppcls.distributed import on_device
 from ppcls.errors import ConfigError, RunError, Stopped
-from ppcls.evaluation.evaluate import deciding_metric
+from ppcls.evaluation.chosen_metrics import deciding_metric
 from ppcls.evaluation.report import rows_of, write_class_rows
 from ppcls.losses.base import LossFunction
 from ppcls.metrics.base import parts_of
 from ppcls.models.weight_files import read_weights, write_weights
 from ppcls.pictures.training import training_curves
+from ppcls.printable import counted
+from ppcls.spelling import names_options
 from ppcls.training.callbacks import Callback, EarlyStopping, Report, TrainStep
 from ppcls.training.freeze import set_training, statistics
 from ppcls.training.log import METRICS_FILE, MetricsFile, ProgressBar, TextLog, VisualDL
 from ppcls.training.nonfinite import LossWatch, Place, UpdateGuard
 from ppcls.training.profile import Profile, ProfileOptions
 from ppcls.training.provenance import record_start
-from ppcls.training.run import Run, build_run, open_run_data
+from ppcls.training.run import Run, build_run, open_run_data, refuse_output_among_images
 from ppcls.training.signals import Interrupted, StopRequest
-from ppcls.training.state import Progress
 from ppcls.training.timer import StepTimer, Update, peak_memory
 from ppcls.training.totals import Totals
 
@@ -63,6 +65,8 @@ class TrainResult:
         metric: the name of the deciding metric.
         seconds: the duration of this start of the run, evaluations included.
         was_finished: whether nothing was left to train.
+        warnings: what may make the result another one than it seems: images or labels that have
+            changed since the run was last saved, predictions that do not depend on the images.
     """
 
     folder: Path
@@ -71,6 +75,7 @@ class TrainResult:
     metric: str
     seconds: float
     was_finished: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class Trainer:
@@ -86,6 +91,7 @@ class Trainer:
         metric: the name of the metric that decides which weights are best.
         loss_name: the name of a loss with a single term.
         is_first: whether this process writes files.
+        warning: of the last evaluation, see `TrainResult`.
     """
 
     def __init__(
@@ -114,6 +120,7 @@ class Trainer:
             self.guard = UpdateGuard(run.state, samples, self.options.nan_limit)
         self.student = config.Arch.student
         self.saved_at = time.monotonic()
+        self.warning = ""
 
     def run(self, notes: Sequence[str] = ()) -> None:
         """Train for the remaining epochs; evaluate and save after each.
@@ -166,7 +173,7 @@ class Trainer:
         rate = self.schedule.curve(options.epochs, self.steps, progress.watched)
         totals = Totals(self.counted)
         if progress.totals and distributed.rank() == 0:
-            totals.load_state_dict(progress.totals)
+            totals.load_state_dict(progress.totals.model_dump())
         set_training(state.model)
         batches = self.loader.epoch(epoch, skip=progress.step * options.update_freq)
         for update in timer.updates(batches, options.update_freq):
@@ -238,7 +245,7 @@ class Trainer:
             stop, save = distributed.any_rank(stop, save) if self.is_look(place) else (False, False)
         profiled = self.profile is not None and self.profile.step(self.loader.sampler.batch_size)
         if stop or save or self.is_step_to_save(place):
-            self.state.progress.totals = totals.state_dict()
+            self.state.progress.totals = Sums.model_construct(**totals.state_dict())
             self.save()
         if stop:
             self.raise_stopped()
@@ -277,7 +284,7 @@ class Trainer:
             names.append("best_model")
         if epoch % options.save_interval == 0:
             names.append(f"epoch_{epoch}")
-        progress.epoch, progress.step, progress.totals = epoch, 0, {}
+        progress.epoch, progress.step, progress.totals = epoch, 0, None
         self.save(names)
         if any(distributed.any_rank(self.stop.signal is not None)) and epoch < options.epochs:
             self.raise_stopped()
@@ -301,7 +308,7 @@ class Trainer:
         except Interrupted:
             self.save()
             self.raise_stopped()
-        score, best = found.score, progress.best_metric
+        score, best, self.warning = found.score, progress.best_metric, found.warning
         is_best = best is None or score >= best
         progress.stale = 0 if best is None or score > best else progress.stale + 1
         if is_best:
@@ -364,6 +371,7 @@ class Trainer:
         )
 
 
+@names_options
 def train(
     config: Config,
     *,
@@ -399,8 +407,9 @@ def train(
         callbacks: called during the run, after its own logs.
 
     Raises:
-        ConfigError: a section is missing, the folder holds an earlier run and `overwrite` is false,
-            or the run to resume, named by its path, is finished or has more epochs.
+        ConfigError: a section is missing, the folder is among the images of the data set or holds
+            an earlier run and `overwrite` is false, or the run to resume, named by its path, is
+            finished or has more epochs.
         DataError: a list, a label, the class names or an image is wrong.
         WeightsError: the pretrained weights are not available, or are made for another model.
         RunError: the loss is not finite, no such device, the folder cannot be written to, or
@@ -436,12 +445,17 @@ def _train(
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         data = open_run_data(config, device, stack)
+        refuse_output_among_images(data)
         if is_first:
             stack.enter_context(locked(folder.path))
+        # Only then do the other processes look for its checkpoints.
+        distributed.barrier()
         run = build_run(data, model, loss)
         progress = run.state.progress
         if run.finished:
-            return _result(folder, config, progress, start, was_finished=True)
+            return _result(folder, run, start, was_finished=True)
+        if profile:
+            profile.check_length((options.epochs - progress.epoch) * data.steps - progress.step)
         resumes_here = run.checkpoint is not None and folder.holds(run.checkpoint.prefix)
         if is_first:
             if resumes_here:
@@ -457,12 +471,14 @@ def _train(
         if run.checkpoint and resumes_here and is_first:
             trainer.name(run.checkpoint)
         begun_at = progress.epoch, progress.step
-        about = f"{data.summary()}, {options.epochs} epochs; writing to {folder.path}"
+        about = f"{data.summary()}, {counted(options.epochs, 'epoch')}; writing to {folder.path}"
         trainer.run([about, *run.notes])
     if is_first:
         training_curves(folder.path / METRICS_FILE, folder.path / "curves.png")
     was_finished = (progress.epoch, progress.step) == begun_at
-    return _result(folder, config, progress, start, was_finished)
+    if trainer.warning:
+        run.warnings.append(f"in the last evaluation, {trainer.warning}")
+    return _result(folder, run, start, was_finished)
 
 
 def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
@@ -474,15 +490,19 @@ def _own_callbacks(options: GlobalOptions, folder: Path) -> list[Callback]:
     return logs
 
 
-def _result(
-    folder: RunFolder, config: Config, progress: Progress, start: float, was_finished: bool
-) -> TrainResult:
+def _result(folder: RunFolder, run: Run, start: float, was_finished: bool) -> TrainResult:
     """Return the result in a run's folder; the run started at this `time.perf_counter()`."""
     best = Path(f"{folder.checkpoint('best_model')}.pdparams")
-    if config.Arch.student:
+    if run.config.Arch.student:
         best = folder.path / STUDENT_FILE
     if not best.is_file():
         best = Path(f"{folder.checkpoint('latest')}.pdparams")
-    seconds = time.perf_counter() - start
-    metric = deciding_metric(config)
-    return TrainResult(folder.path, best, progress.best_metric, metric, seconds, was_finished)
+    return TrainResult(
+        folder.path,
+        best,
+        run.state.progress.best_metric,
+        deciding_metric(run.config),
+        time.perf_counter() - start,
+        was_finished,
+        tuple(run.warnings),
+    )

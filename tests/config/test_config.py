@@ -85,7 +85,11 @@ MISTAKES = [
         "Global.device=cuda",
         "Global.device: expected 'auto', 'cpu', 'gpu', 'xpu', 'npu', 'mlu' or 'gcu', not 'cuda'",
     ),
-    ("Arch.name=HardNet39_ds", "no such architecture; did you mean 'HarDNet39_ds'?"),
+    ("Arch.name=HardNet39", "no architecture is called 'HardNet39'; did you mean 'HarDNet39_ds'?"),
+    (
+        "Arch.name=ResNet50",
+        "no architecture is called 'ResNet50'; the families here are AlexNet, DPN",
+    ),
     ("Arch=HarDNet39_ds", "Arch: expected a map of options, not 'HarDNet39_ds'"),
     ("Arch.dropout=1", "Arch.dropout: expected less than 1, not 1"),
     ("Optimizer.name=Momentun", "'Momentun' is not one of SGD, Momentum, Adam"),
@@ -196,7 +200,7 @@ def test_all_mistakes_at_once_with_their_lines(tmp_path: Path) -> None:
         ("Arch: {name: SqueezeNet1_1", "bad.yaml:1: not valid YAML"),
         ("Arch:\n  name: a\n  name: b", "bad.yaml:3: duplicate key 'name'"),
         ("Arch: !!python/object/apply:os.system [true]", "not valid YAML"),
-        ("Arch: &a [*a]", "nested too deeply, or an alias contains itself"),
+        ("Arch: &a [*a]", "the alias \\*a contains itself"),
         ("Arch: \x00", "not valid YAML"),
     ],
 )

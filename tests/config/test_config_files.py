@@ -211,10 +211,18 @@ def test_the_published_path_of_the_class_names_is_found_from_anywhere(
 def test_the_old_place_of_the_number_of_classes(config_file: Path, overrides: list[str]) -> None:
     config_file.write_text(config_file.read_text().replace("Global:", "Global:\n  class_num: 3"))
     assert load_config(config_file, overrides).Arch.class_num == 3
+    assert load_config(config_file, [*overrides, "Arch.class_num=4"]).Arch.class_num == 4
     with pytest.raises(
-        ConfigError, match=r"yaml:2: Global.class_num is 3, but Arch.class_num is 4"
+        ConfigError, match=r"-o Global.class_num=4: Global.class_num is 4, but Arch"
     ):
-        load_config(config_file, [*overrides, "Arch.class_num=4"])
+        load_config(config_file, [*overrides, "Global.class_num=4"])
+    nameless = "Infer.PostProcess.class_id_map_file=null"
+    assert load_config("HarDNet68", ["Global.class_num=4", nameless]).Arch.class_num == 4
+    config_file.write_text(config_file.read_text().replace("Arch:", "Arch:\n  class_num: 4"))
+    with pytest.raises(
+        ConfigError, match=r"yaml:2: Global.class_num is 3, but Arch.class_num is 4 \(.*yaml:"
+    ):
+        load_config(config_file, overrides[1:])
 
 
 def test_paths_are_expanded(
@@ -242,6 +250,18 @@ def test_show_says_where_each_value_is_from_and_is_itself_a_config(tmp_path: Pat
     assert load_config(tmp_path / "shown.yaml") == load_config(
         "AlexNet", ["Global.epochs=97", "Arch.class_num=5"]
     )
+
+
+def test_show_names_what_has_no_effect(config_file: Path, overrides: list[str]) -> None:
+    ignored = ["Global.total_images=5", "DataLoader.Train.loader.use_shared_memory=true"]
+    shown = show_config(config_file, [*overrides, *ignored])
+    assert [
+        line.split("  #")[0].rstrip() for line in shown.splitlines() if "no effect" in line
+    ] == [
+        "# has no effect: Global.total_images",
+        "# has no effect: DataLoader.Train.loader.use_shared_memory",
+    ]
+    assert "# has no effect" not in show_config(config_file, overrides)
 
 
 def test_diff_prints_what_differs(capsys: pytest.CaptureFixture) -> None:

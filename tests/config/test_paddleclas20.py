@@ -141,6 +141,10 @@ def test_the_batch_is_shared_by_the_processes(flat_file: Path) -> None:
         ("ARCHITECTURE.params.dropout=0.4", lambda c: c.Arch.dropout, 0.4),
         ("total_images=5 mode=valid", lambda c: c.Arch.class_num, 10),
         ("Arch.class_num=3 epochs=30", lambda c: (c.Arch.class_num, c.Global.epochs), (3, 30)),
+        ("device=cpu", lambda c: c.Global.device, "cpu"),
+        ("use_gpu=True device=cpu", lambda c: c.Global.device, "cpu"),
+        ("use_gpu=None checkpoints=None", lambda c: c.Global.device, "auto"),
+        ("use_dali=False is_distributed=True", lambda c: c.Arch.class_num, 10),
         ("EMA={decay: 0.9}", lambda c: c.EMA.decay, 0.9),
     ],
 )
@@ -156,7 +160,10 @@ MISTAKES = [
     ("Global.epochs=ten", "epochs: expected an integer, not 'ten'"),
     ("load_static_weights=True", "weights of static graphs"),
     ("epochs=ten", "epochs: expected an integer, not 'ten'"),
-    ("ARCHITECTURE.name=HarDNet68s", "no such architecture; did you mean 'HarDNet68'?"),
+    (
+        "ARCHITECTURE.name=HarDNet68s",
+        "no architecture is called 'HarDNet68s'; did you mean 'HarDNet68'?",
+    ),
     ("ls_epsilon=1.5", "ls_epsilon: expected less than 1, not 1.5"),
     ("ls_epsilon=-0.5", "ls_epsilon: expected a share from 0 to below 1, or -1 for none, not -0.5"),
     ("mode=test", "mode: expected 'train' or 'valid', not 'test'"),
@@ -165,7 +172,7 @@ MISTAKES = [
     ("LEARNING_RATE.params.decay_epochs=[16, 8]", "decay_epochs: must ascend; found [16, 8]"),
     (
         "LEARNING_RATE={function: CosineWarmup, params: {warmup_epoch: 20}}",
-        "LEARNING_RATE.params.warmup_epoch: 20 epochs leave nothing of epochs (20)",
+        "LEARNING_RATE.params.warmup_epoch: a warm-up of 20 epochs leaves nothing of epochs (20)",
     ),
     ("OPTIMIZER.function=Adagrad", "OPTIMIZER.function: expected"),
     ("OPTIMIZER.params.beta1=0.9", "OPTIMIZER.params.beta1: unknown key"),
@@ -350,3 +357,13 @@ def test_its_checkpoints_are_exported_by_their_path(
     assert main(["export", str(best), str(tmp_path / "inference")]) == 0
     assert (tmp_path / "inference" / "inference.yml").is_file()
     assert main(["train", "-c", str(path), "--check", "-o", *overrides]) == 0
+
+
+def test_show_names_what_has_no_effect(flat_file: Path) -> None:
+    lines = [line for line in show_config(flat_file, []).splitlines() if "has no effect" in line]
+    assert [line.split("#")[1].strip() for line in lines[:3]] == [
+        "has no effect: mode",
+        "has no effect: total_images",
+        "has no effect: TRAIN.transforms.0.DecodeImage.to_rgb",
+    ]
+    assert all(f"# {flat_file}:" in line for line in lines)

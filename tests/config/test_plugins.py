@@ -126,6 +126,69 @@ def test_a_class_that_could_not_work_is_refused_when_it_is_registered() -> None:
         register("loss", ppcls.Loss, {"__call__": print}, aliases=("foo",))
 
 
+def test_an_architecture_or_a_backend_that_could_not_work_is_refused() -> None:
+    from ppcls.models import catalogue, registry
+
+    for build, message in (
+        ("x", "expected a function or class that builds it, not 'x'"),
+        (5, "expected a function or class"),
+        (lambda class_num: None, "must take in_channels"),
+        (lambda: None, "must take class_num and in_channels"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            ppcls.register_architecture(build)
+    ppcls.register_architecture(lambda **options: None, name="Nothing")
+    try:
+        with pytest.raises(ConfigError, match="Nothing: its builder returned NoneType; expected"):
+            ppcls.create_model("Nothing")
+        body = type("Bare", (ppcls.ImageClassifier,), {"__init__": lambda self, **options: None})
+        registry._BUILDERS["Nothing"] = body
+        with pytest.raises(ConfigError, match="must set feature_info and head and first_conv"):
+            ppcls.create_model("Nothing")
+    finally:
+        del registry._BUILDERS["Nothing"], catalogue._ADDED["Nothing"]
+
+    with pytest.raises(ConfigError, match=r"must define .*run_all and name and reads"):
+        ppcls.register_backend(type("Mine", (ppcls.EngineBackend,), {}))
+
+
+def test_an_optimizer_that_paddle_does_not_have_must_be_built() -> None:
+    from ppcls.optim.optimizers import OPTIMIZERS
+
+    ppcls.register_optimizer(type("Mine", (ppcls.Optimizer,), {"__module__": "mine"}))
+    try:
+        options = "Optimizer={name: Mine, lr: {name: Constant, learning_rate: 0.1}}"
+        config = load_config("HarDNet68", [options])
+        with pytest.raises(ConfigError, match=r"Optimizer\.name: Mine must define build"):
+            config.Optimizer.build(ppcls.create_model("SqueezeNet1_1"))
+    finally:
+        OPTIMIZERS.remove("Mine")
+
+
+def test_a_forgotten_plug_in_is_mentioned_once(
+    config_file: Path, overrides: list[str], plugin: Path
+) -> None:
+    forgotten = [*overrides, *dark(plugin)[1:], "Loss.Train=[{Qqq: }]", "Metric.Eval=[{Zzz: }]"]
+    with pytest.raises(ConfigError) as raised:
+        load_config(config_file, forgotten)
+    assert str(raised.value).count("--plugin") == 1
+    with pytest.raises(ConfigError) as raised:
+        load_config(config_file, [*overrides, "Global.epochs=x"])
+    assert "--plugin" not in str(raised.value)
+
+
+def test_one_plug_in_may_be_written_without_a_list(
+    config_file: Path, overrides: list[str], plugin: Path
+) -> None:
+    config_file.write_text(
+        config_file.read_text().replace("Global:\n", f"Global:\n  plugins: {plugin}\n")
+    )
+    config = load_config(config_file, [*overrides, *dark(plugin)[1:]])
+    assert config.Global.plugins == [str(plugin)]
+    more = load_config(config_file, [*overrides, f"Global.plugins+={plugin}"])
+    assert more.Global.plugins == [str(plugin)] * 2
+
+
 def test_a_transform_that_returns_no_image_is_named(
     config_file: Path, overrides: list[str], plugin: Path
 ) -> None:

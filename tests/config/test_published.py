@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ppcls.config import load_config
+from ppcls.cli import main
+from ppcls.config import dump_config, load_config
+from ppcls.config.class_names import label_names
 from ppcls.config.printing import diff_configs
+from ppcls.config.yaml_files import parse_yaml
+from ppcls.errors import ConfigError, DataError
+from ppcls.models.catalogue import model_card
+from ppcls.yaml_text import to_yaml
 
 LONG: dict[str, Any] = {"epochs": 200, "lr": {"name": "Cosine", "learning_rate": 0.1}, "mix": True}
 SQUEEZE: dict[str, Any] = {"lr": {"name": "Cosine", "learning_rate": 0.02}, "batch": 128}
@@ -138,14 +145,180 @@ OURS = ("Global.device", "Infer.infer_imgs", "Optimizer.lr.reference_batch")
 SAME = ("Optimizer.lr.learning_rate: - -> 0.1", "AMP.", "Global.image_shape", "transform")
 
 
+def write(folder: Path, name: str, data: dict[str, Any]) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files_load_and_mean_the_same(name: str, tmp_path: Path) -> None:
     assert len(PUBLISHED) == 26
-    path = tmp_path / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(published(name, PUBLISHED[name])), encoding="utf-8")
+    path = write(tmp_path, name, published(name, PUBLISHED[name]))
     ours, theirs = load_config(name), load_config(path)
     for part in ("Train", "Eval", "Infer"):
         assert ours.pipeline(part).gives_same(theirs.pipeline(part))
     assert ours.input_shape() == theirs.input_shape() == theirs.Global.image_shape
     found = diff_configs(ours, theirs)
     assert [x for x in found if not x.startswith(OURS) and not any(s in x for s in SAME)] == []
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_paths_find_the_recipes(name: str) -> None:
+    family = model_card(name).family
+    for root in (
+        "./ppcls/configs",
+        "ppcls/configs",
+        "../ppcls/configs",
+        "PaddleClas/ppcls/configs",
+    ):
+        assert load_config(f"{root}/ImageNet/{family}/{name}.yaml") == load_config(name)
+
+
+NAMES = "Infer.PostProcess.class_id_map_file"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_other_classes_leave_the_names_of_imagenet_out(name: str, tmp_path: Path) -> None:
+    """ImageNet's names are the default of a recipe, not the wish of who sets the classes."""
+    data = published(name, PUBLISHED[name])
+    path = write(tmp_path, name, data)
+    for source in (path, name):
+        with pytest.warns(UserWarning, match=r"of ImageNet, but Arch.class_num is 10: the classes"):
+            config = load_config(source, ["Arch.class_num=10"])
+        assert (config.Arch.class_num, label_names(config)) == (10, [str(i) for i in range(10)])
+    data["Global" if "class_num" in data["Global"] else "Arch"]["class_num"] = 10
+    with pytest.warns(UserWarning, match="of ImageNet"):
+        assert label_names(load_config(write(tmp_path, "edited", data)))[9] == "9"
+    # Named by the user, they stay, and are an error.
+    wished = load_config(
+        path, ["Arch.class_num=10", f"{NAMES}=ppcls/utils/imagenet1k_label_list.txt"]
+    )
+    with pytest.raises(DataError, match="1000 class names for a model with 10 classes"):
+        label_names(wished)
+
+
+def test_a_list_of_ones_own_at_the_published_path_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ppcls/utils").mkdir(parents=True)
+    (tmp_path / "ppcls/utils/imagenet1k_label_list.txt").write_text("0 cat\n1 dog\n")
+    assert label_names(load_config("DenseNet121", ["Arch.class_num=2"])) == ["cat", "dog"]
+
+
+DOCUMENTED = [
+    "Arch.pretrained=True",
+    "Arch.pretrained=False",
+    "Arch.pretrained=None",
+    "Global.pretrained_model=None",
+    "Global.pretrained_model=",
+    "Global.checkpoints=None",
+    "Global.device=cpu",
+    'Global.output_dir="output_CIFAR"',
+    "Global.image_shape=[3,224,224]",
+    "Optimizer.lr.learning_rate=0.01",
+    "DataLoader.Train.sampler.batch_size=32",
+    "DataLoader.Train.dataset.batch_transform_ops=None",
+    "DataLoader.Eval.sampler.name=BatchSampler",
+    "Infer.infer_imgs=dataset/flowers102/jpg/image_00001.jpg",
+    f"{NAMES}=None",
+    "Metric.Train=None",
+    "AMP=None",
+    # Keys that other published files have, at values that change nothing here.
+    "Optimizer.lr.last_epoch=-1",
+    "Optimizer.multi_precision=True",
+    "Arch.data_format=NCHW",
+    "Arch.drop_path_rate=0.0",
+    "Arch.input_image_channel=3",
+    "Arch.infer_add_softmax=True",
+    "AMP.use_pure_fp16=False",
+    "Global.image_channel=3",
+    "Global.use_dali=False",
+    "Global.eval_mode=classification",
+    "Global.uniform_output_enabled=True",
+    "DataLoader.Train.dataset.relabel=False",
+    "Infer.PostProcess.delimiter=None",
+]
+
+
+@pytest.mark.parametrize("override", DOCUMENTED)
+def test_documented_overrides_are_accepted(override: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "DPN92", published("DPN92", PUBLISHED["DPN92"]))
+    assert load_config(path, [override]).Arch.name == "DPN92"
+
+
+def test_values_that_would_matter_are_refused() -> None:
+    for override, message in (
+        ("Arch.data_format=NHWC", "expected 'NCHW', not 'NHWC'"),
+        ("Arch.drop_path_rate=0.2", "expected 0, not 0.2"),
+        ("Optimizer.lr.last_epoch=7", "expected -1, not 7"),
+        ("Global.use_dali=True", "expected False, not True"),
+        ("AMP.use_pure_fp16=True", "expected False, not True: `level: O2` does it"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_config("DPN92", [override])
+
+
+@pytest.mark.parametrize("text", ["'None'", '"None"', "none", "Nonesuch"])
+def test_none_is_null_and_other_text_is_text(text: str) -> None:
+    assert load_config("DPN92", ["Global.pretrained_model=None"]).Global.pretrained_model is None
+    config = load_config("DPN92", [f"Global.pretrained_model={text}"])
+    assert config.Global.pretrained_model == text.strip("'\"")
+    assert parse_yaml(dump_config(config), str)[0]["Global"]["pretrained_model"] == text.strip(
+        "'\""
+    )
+
+
+@pytest.mark.parametrize("text", ["None", "null", "1e-4", "no", "017", "true", "", "~", "1:30"])
+def test_text_that_looks_like_another_value_is_written_as_text(text: str) -> None:
+    assert parse_yaml(to_yaml({"key": text}), str)[0] == {"key": text}
+
+
+def test_the_number_of_classes_reaches_the_models_of_a_distillation(tmp_path: Path) -> None:
+    data = published("SqueezeNet1_1", PUBLISHED["SqueezeNet1_1"])
+    model = {"name": "SqueezeNet1_1", "class_num": 1000, "pretrained": False}
+    data["Arch"] = {
+        "name": "DistillationModel",
+        "class_num": 1000,
+        "pretrained_list": None,
+        "freeze_params_list": [True, False],
+        "infer_model_name": "Student",
+        "models": [{"Teacher": model | {"return_patterns": None}}, {"Student": model}],
+    }
+    pair = {"weight": 1.0, "model_name_pairs": [["Student", "Teacher"]]}
+    data["Loss"]["Train"] = [{"DistillationCELoss": pair}]
+    data["Infer"]["PostProcess"] = {"name": "DistillationPostProcess", "func": "Topk", "topk": 5}
+    data["Metric"] = {
+        part: [{"DistillationTopkAcc": {"model_key": "Student", "topk": [1, 5]}}]
+        for part in ("Train", "Eval")
+    }
+    path = write(tmp_path, "distillation", data)
+    config = load_config(path, ["Arch.class_num=10"])
+    assert [model.class_num for model in config.Arch.by_name.values()] == [10, 10]
+    assert config.deployed().Arch.class_num == 10
+    # A number of a model's own, on the command line too, is a contradiction.
+    with pytest.raises(ConfigError, match=r"Teacher has 7 classes, but Arch\.class_num is 10"):
+        load_config(path, ["Arch.class_num=10", "Arch.models.0.Teacher.class_num=7"])
+
+
+def test_other_transforms_for_predictions_are_refused_by_every_command(tmp_path: Path) -> None:
+    data = published("DPN68", PUBLISHED["DPN68"])
+    data["Infer"] = deepcopy(data["Infer"])
+    data["DataLoader"]["Eval"]["dataset"]["transform_ops"][3]["NormalizeImage"]["scale"] = (
+        0.00392157
+    )
+    assert load_config(write(tmp_path, "rounded", data)).inference_pipeline()
+    data["Infer"]["transforms"][1]["ResizeImage"]["resize_short"] = 300
+    path = write(tmp_path, "other", data)
+    with pytest.raises(ConfigError, match=r"Infer\.transforms differ.*-o Infer\.transforms=null"):
+        load_config(path).inference_pipeline()
+    assert load_config(path, ["Infer.transforms=null"]).inference_pipeline()
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"")
+    for command in (
+        ["infer", "-c", str(path), "--allow-random"],
+        ["export", str(path), "--allow-random"],
+    ):
+        options = ["-o", f"Infer.infer_imgs={picture}", "Global.device=cpu"]
+        assert main([*command, *options]) == 2

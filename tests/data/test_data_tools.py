@@ -89,7 +89,7 @@ def test_a_list_and_a_folder_can_be_checked_alone(photos: Path, capsys) -> None:
     (photos / "label_list.txt").unlink()
     status, found = check(photos)
     assert found["parts"]["all"]["class_counts"] == [12, 12, 12]
-    assert main(["data", "check", str(photos), "--class-num", "5"]) == 1
+    assert main(["data", "check", str(photos), "--class-num", "5"]) == 2
     assert "3 classes, but --class-num is 5" in capsys.readouterr().err
     assert main(["data", "check", str(photos / "gone.txt")]) == 1
 

@@ -109,6 +109,7 @@ def test_any_channels_and_classes_two_of_a_kind_and_feature_maps(name: str) -> N
     logits = gray(paddle.randn([1, 1, 64, 96]))
     assert logits.shape == [1, 7]
     assert gray.state_dict()[f"{gray.head}.bias"].shape == [7]
+    assert gray.state_dict()[f"{gray.first_conv}.weight"].shape[1] == 1
     logits.sum().backward()
     assert not ungraded(gray)
 

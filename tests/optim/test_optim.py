@@ -368,7 +368,7 @@ MISTAKES = [
     ),
     (
         "Optimizer.lr={name: Linear, learning_rate: 0.1, warmup_epoch: 2}",
-        "Optimizer.lr.warmup_epoch: 2 epochs leave nothing of Global.epochs (2)",
+        "Optimizer.lr.warmup_epoch: a warm-up of 2 epochs leaves nothing of Global.epochs (2)",
     ),
     (
         "Optimizer.lr={name: Cyclic, base_learning_rate: 0.1, max_learning_rate: 1, "

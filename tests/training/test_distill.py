@@ -175,7 +175,7 @@ def test_images_without_labels(config_file: Path, distilling: list[str], colours
         ("Arch.freeze_params_list=[true]", "freeze_params_list has 1 entries for 2 models"),
         ("Arch.pretrained=true", "pretrained is an option of each model: write it in Arch.models"),
         ("Arch.models.0.Teacher.nme=x", "Arch.models.0.Teacher.nme: unknown key; did you mean"),
-        ("Arch.models.1.Student.name=SqueezNet1_1", "no such architecture; did you mean 'Squ"),
+        ("Arch.models.1.Student.name=SqueezNet1_1", "called 'SqueezNet1_1'; did you mean 'Squ"),
         ("Arch.models.1.Student.class_num=5", "Student has 5 classes, but Arch.class_num is 3"),
         (
             "Loss.Train.1.DistillationDMLLoss.model_name_pairs=[[Student, Techer]]",

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,15 +45,15 @@ COMPARED = 3
 def launch(config: Path, output: Path, *more: str) -> subprocess.Popen:
     """Start a training of two processes; what they say goes to the folder of the output's."""
     asked = ["-c", str(config), "-o", f"Global.output_dir={output}", *more]
-    return launch_tool(output.parent, "tools/train.py", *asked)
+    return launch_tool(output.parent, [str(ROOT / "tools/train.py")], *asked)
 
 
-def launch_tool(folder: Path, tool: str, *arguments: str) -> subprocess.Popen:
+def launch_tool(folder: Path, tool: Sequence[str], *arguments: str) -> subprocess.Popen:
     """Start two processes of a tool by Paddle's launcher; what they say goes to the folder."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"),
-            *("--log_dir", str(folder / "log"), str(ROOT / tool), *arguments),
+            *("--log_dir", str(folder / "log"), *tool, *arguments),
         ],
         stdout=(folder / "launch.txt").open("a"),
         stderr=subprocess.STDOUT,
@@ -185,7 +186,9 @@ def test_two_processes_find_what_one_finds(
     asked = ["-c", str(run_of_two.config), "--data", str(colours), "-o"]
     asked += [f"Global.pretrained_model={run_of_two.folder / 'best_model'}"]
     asked += ["DataLoader.Eval.sampler.batch_size=2"]
-    run = launch_tool(tmp_path, "tools/eval.py", *asked, "--report", str(tmp_path / "two"))
+    # The installed command, as it is started without a checkout.
+    command = [str(Path(sys.executable).with_name("ppcls")), "eval"]
+    run = launch_tool(tmp_path, command, *asked, "--report", str(tmp_path / "two"))
     assert run.wait(HANGS) == 0, said(tmp_path)
     assert main(["eval", *asked, "--report", str(tmp_path / "one")]) == 0
     one, two = (

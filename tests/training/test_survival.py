@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -399,3 +400,131 @@ def test_a_refused_run_leaves_no_folder(config_file: Path, overrides: list[str],
     with pytest.raises(WeightsError, match="no checkpoint to resume"):
         train(load_config(config_file, [*overrides, "Global.checkpoints=gone"]))
     assert not (tmp_path / "output/SqueezeNet1_1").exists()
+
+
+@pytest.mark.training
+def test_auto_begins_again_where_a_kill_left_no_checkpoint(
+    config_file: Path, overrides: list[str], shared_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "output/SqueezeNet1_1"
+    folder.mkdir(parents=True)
+    for name in ("config.yaml", "label_list.txt", "runs.jsonl", "train.log"):
+        shutil.copy(shared_run / name, folder)
+    (folder / "metrics.jsonl").write_text((shared_run / "metrics.jsonl").read_text()[:99])
+    (folder / "latest.new.pdparams").write_text("half")
+    (folder / ".latest.new.pdopt.7.tmp").write_text("half")
+    one = [*overrides, "Global.epochs=1"]
+    with pytest.raises(
+        ConfigError, match=r"holds an earlier run \(config\.yaml\).*checkpoints=auto"
+    ):
+        train(load_config(config_file, one))
+    assert not list(folder.glob("*.new.*"))
+    train(load_config(config_file, [*one, "Global.checkpoints=auto"]))
+    assert "starting a new run" in (folder / "train.log").read_text()
+    assert open_checkpoint(folder / "latest").epoch == 1
+    # What has no manifest is neither resumed nor overwritten.
+    for path in folder.glob("*.json"):
+        path.unlink()
+    before = {p.name: p.read_bytes() for p in folder.glob("*.pd*")}
+    with pytest.raises(ConfigError, match=r"holds best_model, without a manifest"):
+        train(load_config(config_file, [*one, "Global.checkpoints=auto"]))
+    assert {p.name: p.read_bytes() for p in folder.glob("*.pd*")} == before
+
+
+@pytest.mark.training
+def test_a_list_that_changed_behind_its_path_is_named(
+    config_file: Path, overrides: list[str], finished_run: Path, colours: Path, tmp_path: Path
+) -> None:
+    def lists(train_lines: list[str], val_lines: list[str]) -> list[str]:
+        for name, lines in (("Train", train_lines), ("Eval", val_lines)):
+            (tmp_path / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
+        keys = [
+            f"DataLoader.{n}.dataset.cls_label_path={tmp_path / n}.txt" for n in ("Train", "Eval")
+        ]
+        return [*overrides, *keys, "Global.checkpoints=auto"]
+
+    seen, val = (
+        (colours / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        for name in ("train_list.txt", "val_list.txt")
+    )
+    result = train(load_config(config_file, [*lists(seen, val), "Global.epochs=2"]))
+    assert result.warnings == ()
+    result = train(load_config(config_file, [*lists(seen[1:], val[::-1]), "Global.epochs=3"]))
+    said = "changed since the checkpoint was saved: the images or labels of DataLoader."
+    assert result.warnings == (
+        f"{said}Train (27 images, now 26)",
+        f"{said}Eval (9 images)",
+    )
+    assert all(line in (finished_run / "train.log").read_text() for line in result.warnings)
+    # Within an epoch, a place among other images means nothing.
+    states = read_pickle(finished_run / "latest.pdstates")
+    states["progress"] |= {"step": 2, "totals": {"count": 16, "sums": [1.0, 2.0, 3.0]}}
+    contents = {
+        ".pdparams": read_pickle(finished_run / "latest.pdparams"),
+        ".pdopt": read_pickle(finished_run / "latest.pdopt"),
+        ".pdstates": states,
+    }
+    write_checkpoint(finished_run / "latest", contents, epoch=3, step=2)
+    with pytest.raises(
+        DataError, match=r"latest: at step 2 of an epoch of 26 images, but .* has 27"
+    ):
+        train(load_config(config_file, [*lists(seen, val), "Global.epochs=4"]))
+    larger = [*lists(seen[1:], val), "DataLoader.Train.sampler.batch_size=26", "Global.epochs=4"]
+    with pytest.raises(WeightsError, match=r"progress\.step is 2, but an epoch has 1 updates"):
+        train(load_config(config_file, larger))
+    other = [*lists(seen[1:], val), "Metric.Train=null", "Global.epochs=4"]
+    with pytest.raises(
+        WeightsError, match=r"progress\.totals\.sums has 3 numbers, but the run sums"
+    ):
+        train(load_config(config_file, other))
+
+
+def test_a_run_that_moved_with_its_data_is_read_where_it_is(
+    shared_run: Path, colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    gone, here = tmp_path / "gone", tmp_path / "here"
+    run = shutil.copytree(shared_run, here / "project/output" / shared_run.name)
+    shutil.copytree(colours, here / "photos")
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    text = text.replace(str(shared_run.parents[1]), str(gone / "project"))
+    (run / "config.yaml").write_text(text.replace(str(colours), str(gone / "photos")))
+    config = load_config(run / "config.yaml")
+    assert config.Global.output_dir == str(here / "project/output")
+    for part in (config.DataLoader.Train, config.DataLoader.Eval):
+        assert part.dataset.image_root == str(here / "photos")
+    assert config.Infer.PostProcess.class_id_map_file == str(run / "label_list.txt")
+    (note,) = config.notes
+    assert f"the run has moved from {gone / 'project/output'}" in note
+    assert note.count(str(here)) > 5
+    capsys.readouterr()
+    found = evaluate(load_config(run / "config.yaml", [f"Global.pretrained_model={run}/latest"]))
+    assert found.count == 9
+    assert note in capsys.readouterr().err
+    assert train(load_config(run / "config.yaml", ["Global.checkpoints=auto"])).was_finished
+    assert not gone.exists()
+    # What the user names is not replaced.
+    own = f"DataLoader.Eval.dataset.image_root={gone / 'photos'}"
+    assert load_config(run / "config.yaml", [own]).DataLoader.Eval.dataset.image_root == str(
+        gone / "photos"
+    )
+    # A configuration alone is no run.
+    shutil.copy(run / "config.yaml", here / "config.yaml")
+    assert load_config(here / "config.yaml").notes == ()
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("name", ["train.log", "runs.jsonl", "metrics.jsonl"])
+def test_a_run_does_not_write_through_a_link(
+    config_file: Path, overrides: list[str], finished_run: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.move(finished_run / name, tmp_path / name)
+    (finished_run / name).symlink_to(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    more = [*overrides, "Global.checkpoints=auto", "Global.epochs=2"]
+    if name == "metrics.jsonl":  # replaced as a whole, and the link with it
+        train(load_config(config_file, more))
+        assert not (finished_run / name).is_symlink()
+    else:
+        with pytest.raises(RunError, match=f"{name}: cannot write: a symbolic link"):
+            train(load_config(config_file, more))
+    assert (tmp_path / name).read_bytes() == before

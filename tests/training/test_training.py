@@ -260,9 +260,11 @@ def test_weights_that_are_no_numbers_are_no_success(
     config_file: Path, overrides: list[str], tmp_path: Path
 ) -> None:
     model = ppcls.create_model("HarDNet39_ds", class_num=3)
-    model.state_dict()["base.14.3.bias"].set_value(paddle.full([3], float("nan")))
-    save_weights(model, tmp_path / "nan.pdparams")
-    more = ["Arch.name=HarDNet39_ds", f"Global.pretrained_model={tmp_path / 'nan'}"]
+    # Finite weights whose outputs are not.
+    stem = model.state_dict()[f"{model.first_conv}.weight"]
+    stem.set_value(paddle.full(stem.shape, 3e38))
+    save_weights(model, tmp_path / "huge.pdparams")
+    more = ["Arch.name=HarDNet39_ds", f"Global.pretrained_model={tmp_path / 'huge'}"]
     config = load_config(config_file, [*overrides, *more])
     with pytest.raises(RunError, match="the loss of the evaluation is nan"):
         evaluate(config)
@@ -349,6 +351,15 @@ def test_visualdl_gets_numbers_images_and_gradients(
     content = log.read_bytes()
     for tag in ("train/loss", "eval/top1", "train/images", "gradients/_conv9.weight"):
         assert tag.encode() in content
+
+
+def test_a_profile_that_the_run_never_reaches_is_refused(
+    config_file: Path, overrides: list[str]
+) -> None:
+    config = load_config(config_file, overrides)
+    with pytest.raises(ConfigError, match=r"batch_range=\[1, 3000\]: the run ends after \d+ steps"):
+        train(config, profile=ProfileOptions.parse("batch_range=[1, 3000]"))
+    assert not list(Path(config.Global.output_dir).rglob("runs.jsonl"))
 
 
 @pytest.mark.training

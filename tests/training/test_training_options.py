@@ -157,11 +157,19 @@ def test_the_state_of_a_scaler_comes_back() -> None:
 
 @pytest.mark.training
 def test_what_a_cpu_cannot_do_is_said(run) -> None:
-    with pytest.raises(RunError, match=r"AMP\.use_amp is on, but the device is a CPU"):
-        run("AMP.use_amp=true", "Global.device=cpu")
     with pytest.raises(RunError, match=r"Arch\.use_sync_bn is on, but Paddle has no SyncBatchNorm"):
         run("Arch.use_sync_bn=true", "Global.device=cpu")
-    run("AMP.use_amp=false", "Global.epochs=1", "Global.device=cpu")
+
+
+@pytest.mark.training
+def test_mixed_precision_is_float32_on_a_cpu(run) -> None:
+    once = ("Global.epochs=1", "Global.device=cpu")
+    asked = run("AMP={level: O2, scale_loss: 128.0}", *once)
+    log = (asked.folder / "train.log").read_text()
+    assert log.count("has no effect on a CPU: training in float32") == 1
+    weights = read_weights(asked.folder / "latest")
+    plain = read_weights(run("AMP.use_amp=false", *once).folder / "latest")
+    assert all(np.array_equal(weights[key], plain[key]) for key in plain)
 
 
 @pytest.mark.training

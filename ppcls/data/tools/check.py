@@ -20,21 +20,24 @@ from ppcls.data.datasets import Dataset
 from ppcls.data.image import read_header
 from ppcls.data.lists import Label, Sample, raise_problems
 from ppcls.data.map_ahead import map_ahead
-from ppcls.errors import ImageError
+from ppcls.errors import DataError, ImageError
 
-__all__ = ["Checkup", "Part", "check_data", "quick_check"]
+__all__ = ["Checkup", "Part", "check_data", "coverage", "quick_check"]
 
 _HEADERS, _HEADER_SECONDS = 1000, 0.3
 _SMALL = 32
 _BLOCK = 32
+_FROM_ONE = ": do the labels begin at 1?"
 
 
-def quick_check(parts: Mapping[str, Dataset], class_num: int) -> dict[str, list[Sample]]:
+def quick_check(
+    parts: Mapping[str, Dataset], class_num: int, channels: int = 3
+) -> dict[str, list[Sample]]:
     """Read the lists of a run, check the headers of some images, and return the samples by part.
 
-    Problems are labels out of range, missing files, and invalid image headers (unless `on_error`
-    skips unreadable images). The check opens up to a thousand images spread over each part, for at
-    most 0.3 s.
+    Problems are labels out of range, missing files, and headers that are invalid or state other
+    `channels` (unless `on_error` skips unreadable images). The check opens up to a thousand images
+    spread over each part, for at most 0.3 s.
 
     Raises:
         DataError: the first ten problems, one a line.
@@ -44,12 +47,12 @@ def quick_check(parts: Mapping[str, Dataset], class_num: int) -> dict[str, list[
         found[name], wrong = part.scan(class_num)
         problems += wrong
         if part.on_error == "error":
-            problems += _header_problems(found[name])
+            problems += _header_problems(found[name], channels)
     raise_problems(problems)
     return found
 
 
-def _header_problems(samples: Sequence[Sample]) -> list[str]:
+def _header_problems(samples: Sequence[Sample], channels: int) -> list[str]:
     count = min(_HEADERS, len(samples))
     chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
     problems = []
@@ -57,12 +60,83 @@ def _header_problems(samples: Sequence[Sample]) -> list[str]:
     # This order covers the whole list even if the time is up early.
     for index in np.random.default_rng(0).permutation(chosen).tolist():
         try:
-            read_header(samples[index].path)
+            read_header(samples[index].path, channels=channels)
         except ImageError as error:
             problems.append(str(error))
         if time.perf_counter() > end:
             break
     return sorted(problems)
+
+
+def coverage(
+    parts: Mapping[str, Sequence[Sample]], class_num: int, names: Sequence[str]
+) -> list[str]:
+    """Compare the classes of the parts of a run with each other and with the number of classes.
+
+    Args:
+        parts: the samples of `Train` and, if the run evaluates, of `Eval`.
+        class_num: number of classes of the model.
+        names: class names.
+
+    Returns:
+        A line for each kind of class that training never shows.
+
+    Raises:
+        DataError: the parts number their classes differently, or have none in common.
+    """
+    found = {part: _present(samples, class_num) for part, samples in parts.items()}
+    train, held_out = found.get("Train", set()), found.get("Eval", set())
+    if not train:  # images without labels
+        return []
+    _refuse_other_numbers(train, held_out)
+    notes = []
+    if untrained := sorted(held_out - train):
+        notes.append(
+            f"{_named(untrained, names)} in Eval, but not in Train: the model cannot learn to "
+            "predict what training never shows"
+        )
+    if empty := sorted(set(range(class_num)) - train - held_out):
+        hint, highest = _FROM_ONE if empty == [0] else "", max(train | held_out)
+        if highest == class_num - len(empty) - 1:
+            hint = f": the highest label is {highest}; is Arch.class_num ({class_num}) right?"
+        notes.append(f"no image of {_named(empty, names)}{hint}")
+    return notes
+
+
+def _refuse_other_numbers(train: set[int], held_out: set[int]) -> None:
+    if not held_out:
+        return
+    ranges = (
+        f"the labels of Train are {min(train)} to {max(train)}, and those of Eval "
+        f"{min(held_out)} to {max(held_out)}"
+    )
+    for part, one, other in (("Train", train, held_out), ("Eval", held_out, train)):
+        if len(one) > 2 and min(one) == 1 and {label - 1 for label in one} == other:
+            raise DataError(
+                f"{ranges}: do those of {part} begin at 1? Number the classes of both from 0"
+            )
+    if not train & held_out:
+        raise DataError(f"{ranges}, without a class in common: are these lists of one data set?")
+
+
+def _present(samples: Sequence[Sample], class_num: int) -> set[int]:
+    """Return the classes that have samples."""
+    found: set[int] = set()
+    for sample in samples:
+        found.update(_classes_of(sample.label))
+        if len(found) == class_num:
+            break
+    return found
+
+
+def _named(classes: Sequence[int], names: Sequence[str]) -> str:
+    """Return the number of classes and the first five of their labels and names."""
+    shown = ", ".join(
+        f"{label}" if names[label] == str(label) else f"{label} ({names[label]})"
+        for label in classes[:5]
+    )
+    more = ", …" if len(classes) > 5 else ""
+    return f"{len(classes)} class{'es' * (len(classes) > 1)} ({shown}{more})"
 
 
 # The thorough check -------------------------------------------------------------------------------
@@ -136,6 +210,7 @@ def check_data(
     names: Sequence[str],
     workers: int = 2,
     progress: Any = iter,
+    channels: int | None = None,
 ) -> Checkup:
     """Read every image of a data set and report on it.
 
@@ -149,13 +224,14 @@ def check_data(
         names: class names.
         workers: number of reading threads.
         progress: wraps the iterable of blocks of 32 images, as tqdm does.
+        channels: those that every image must have (see `ppcls.read_image`); None for any.
     """
     todo = [(name, sample) for name, part in parts.items() for sample in part.samples]
     found: dict[str, list[_Found]] = {name: [] for name in parts}
     blocks = [todo[i : i + _BLOCK] for i in range(0, len(todo), _BLOCK)]
 
     def examine(block: list[tuple[str, Sample]]) -> list[tuple[str, _Found]]:
-        return [(name, _examine(sample)) for name, sample in block]
+        return [(name, _examine(sample, channels)) for name, sample in block]
 
     with closing(map_ahead(examine, blocks, workers)) as results:
         for block in progress(results):
@@ -168,13 +244,18 @@ def check_data(
         checkup.errors.extend(f.problem for f in found[name] if f.problem)
         checkup.parts[name] = _part_checkup(part.source, good, class_num)
         checkup.warnings.extend(_oddities(name, good, checkup.parts[name], names))
+    try:
+        both = {name: part.samples for name, part in parts.items()}
+        checkup.warnings.extend(coverage(both, class_num, names))
+    except DataError as error:
+        checkup.errors.append(str(error))
     checkup.warnings.extend(_duplicates(found))
     return checkup
 
 
-def _examine(sample: Sample) -> _Found:
+def _examine(sample: Sample, channels: int | None) -> _Found:
     try:
-        pixels = image.read(sample.path)
+        pixels = image.read(sample.path, channels=channels)
         header = read_header(sample.path)
         data = Path(sample.path).read_bytes()
     except ImageError as error:
@@ -230,7 +311,9 @@ def _oddities(
     name: str, good: Sequence[_Found], part: PartCheckup, names: Sequence[str]
 ) -> Iterator[str]:
     empty = [names[label] for label, count in enumerate(part.class_counts) if not count]
-    yield from _listed(f"{name}: {len(empty)} classes without an image", empty)
+    hint = _FROM_ONE if part.images and empty == names[:1] else ""
+    for line in _listed(f"{name}: {len(empty)} classes without an image", empty):
+        yield f"{line}{hint}"
     small = [
         f"{f.sample.path} ({f.width}x{f.height})" for f in good if min(f.width, f.height) < _SMALL
     ]

@@ -14,12 +14,12 @@ import numpy as np
 import simplejpeg
 
 from ppcls.data import image
-from ppcls.data.folders import find_images
+from ppcls.data.folders import find_images, walk
 from ppcls.data.image import read_header
-from ppcls.data.lists import LIST_SUFFIXES, raise_problems
+from ppcls.data.lists import LIST_SUFFIXES, raise_problems, shown
 from ppcls.data.map_ahead import map_ahead
 from ppcls.errors import DataError, ImageError
-from ppcls.files import replacing
+from ppcls.files import read_regular, replacing
 
 __all__ = ["Prepared", "prepare"]
 
@@ -48,7 +48,8 @@ def prepare(
     """Write every image under `source` to the same place under `target` as a smaller JPEG.
 
     The short side becomes `short_side` pixels and is never enlarged. EXIF orientation is applied,
-    transparency composited on white, and chroma stored at half the resolution. JPEGs that are
+    transparency composited on white, and chroma stored at half the resolution. Images of several
+    bands are an error, because JPEGs hold none. JPEGs that are
     already small enough are copied. All files keep their names and suffixes, because readers go by
     content. So the lists under `source` (`.txt`, `.csv`, `.jsonl`) are copied unchanged.
 
@@ -81,7 +82,7 @@ def prepare(
     with closing(map_ahead(rewrite, blocks, workers)) as results:
         done = [each for block in progress(results) for each in block]
     raise_problems([each for each in done if isinstance(each, str)])
-    for path in src.rglob("*"):
+    for path in map(Path, walk(src)):
         if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
             with replacing(dst / path.relative_to(src)) as file:
                 shutil.copyfile(path, file)
@@ -101,9 +102,14 @@ def _claim(src: Path, dst: Path, options: dict[str, int]) -> None:
         raise DataError(f"{dst}: the prepared copy must be outside {src}")
     made = dst / _OPTIONS_FILE
     if made.is_file():
-        earlier = json.loads(made.read_text(encoding="utf-8"))
+        try:
+            earlier = json.loads(read_regular(made, 2**16))
+        except (OSError, ValueError, RecursionError):
+            earlier = "unknown options"
         if earlier != options:
-            raise DataError(f"{dst}: made with {earlier}, not {options}; name another folder")
+            raise DataError(
+                f"{dst}: made with {shown(earlier)}, not {options}; name another folder"
+            )
     elif dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         raise DataError(f"{dst}: holds other files; name a new folder")
     with replacing(made) as file:
@@ -117,6 +123,11 @@ def _rewrite(old: Path, new: Path, short_side: int, quality: int) -> tuple[str, 
         if new.exists():
             return "kept", before, new.stat().st_size
         header = read_header(old)
+        if header.bands not in (0, 3):
+            return (
+                f"{old}: {header.mode} is no gray or RGB image, and JPEGs hold no others; prepare "
+                "such images with the tool that wrote them"
+            )
         is_small = min(header.width, header.height) <= short_side
         if header.format == "JPEG" and header.mode in ("L", "RGB") and is_small:
             image.read(old)  # never copy an unreadable image
@@ -125,6 +136,8 @@ def _rewrite(old: Path, new: Path, short_side: int, quality: int) -> tuple[str, 
             kind, data = "rewritten", _encode(image.read(old), header.mode, short_side, quality)
     except ImageError as error:
         return str(error)
+    except OSError as error:
+        return f"{old}: cannot read the image: {error.strerror}"
     new.parent.mkdir(parents=True, exist_ok=True)
     partial = new.with_name(f".{new.name}.{os.getpid()}.tmp")
     partial.write_bytes(data)

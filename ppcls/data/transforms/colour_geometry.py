@@ -10,9 +10,16 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from pydantic import Field, model_validator
 
-from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform
+from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform, per_channel
 
 __all__ = ["ColorJitter", "Pad", "RandomGrayscale", "RandomRotation"]
+
+_Fill = Annotated[int, Field(ge=0, le=255)] | Colour
+
+
+def _colour(fill: int | list[int], channels: int) -> list[int]:
+    return per_channel("fill", fill if isinstance(fill, list) else [fill], channels)
+
 
 _NotNegative = Annotated[float, Field(ge=0)]
 
@@ -33,7 +40,7 @@ class RandomRotation(Transform):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "nearest"
     expand: bool = False
     center: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    fill: Annotated[int, Field(ge=0, le=255)] | Colour = 0
+    fill: _Fill = 0
 
     @model_validator(mode="after")
     def _fits(self) -> RandomRotation:
@@ -43,8 +50,15 @@ class RandomRotation(Transform):
             raise ValueError("expand needs the default centre: set only one of expand and center")
         return self
 
+    def for_channels(self, channels: int) -> RandomRotation:
+        """Return the operation, whose `fill` fits this number of channels."""
+        per_channel(
+            "RandomRotation.fill", self.fill if isinstance(self.fill, list) else [0], channels
+        )
+        return self
+
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), rotated or not."""
+        """Return the image, uint8 (H, W, C), rotated or not."""
         if rng.random() >= self.prob:
             return image
         least, most = (
@@ -63,19 +77,26 @@ class RandomRotation(Transform):
             )
             shift = np.array([size[0] - width, size[1] - height]) / 2
             matrix[:, 2] = matrix[:, 2] + shift
-        return cv2.warpAffine(
-            image,
-            matrix,
-            size,
-            flags={
-                "nearest": cv2.INTER_NEAREST,
-                "bilinear": cv2.INTER_LINEAR,
-                "bicubic": cv2.INTER_CUBIC,
-                "lanczos": cv2.INTER_LANCZOS4,
-            }[self.interpolation],
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=self.fill if isinstance(self.fill, list) else [self.fill] * 3,
-        )
+        fill = _colour(self.fill, image.shape[2])
+
+        def turned(part: np.ndarray, fill: list[int]) -> np.ndarray:
+            return cv2.warpAffine(
+                part,
+                matrix,
+                size,
+                flags={
+                    "nearest": cv2.INTER_NEAREST,
+                    "bilinear": cv2.INTER_LINEAR,
+                    "bicubic": cv2.INTER_CUBIC,
+                    "lanczos": cv2.INTER_LANCZOS4,
+                }[self.interpolation],
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=fill,
+            )
+
+        if len(fill) == 3:
+            return turned(image, fill)
+        return np.dstack([turned(image[..., i], [value]) for i, value in enumerate(fill)])
 
 
 _Factor = _NotNegative | Annotated[list[_NotNegative], Field(min_length=2, max_length=2)]
@@ -91,6 +112,7 @@ class ColorJitter(Transform):
     """
 
     random: ClassVar[bool] = True
+    needs_colour: ClassVar[bool] = True
 
     prob: Probability = 1.0
     brightness: _Factor = 0.0
@@ -110,7 +132,7 @@ class ColorJitter(Transform):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), with changed colours."""
+        """Return the image, uint8 (H, W, C), with changed colours."""
         if rng.random() >= self.prob:
             return image
         picture = Image.fromarray(image)
@@ -149,11 +171,12 @@ class RandomGrayscale(Transform):
     """Replace the colours by their luma (ITU-R 601), with the probability `p`."""
 
     random: ClassVar[bool] = True
+    needs_colour: ClassVar[bool] = True
 
     p: Probability = 0.1
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), in gray or not."""
+        """Return the image, uint8 (H, W, C), in gray or not."""
         if rng.random() >= self.p:
             return image
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -170,14 +193,20 @@ class Pad(Transform):
         Annotated[int, Field(ge=0, le=16384)]
         | Annotated[list[Annotated[int, Field(ge=0, le=16384)]], Field(min_length=4, max_length=4)]
     )
-    fill: Annotated[int, Field(ge=0, le=255)] | Colour = 0
+    fill: _Fill = 0
+
+    def for_channels(self, channels: int) -> Pad:
+        """Return the operation, whose `fill` fits this number of channels."""
+        per_channel("Pad.fill", self.fill if isinstance(self.fill, list) else [0], channels)
+        return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3), with the border."""
+        """Return the image, uint8 (H, W, C), with the border."""
         left, top, right, bottom = (
             self.padding if isinstance(self.padding, list) else [self.padding] * 4
         )
-        colour = self.fill if isinstance(self.fill, list) else [self.fill] * 3
-        return cv2.copyMakeBorder(
-            image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=colour
-        )
+        height, width, channels = image.shape
+        out = np.empty((top + height + bottom, left + width + right, channels), np.uint8)
+        out[:] = _colour(self.fill, channels)
+        out[top : top + height, left : left + width] = image
+        return out

@@ -7,13 +7,21 @@ is black before it and the mean colour after it, as published lists have it.
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
-from ppcls.data.transforms.base import TRANSFORMS, Colour, Pixels, Probability, Transform
+from ppcls.data.transforms.base import (
+    TRANSFORMS,
+    Colour,
+    PerChannel,
+    Pixels,
+    Probability,
+    Transform,
+    per_channel,
+)
 from ppcls.errors import ConfigError
 from ppcls.options import Fraction
 
@@ -39,7 +47,7 @@ class RandomErasing(Transform):
     sl: Probability = 0.02
     sh: Probability = 0.4
     r1: Annotated[Fraction, Field(gt=0, le=1)] = 0.3
-    mean: Annotated[list[float], Field(min_length=3, max_length=3)] = [0.0, 0.0, 0.0]
+    mean: PerChannel = [0.0, 0.0, 0.0]
     attempt: Annotated[int, Field(gt=0, le=1000)] = 100
     use_log_aspect: bool = False
     mode: Literal["const", "rand", "pixel"] = "const"
@@ -50,6 +58,11 @@ class RandomErasing(Transform):
             raise ValueError(f"sl ({self.sl:g}) is above sh ({self.sh:g})")
         if self.mode != "const" and any(self.mean):
             raise ValueError(f"mean needs mode const; mode is {self.mode}")
+        return self
+
+    def for_channels(self, channels: int) -> RandomErasing:
+        """Return the operation, whose `mean` fits this number of channels."""
+        per_channel("RandomErasing.mean", self.mean, channels)
         return self
 
     def check_place(self, normalized: bool) -> None:
@@ -68,7 +81,7 @@ class RandomErasing(Transform):
             )
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image (H, W, 3), uint8 or float32, with or without a hole."""
+        """Return the image (H, W, C), uint8 or float32, with or without a hole."""
         if rng.random() >= self.EPSILON:
             return image
         height, width = image.shape[:2]
@@ -83,17 +96,20 @@ class RandomErasing(Transform):
                 top = rng.integers(0, height - h, endpoint=True)
                 left = rng.integers(0, width - w, endpoint=True)
                 image = image.copy()
-                image[top : top + h, left : left + w] = self._fill(h, w, image.dtype, rng)
+                image[top : top + h, left : left + w] = self._fill((h, w), image, rng)
                 break
         return image
 
-    def _fill(self, h: int, w: int, dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
+    def _fill(
+        self, size: tuple[int, int], image: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        channels = image.shape[2]
         if self.mode == "pixel":
-            return rng.standard_normal((h, w, 3), np.float32)
+            return rng.standard_normal((*size, channels), np.float32)
         if self.mode == "rand":
-            return rng.standard_normal(3, np.float32)
-        mean = np.asarray(self.mean)
-        return mean if dtype == np.float32 else np.rint(mean)
+            return rng.standard_normal((channels,), np.float32)
+        mean = np.asarray(per_channel("RandomErasing.mean", self.mean, channels))
+        return mean if image.dtype == np.float32 else np.rint(mean)
 
 
 @TRANSFORMS.register
@@ -111,24 +127,32 @@ class Cutout(Transform):
     length: Pixels = 112
     fill_value: Colour | Literal["none"] | None = [0, 0, 0]
 
+    def for_channels(self, channels: int) -> Cutout:
+        """Return the operation, whose `fill_value` fits this number of channels."""
+        if isinstance(self.fill_value, list):
+            per_channel("Cutout.fill_value", self.fill_value, channels)
+        return self
+
     def check_place(self, normalized: bool) -> None:
         """Raise a ConfigError for a colour after `NormalizeImage`."""
-        if normalized and self.fill_value != [0, 0, 0]:
+        if normalized and (not isinstance(self.fill_value, list) or any(self.fill_value)):
             raise ConfigError(
                 "transform_ops: Cutout.fill_value is a colour of 0 to 255; put Cutout before "
                 "NormalizeImage, or leave fill_value at 0 for the mean colour"
             )
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image (H, W, 3), uint8 or float32, with holes."""
+        """Return the image (H, W, C), uint8 or float32, with holes."""
         image = image.copy()
         height, width = image.shape[:2]
         half = self.length // 2
         for _ in range(self.n_holes):
             y, x = int(rng.integers(height)), int(rng.integers(width))
-            colour = self.fill_value if isinstance(self.fill_value, list) else None
-            if colour is None:
-                colour = rng.integers(0, 256, 3).tolist()
+            colour: Any = self.fill_value
+            if isinstance(colour, list):
+                colour = per_channel("Cutout.fill_value", colour, image.shape[2])
+            else:
+                colour = rng.integers(0, 256, image.shape[2])
             image[max(0, y - half) : y + half, max(0, x - half) : x + half] = colour
         return image
 
@@ -160,7 +184,7 @@ class GridMask(Transform):
         return self
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image (H, W, 3), uint8 or float32, with or without the grid."""
+        """Return the image (H, W, C), uint8 or float32, with or without the grid."""
         if rng.random() >= self.prob:
             return image
         height, width = image.shape[:2]
@@ -190,7 +214,7 @@ class HideAndSeek(Transform):
     after_normalize: ClassVar[bool] = True
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the image (H, W, 3), uint8 or float32, with or without hidden squares."""
+        """Return the image (H, W, C), uint8 or float32, with or without hidden squares."""
         side = int(rng.choice((0, 16, 32, 44, 56)))
         if not side:
             return image

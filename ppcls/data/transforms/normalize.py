@@ -7,37 +7,49 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ppcls.data.transforms.base import TRANSFORMS, Transform
+from ppcls.data.transforms.base import TRANSFORMS, PerChannel, Transform, per_channel
 from ppcls.options import Fraction
 
-__all__ = ["NO_CHANGE", "Affine", "NormalizeImage", "ToCHWImage"]
+__all__ = ["Affine", "NormalizeImage", "ToCHWImage", "no_change"]
 
 
 class Affine(NamedTuple):
-    """`pixel * scale + bias`, both float32 (3,): `NormalizeImage` as an affine map."""
+    """`pixel * scale + bias`, both float32 (C,): `NormalizeImage` as an affine map."""
 
     scale: np.ndarray
     bias: np.ndarray
 
 
-NO_CHANGE = Affine(np.ones(3, np.float32), np.zeros(3, np.float32))
+def no_change(channels: int) -> Affine:
+    """Return the affine map that leaves images of this number of channels unchanged."""
+    return Affine(np.ones(channels, np.float32), np.zeros(channels, np.float32))
 
 
 @TRANSFORMS.register
 class NormalizeImage(Transform):
     """`(image * scale - mean) / std` for each channel, in any layout (`order`).
 
-    It ends a list, before or after `ToCHWImage`; only transforms that hide parts may follow.
+    It ends a list, before or after `ToCHWImage`; only transforms that hide parts may follow. `mean`
+    and `std` have one value for each channel, or a single one for all. Three values, as for RGB,
+    become their average where there is another number of channels.
     """
 
     scale: Fraction = 1 / 255
-    mean: Annotated[list[float], Field(min_length=3, max_length=3)] = [0.485, 0.456, 0.406]
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] = [
+    mean: PerChannel = [0.485, 0.456, 0.406]
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
         0.229,
         0.224,
         0.225,
     ]
     order: Literal["", "hwc", "chw"] = "chw"
+
+    def for_channels(self, channels: int) -> NormalizeImage:
+        """Return the operation with this number of means and deviations."""
+        mean = per_channel("NormalizeImage.mean", self.mean, channels)
+        std = per_channel("NormalizeImage.std", self.std, channels)
+        if (mean, std) == (self.mean, self.std):
+            return self
+        return self.model_copy(update={"mean": mean, "std": std})
 
     @property
     def affine(self) -> Affine:

@@ -15,11 +15,13 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 from pydantic import Field, field_validator
 
-from ppcls.data.transforms.base import TRANSFORMS, Colour, Probability, Transform
+from ppcls.data.transforms.base import TRANSFORMS, Probability, Transform
 
 __all__ = ["AugMix", "AutoAugment", "RandAugment", "RandAugmentV2", "TimmAutoAugment"]
 
 Picture = Image.Image
+Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+"""Red, green and blue, 0 to 255."""
 Rng = np.random.Generator
 _NEAREST, _BILINEAR = Image.Resampling.NEAREST, Image.Resampling.BILINEAR
 _BICUBIC = Image.Resampling.BICUBIC
@@ -254,6 +256,7 @@ class AutoAugment(Transform):
     """
 
     random: ClassVar[bool] = True
+    needs_colour: ClassVar[bool] = True
 
     fillcolor: Colour = [128, 128, 128]
 
@@ -303,6 +306,7 @@ class RandAugment(Transform):
     """
 
     random: ClassVar[bool] = True
+    needs_colour: ClassVar[bool] = True
 
     num_layers: Annotated[int, Field(gt=0, le=20)] = 2
     magnitude: Annotated[float, Field(ge=0, le=20)] = 5
@@ -448,6 +452,7 @@ class TimmAutoAugment(Transform):
     """
 
     random: ClassVar[bool] = True
+    needs_colour: ClassVar[bool] = True
 
     prob: Probability = 1.0
     config_str: str = "rand-m9-mstd0.5-inc1"
@@ -548,6 +553,7 @@ class AugMix(Transform):
     """
 
     random: ClassVar[bool] = True
+    needs_colour: ClassVar[bool] = True
 
     prob: Probability = 0.5
     aug_prob_coeff: Annotated[float, Field(ge=1e-3)] = 0.1

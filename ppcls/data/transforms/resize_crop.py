@@ -11,7 +11,16 @@ from PIL import Image
 from pydantic import Field, field_validator, model_validator
 
 from ppcls.data import image as image_reader
-from ppcls.data.transforms.base import TRANSFORMS, Pixels, Range, Size, Transform
+from ppcls.data.transforms.base import (
+    TRANSFORMS,
+    Channels,
+    Pixels,
+    Range,
+    Size,
+    Transform,
+    each_band,
+)
+from ppcls.errors import ConfigError
 from ppcls.options import Fraction
 
 __all__ = ["CropImage", "DecodeImage", "RandCropImage", "RandFlipImage", "ResizeImage"]
@@ -71,18 +80,39 @@ class _Resizing(Transform):
 
     def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if self.backend == "cv2":
-            return cv2.resize(image, size, interpolation=_CV2[self.interpolation])
+            how = _CV2[self.interpolation]
+            return each_band(lambda part: cv2.resize(part, size, interpolation=how), image)
         resample = _PILLOW[self.interpolation]
-        return np.array(Image.fromarray(image).resize(size, resample))
+        return each_band(lambda part: np.array(Image.fromarray(part).resize(size, resample)), image)
 
 
 @TRANSFORMS.register
 class DecodeImage(Transform):
-    """Read the image (always RGB, height first). Every list begins with it."""
+    """Read the image, height first. Every list begins with it.
+
+    `channels` is 3 for RGB, 1 for gray (the luma of RGB), or the number of bands of every image.
+    The default is `Global.in_channels`, and RGB outside of a configuration.
+    """
+
+    channels: Channels | None = None
+
+    def for_channels(self, channels: int) -> DecodeImage:
+        """Return the operation with this number of channels filled in; None stands for RGB.
+
+        Raises:
+            ConfigError: it has another number.
+        """
+        if self.channels not in (None, channels):
+            raise ConfigError(
+                f"DecodeImage.channels is {self.channels}, but the model takes {channels} "
+                "(Global.in_channels); leave it out"
+            )
+        own = None if channels == 3 else channels
+        return self if self.channels == own else self.model_copy(update={"channels": own})
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
-        """Return the image, uint8 (H, W, 3) RGB, of a path, bytes or an array."""
-        return image_reader.read(source)
+        """Return the image, uint8 (H, W, channels), of a path, bytes or an array."""
+        return image_reader.read(source, channels=self.channels or 3)
 
 
 @TRANSFORMS.register
@@ -172,14 +202,8 @@ class CropImage(Transform):
         width, height = _width_height(self.size)
         down, right = max(0, height - image.shape[0]), max(0, width - image.shape[1])
         if down or right:
-            image = cv2.copyMakeBorder(
-                image,
-                down // 2,
-                down - down // 2,
-                right // 2,
-                right - right // 2,
-                cv2.BORDER_CONSTANT,
-            )
+            edges = ((down // 2, down - down // 2), (right // 2, right - right // 2), (0, 0))
+            image = np.pad(image, edges)
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         return image[top : top + height, left : left + width]
 
@@ -249,4 +273,6 @@ class RandFlipImage(Transform):
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the image, flipped or not."""
-        return cv2.flip(image, self.flip_code) if rng.random() < 0.5 else image
+        if rng.random() >= 0.5:
+            return image
+        return each_band(lambda part: cv2.flip(part, self.flip_code), image)

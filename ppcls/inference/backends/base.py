@@ -115,10 +115,23 @@ def register_backend(cls: BackendT) -> BackendT:
     """Register a class under its name for `backend` and `--backend`; use it as a decorator.
 
     Raises:
-        ConfigError: it is not derived from `EngineBackend`, or its name is taken.
+        ConfigError: it is not derived from `EngineBackend`, lacks a method or an attribute that
+            it must have, or its name is taken.
     """
     if not (inspect.isclass(cls) and issubclass(cls, EngineBackend)):
         raise ConfigError(f"register_backend: {cls!r} is not a class derived from EngineBackend")
+    missing = sorted(cls.__abstractmethods__)
+    missing += [name for name in ("name", "reads") if not hasattr(cls, name)]
+    if missing:
+        raise ConfigError(
+            f"register_backend: {cls.__name__} must define {' and '.join(missing)} "
+            "(see ppcls.EngineBackend)"
+        )
+    if not isinstance(cls.name, str) or isinstance(cls.reads, str):
+        raise ConfigError(
+            f"register_backend: {cls.__name__}: name is text and reads a tuple of file names, not "
+            f"{cls.name!r} and {cls.reads!r}"
+        )
     known = BACKENDS.get(cls.name, cls)
     # A reloaded module registers its classes again.
     again = (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
