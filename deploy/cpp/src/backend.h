@@ -9,7 +9,7 @@
 
 namespace ppcls::detail {
 
-/// Images as the network takes them: float32 (N, 3, H, W), or 8 bits (N, H, W, 3).
+/// Images as the network takes them: float32 (N, C, H, W), or 8 bits (N, H, W, C).
 struct Batch {
   void* data;
   int count;

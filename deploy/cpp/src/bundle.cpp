@@ -3,11 +3,12 @@
 #include <openssl/evp.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <memory>
-#include <set>
 
 #include "ppcls/error.h"
+#include "text.h"
 #include "yaml.h"
 
 namespace ppcls {
@@ -18,8 +19,8 @@ using detail::Section;
 
 constexpr char kSpecFile[] = "inference.yml";
 constexpr int kSchemaVersion = 2;
-/// A file of 300,000 class names has 10 MB.
-constexpr std::int64_t kMaxSpecBytes = std::int64_t{64} << 20;
+const std::vector<std::string> kGraphs = {"inference.json", "inference.pdmodel", "inference.onnx"};
+constexpr char kWeights[] = "inference.pdiparams";
 
 bool is_file(const std::string& path) {
   struct stat facts {};
@@ -49,93 +50,154 @@ std::string sha256(const std::string& path) {
   return out;
 }
 
-YAML::Node load(const std::string& path) {
-  struct stat facts {};
-  if (stat(path.c_str(), &facts) != 0 || facts.st_size > kMaxSpecBytes) {
-    throw BundleError(path + ": cannot be read: too large");
-  }
-  try {
-    return YAML::LoadFile(path);
-  } catch (const YAML::Exception& error) {
-    std::string why = error.what();
-    for (auto& c : why) c = c == '\n' ? ' ' : c;
-    throw BundleError(path + ": cannot be read: " + why);
-  }
-}
-
-void require_version(const YAML::Node& data, const std::string& path) {
-  const YAML::Node found = data.IsMap() ? data["schema_version"] : YAML::Node();
-  if (!data.IsMap() || !found.IsDefined() || found.IsNull()) {
-    throw BundleError(path +
-                      ": no schema_version: not written by ppcls, or not an exported model");
-  }
+void require_version(const YAML::Node& found, const std::string& path) {
   int version = 0;
   const bool is_number = found.IsScalar() && YAML::convert<int>::decode(found, version);
   if (is_number && version == kSchemaVersion) return;
-  throw BundleError(path + ": schema_version is " +
-                    (found.IsScalar() ? found.Scalar().substr(0, 60) : "no number") +
-                    "; this version of the C++ library reads " + std::to_string(kSchemaVersion) +
-                    (version > kSchemaVersion ? ": it needs a newer library"
+  const std::string shown = !found.IsScalar() ? "no number"
+                            : is_number       ? std::to_string(version)
+                                              : "'" + found.Scalar().substr(0, 60) + "'";
+  throw BundleError(path + ": schema_version is " + shown + "; this version of ppcls reads " +
+                    std::to_string(kSchemaVersion) +
+                    (version > kSchemaVersion ? ": it needs a newer ppcls"
                                               : ": export the model again"));
 }
 
 void read_input(const Section& input, Bundle& bundle) {
   input.allow({"name", "shape", "dtype", "layout", "color", "range", "decode"});
-  bundle.input_name = input.text("name");
   const std::string dtype = input.has("dtype") ? input.text("dtype") : "float32";
   const std::string layout = input.has("layout") ? input.text("layout") : "NCHW";
   bundle.takes_pixels = dtype == "uint8";
   if (!(dtype == "float32" && layout == "NCHW") && !(dtype == "uint8" && layout == "NHWC")) {
     throw BundleError(input.where("dtype") + ": " + dtype + " " + layout +
-                      " is neither float32 NCHW nor uint8 NHWC");
+                      " is neither float32 NCHW nor uint8 NHWC; export the model again");
   }
-  if (input.has("color") && input.text("color") != "RGB") input.refuse("color", "RGB");
-  const auto shape = input.integers("shape", -1, 1 << 20);
+  if (input.has("decode")) {
+    const Section decode = input.section("decode");
+    decode.allow({"DecodeImage"});
+    if (decode.has("DecodeImage")) {
+      const Section options = decode.section("DecodeImage");
+      options.allow({"channels"});
+      if (options.has("channels")) bundle.channels = options.integer("channels", 1, 512);
+    }
+  }
+  const auto shape = input.integers("shape", -1, 1 << 30);
   if (shape.size() != 4) input.refuse("shape", "four numbers");
   const int channels = shape[bundle.takes_pixels ? 3 : 1];
   bundle.height = shape[bundle.takes_pixels ? 1 : 2];
   bundle.width = shape[bundle.takes_pixels ? 2 : 3];
-  if (channels != 3 || bundle.height < 1 || bundle.width < 1) {
-    input.refuse("shape", "images with three channels");
+  if (channels != -1 && channels != bundle.channels) {
+    throw BundleError(input.where("shape") + ": decode gives " + std::to_string(bundle.channels) +
+                      " channels, but the shape has " + std::to_string(channels) +
+                      "; export the model again");
   }
-  if (!input.has("decode")) return;
-  const Section decode = input.section("decode");
-  decode.allow({"DecodeImage"});
-  if (decode.has("DecodeImage")) decode.section("DecodeImage").allow({});
+  const std::string color = input.has("color") ? input.text("color") : "RGB";
+  if (color == "bands" || (bundle.channels != 3 && bundle.channels != 1)) {
+    throw BundleError(input.where("color") + ": the model takes " +
+                      std::to_string(bundle.channels) +
+                      " bands; the C++ library reads RGB and gray images; use Python");
+  }
+  if (color != "RGB" && color != "gray") input.refuse("color", "RGB, gray or bands");
 }
 
-void read_labels(const Section& top, Bundle& bundle) {
-  top.allow({"topk", "label_list"});
-  bundle.topk = top.integer("topk", 1, 1 << 30);
-  const YAML::Node labels = top.node("label_list");
-  if (!labels.IsSequence()) top.refuse("label_list", "a list of names");
-  bundle.labels.reserve(labels.size());
-  for (const auto& label : labels) {
-    if (!label.IsScalar()) top.refuse("label_list", "a list of names");
-    bundle.labels.push_back(label.Scalar());
+void require_size(const Bundle& bundle, const std::string& path) {
+  const cv::Size given = bundle.pipeline.output_size();
+  if (given == cv::Size(bundle.width, bundle.height) && !given.empty()) return;
+  const auto sides = [](int height, int width) {
+    return "[" + std::to_string(height) + ", " + std::to_string(width) + "]";
+  };
+  throw BundleError(path + ": PreProcess.transform_ops give " +
+                    (given.empty() ? "images of any height and width"
+                                   : sides(given.height, given.width)) +
+                    ", but Input.shape has height and width " +
+                    sides(bundle.height, bundle.width) + "; export the model again");
+}
+
+/// Refuse another number of entries than classes.
+void require_count(const std::string& where, std::size_t found, const char* what, int classes) {
+  if (found == static_cast<std::size_t>(classes)) return;
+  throw BundleError(where + " has " + std::to_string(found) + " " + what +
+                    ", but the graph outputs " + std::to_string(classes) +
+                    " classes; export the model again");
+}
+
+void read_output(const Section& spec, const std::string& path, Bundle& bundle) {
+  const Section output = spec.section("Output");
+  const Section post = spec.section("PostProcess");
+  output.allow({"classes", "task", "softmax", "sigmoid", "features"});
+  const int classes = output.integer("classes", 1, 1 << 30);
+  const std::string task = output.has("task") ? output.text("task") : "single_label";
+  if (task != "single_label" && task != "multi_label") {
+    output.refuse("task", "single_label or multi_label");
   }
-  if (static_cast<int>(bundle.labels.size()) != bundle.classes) {
-    throw BundleError(top.where("label_list") + " has " + std::to_string(bundle.labels.size()) +
-                      " names, but the graph outputs " + std::to_string(bundle.classes) +
-                      " classes");
+  bundle.multi_label = task == "multi_label";
+  const char* own = bundle.multi_label ? "sigmoid" : "softmax";
+  const char* other = bundle.multi_label ? "softmax" : "sigmoid";
+  bundle.gives_scores = output.boolean(own, false);
+  if (output.boolean(other, false)) {
+    throw BundleError(output.where(other) + ": " + other + " does not fit task " + task +
+                      "; export the model again");
   }
+  post.allow({"Topk", "MultiLabelThreshOutput"});
+  const std::string key = bundle.multi_label ? "MultiLabelThreshOutput" : "Topk";
+  const std::string wrong = bundle.multi_label ? "Topk" : "MultiLabelThreshOutput";
+  if (!post.has(key) || post.has(wrong)) {
+    const std::string found =
+        !post.has(wrong) ? "no entry" : post.has(key) ? "Topk and MultiLabelThreshOutput" : wrong;
+    throw BundleError(path + ": PostProcess has " + found + "; Output.task " + task +
+                      " needs " + key + "; export the model again");
+  }
+  const Section entry = post.section(key);
+  bundle.labels = entry.texts("label_list");
+  if (bundle.multi_label) {
+    entry.allow({"threshold", "label_list"});
+    const bool is_list = entry.node("threshold").IsSequence();
+    bundle.thresholds = entry.numbers("threshold");
+    for (const double threshold : bundle.thresholds) {
+      if (!(threshold > 0 && threshold < 1)) entry.refuse("threshold", "numbers between 0 and 1");
+    }
+    if (is_list) {
+      require_count(entry.where("threshold"), bundle.thresholds.size(), "entries", classes);
+    }
+  } else {
+    entry.allow({"topk", "label_list"});
+    bundle.topk = entry.integer("topk", 1, 1 << 30);
+  }
+  require_count(entry.where("label_list"), bundle.labels.size(), "names", classes);
+}
+
+bool is_bare(const std::string& name) {
+  constexpr char kLetters[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
+  return !name.empty() && name.size() <= 128 && name[0] != '.' &&
+         name.find_first_not_of(kLetters) == name.npos;
 }
 
 void read_files(const Section& spec, Bundle& bundle) {
-  const YAML::Node files = spec.node("files");
-  if (!files.IsMap() || files.size() == 0) spec.refuse("files", "a map of names to checksums");
-  for (const auto& entry : files) {
+  const Section files = spec.section("files");
+  for (const auto& entry : spec.node("files")) {
     const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "";
-    const bool is_bare = !name.empty() && name.find_first_of("/\\") == name.npos &&
-                         name.find('\0') == name.npos && name != "." && name != "..";
-    if (!is_bare || !entry.second.IsScalar()) {
-      spec.refuse("files", "bare file names and their checksums");
+    const std::string checksum = entry.second.IsScalar() ? entry.second.Scalar() : "";
+    const bool is_checksum =
+        checksum.size() == 64 && checksum.find_first_not_of("0123456789abcdef") == checksum.npos;
+    if (!is_bare(name) || !is_checksum) {
+      spec.refuse("files", "bare file names and their SHA-256");
     }
-    bundle.files[name] = entry.second.Scalar();
+    bundle.files[name] = checksum;
   }
 }
 
 void verify(const Bundle& bundle) {
+  std::vector<std::string> own = kGraphs;
+  own.emplace_back(kWeights);
+  for (const auto& name : own) {
+    const std::string path = bundle.folder + "/" + name;
+    struct stat facts {};
+    if (bundle.files.count(name) == 0 && stat(path.c_str(), &facts) == 0) {
+      throw BundleError(path + ": not listed in " + kSpecFile +
+                        ", so not of this export; remove it");
+    }
+  }
   for (const auto& [name, checksum] : bundle.files) {
     const std::string path = bundle.folder + "/" + name;
     if (!is_file(path)) throw BundleError(path + ": missing from the exported model");
@@ -145,45 +207,82 @@ void verify(const Bundle& bundle) {
   }
 }
 
+/// Read the file that PaddleClas 2.5 and later export: it states neither sizes nor checksums.
+Bundle read_paddleclas(const YAML::Node& data, const std::string& path, Bundle bundle) {
+  const std::string kind = path + ": no schema_version: not written by ppcls, nor by PaddleClas " +
+                           "for a classifier: ";
+  if (!data.IsMap()) throw BundleError(kind + "expected a map");
+  const Section spec(data, kind);
+  spec.allow({"Global", "Hpi", "PreProcess", "PostProcess"});
+  const Section process = spec.section("PreProcess");
+  process.allow({"transform_ops"});
+  const Section post = spec.section("PostProcess");
+  post.allow({"Topk"});
+  const Section entry = post.section("Topk");
+  entry.allow({"topk", "label_list", "delimiter"});
+  bundle.labels = entry.texts("label_list");
+  bundle.topk = entry.has("topk") ? entry.integer("topk", 1, 1 << 30) : 5;
+  bundle.gives_scores = true;
+  bundle.pipeline =
+      Pipeline::parse(process.node("transform_ops"), process.where("transform_ops"), 3);
+  const cv::Size size = bundle.pipeline.output_size();
+  if (size.empty()) {
+    throw BundleError(path + ": the transforms give images of different sizes; end them with a "
+                      "fixed size (CropImage, or ResizeImage with size)");
+  }
+  bundle.height = size.height;
+  bundle.width = size.width;
+  return bundle;
+}
+
 }  // namespace
 
 Bundle read_bundle(const std::string& folder) {
+  Bundle bundle;
+  bundle.folder = detail::plain_path(folder);
   struct stat facts {};
-  if (folder.find('\0') != folder.npos || stat(folder.c_str(), &facts) != 0 ||
+  if (folder.find('\0') != folder.npos || stat(bundle.folder.c_str(), &facts) != 0 ||
       !S_ISDIR(facts.st_mode)) {
-    throw BundleError(folder + ": no such folder; `ppcls export` makes one");
+    throw BundleError(bundle.folder + ": no such folder; `ppcls export` makes one");
   }
-  const std::string path = folder + "/" + kSpecFile;
+  const std::string path = bundle.folder + "/" + kSpecFile;
+  const auto has = [&bundle](const std::string& name) {
+    return is_file(bundle.folder + "/" + name);
+  };
+  const bool has_graph = std::any_of(kGraphs.begin(), kGraphs.end(), has);
+  const std::string remedy = "; `ppcls export` makes one";
   if (!is_file(path)) {
-    throw BundleError(folder + ": not an exported model: it has no " + kSpecFile +
-                      "; `ppcls export` makes one");
+    if (!has_graph) {
+      throw BundleError(bundle.folder + ": not an exported model: it has none of " +
+                        detail::joined(kGraphs, ", ") + remedy);
+    }
+    throw BundleError(bundle.folder + ": an exported model without " + kSpecFile +
+                      ", so from another tool, which the C++ library does not read; export it "
+                      "with `ppcls export`");
   }
-  const YAML::Node data = load(path);
-  require_version(data, path);
+  const YAML::Node data = detail::load_yaml(path);
+  const YAML::Node version = data.IsMap() ? data["schema_version"] : YAML::Node();
+  if (!data.IsMap() || !version.IsDefined()) {
+    bundle = read_paddleclas(data, path, std::move(bundle));
+    if (has_graph) return bundle;
+    throw BundleError(bundle.folder + ": not an exported model: it has none of " +
+                      detail::joined(kGraphs, ", ") + remedy);
+  }
+  require_version(version, path);
   const Section spec(data, path + ": ");
   spec.allow({"schema_version", "Global", "card", "config_sha256", "precision", "Input", "Output",
               "parity", "versions", "files", "plugins", "PreProcess", "PostProcess"});
   if (spec.has("plugins") && spec.node("plugins").size() != 0) {
     throw BundleError(path + ": its transforms need a Python plug-in, which C++ cannot run");
   }
-  Bundle bundle;
-  bundle.folder = folder;
-  bundle.model_name = spec.section("Global").text("model_name");
-  bundle.precision = spec.has("precision") ? spec.text("precision") : "fp32";
-  if (bundle.precision != "fp32") spec.refuse("precision", "fp32");
+  if (spec.has("precision") && spec.text("precision") != "fp32") spec.refuse("precision", "fp32");
   read_input(spec.section("Input"), bundle);
-  const Section output = spec.section("Output");
-  output.allow({"classes", "softmax", "features"});
-  bundle.classes = output.integer("classes", 1, 1 << 30);
-  bundle.softmax = output.boolean("softmax", false);
-  bundle.features = output.boolean("features", false);
   const Section process = spec.section("PreProcess");
   process.allow({"transform_ops"});
-  bundle.pipeline =
-      Pipeline::parse(process.node("transform_ops"), process.where("transform_ops"));
-  const Section post = spec.section("PostProcess");
-  post.allow({"Topk"});
-  read_labels(post.section("Topk"), bundle);
+  bundle.pipeline = Pipeline::parse(process.node("transform_ops"), process.where("transform_ops"),
+                                    bundle.channels);
+  require_size(bundle, path);
+  read_output(spec, path, bundle);
   read_files(spec, bundle);
   verify(bundle);
   return bundle;

@@ -29,6 +29,10 @@ Decoded decode_webp(Bytes file, const std::string& name, const DecodeOptions& op
 void check_size(std::int64_t width, std::int64_t height, const std::string& name,
                 const std::string& format, const DecodeOptions& options);
 
+/// Raise ImageError for an image with more pixels than a limit, which `what` names.
+void check_pixels(std::int64_t width, std::int64_t height, const std::string& name,
+                  const std::string& format, std::int64_t most, const std::string& what = "");
+
 /// Collects the orientation that EXIF, or else XMP, states.
 class Orientation {
  public:

@@ -3,15 +3,16 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <new>
+#include <opencv2/imgproc.hpp>
 #include <string_view>
 
 #include "decoders.h"
 #include "ppcls/error.h"
+#include "text.h"
 
 namespace ppcls {
 
@@ -44,6 +45,7 @@ constexpr Signature kSignatures[] = {
     {0, "\0\0\1\0"sv, "ICO"},
     {0, "qoif"sv, "QOI"},
     {0, "\x01\xda"sv, "SGI"},
+    {0, "\x93NUMPY"sv, "NumPy"},
     {4, "ftyphe"sv, "HEIC"},
     {4, "ftypmif1"sv, "HEIC"},
     {4, "ftyp"sv, "MP4 video"},
@@ -66,10 +68,10 @@ constexpr Signature kSignatures[] = {
     {0, "\x1f\x8b"sv, "gzip"},
 };
 
-constexpr std::array<std::string_view, 30> kSuffixes = {
-    ".apng", ".avif", ".bmp", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2",
-    ".jpe",  ".jpeg", ".jpf", ".jpg", ".jpx",  ".mpo", ".pbm", ".pcx", ".pfm",  ".pgm",
-    ".png",  ".pnm",  ".ppm", ".psd", ".qoi",  ".sgi", ".tga", ".tif", ".tiff", ".webp"};
+const std::vector<std::string> kSuffixes = {
+    ".apng", ".avif", ".bmp", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe",
+    ".jpeg", ".jpf",  ".jpg", ".jpx", ".mpo",  ".npy", ".pbm", ".pcx", ".pfm",  ".pgm", ".png",
+    ".pnm",  ".ppm",  ".psd", ".qoi", ".sgi",  ".tga", ".tif", ".tiff", ".webp"};
 
 std::string recognise(Bytes file) {
   const std::string_view all(reinterpret_cast<const char*>(file.data), file.size);
@@ -109,15 +111,20 @@ cv::Mat upright(const cv::Mat& image, int orientation) {
 
 void detail::check_size(std::int64_t width, std::int64_t height, const std::string& name,
                         const std::string& format, const DecodeOptions& options) {
-  const std::string size = std::to_string(width) + "x" + std::to_string(height);
   if (width <= 0 || height <= 0) {
-    throw ImageError("the image has no pixels: " + size, name, format);
+    throw ImageError(
+        "the image has no pixels: " + std::to_string(width) + "x" + std::to_string(height), name,
+        format);
   }
-  if (width > options.max_pixels / height) {
-    throw ImageError("too many pixels: " + size + ", more than the limit of " +
-                         std::to_string(options.max_pixels),
-                     name, format);
-  }
+  check_pixels(width, height, name, format, options.max_pixels);
+}
+
+void detail::check_pixels(std::int64_t width, std::int64_t height, const std::string& name,
+                          const std::string& format, std::int64_t most, const std::string& what) {
+  if (height <= 0 || width <= most / height) return;
+  throw ImageError("too many pixels: " + std::to_string(width) + "x" + std::to_string(height) +
+                       ", more than the limit" + what + " of " + std::to_string(most),
+                   name, format);
 }
 
 std::vector<std::uint8_t> read_file(const std::string& path) {
@@ -131,8 +138,7 @@ std::vector<std::uint8_t> read_file(const std::string& path) {
   if (S_ISDIR(facts.st_mode)) throw refuse(std::strerror(EISDIR));
   if (!S_ISREG(facts.st_mode)) throw refuse("not a regular file");
   if (facts.st_size > kMaxFileBytes) {
-    throw refuse(std::to_string(facts.st_size) + " bytes, more than the limit of " +
-                 std::to_string(kMaxFileBytes));
+    throw refuse("larger than " + std::to_string(kMaxFileBytes >> 20) + " MiB");
   }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
@@ -161,7 +167,9 @@ cv::Mat decode_image(const std::uint8_t* data, std::size_t size, const std::stri
                            : "a format that the C++ library does not read (JPEG, PNG, WebP)",
                        name, format);
     }
-    return upright(found.image, found.orientation);
+    cv::Mat image = upright(found.image, found.orientation);
+    if (options.channels == 1) cv::cvtColor(image, image, cv::COLOR_RGB2GRAY);
+    return image;
   } catch (const std::bad_alloc&) {
     throw ImageError("not enough memory to decode it", name, format);
   } catch (const cv::Exception&) {  // OpenCV's way to say so
@@ -175,14 +183,9 @@ cv::Mat read_image(const std::string& path, const DecodeOptions& options) {
 }
 
 bool has_image_suffix(const std::string& path) {
-  const auto slash = path.find_last_of('/');
-  const auto dot = path.find_last_of('.');
-  // A name such as `.jpg` has no suffix.
-  if (dot == path.npos || dot == 0 || (slash != path.npos && dot <= slash + 1)) return false;
-  std::string suffix = path.substr(dot);
-  std::transform(suffix.begin(), suffix.end(), suffix.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end();
+  return std::find(kSuffixes.begin(), kSuffixes.end(), detail::suffix_of(path)) != kSuffixes.end();
 }
+
+std::string image_suffixes() { return detail::joined(kSuffixes, ", "); }
 
 }  // namespace ppcls

@@ -16,6 +16,8 @@ namespace ppcls::detail {
 namespace {
 
 constexpr int kMaxScans = 100;
+/// Encoders write about ten scans; each costs a pass over the image, even if it has few bytes.
+constexpr std::int64_t kScannedShare = 25;
 
 struct ErrorManager {
   jpeg_error_mgr base;
@@ -91,7 +93,6 @@ class Reader {
   }
   int width() const { return static_cast<int>(info_.image_width); }
   int height() const { return static_cast<int>(info_.image_height); }
-  bool is_progressive() const { return info_.progressive_mode != 0; }
   bool has_ended_early() const { return errors_.has_ended_early; }
   int first_warning() const { return errors_.first_warning; }
   std::string message() const { return errors_.message; }
@@ -119,12 +120,59 @@ int orientation_of(const jpeg_marker_struct* marker) {
   return found.value();
 }
 
-int count_scans(Bytes file) {
-  int scans = 0;
+/// Facts before the first scan (ITU-T T.81, annex B); stray bytes between segments count as all.
+struct Header {
+  bool in_scans = false;
+  std::int64_t pixels = 0;
+  std::int64_t components = 0;
+};
+
+Header read_facts(Bytes file) {
+  Header header;
+  const std::uint8_t* data = file.data;
+  std::size_t at = 2;
+  while (at + 4 <= file.size && data[at] == 0xFF) {
+    const unsigned marker = data[at + 1];
+    if (marker == 0xDA) {
+      // A sequential image with all components in its first scan has only that one.
+      const int count = at + 4 < file.size ? data[at + 4] : 0;
+      header.in_scans |= header.pixels == 0 || count != header.components;
+      return header;
+    }
+    const bool is_frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 &&
+                          marker != 0xCC;
+    if (is_frame && at + 10 <= file.size) {
+      const std::int64_t height = data[at + 5] << 8 | data[at + 6];
+      header.pixels = height * (data[at + 7] << 8 | data[at + 8]);
+      header.components = data[at + 9];
+      header.in_scans |= (marker & 3U) == 2;
+    }
+    at += 2 + (std::size_t{data[at + 2]} << 8 | data[at + 3]);
+  }
+  header.in_scans = true;
+  return header;
+}
+
+/// Raise ImageError for an image whose scans would take much more time or memory than its pixels.
+void check_scans(Bytes file, const std::string& name, const DecodeOptions& options) {
+  const Header header = read_facts(file);
+  if (!header.in_scans) return;
+  std::int64_t scans = 0;
   for (std::size_t i = 0; i + 1 < file.size; ++i) {
     scans += file.data[i] == 0xFF && file.data[i + 1] == 0xDA;
   }
-  return scans;
+  const auto refuse = [&name](const std::string& why) { throw ImageError(why, name, "JPEG"); };
+  const auto text = [](std::int64_t number) { return std::to_string(number); };
+  if (scans > kMaxScans) refuse(text(scans) + " scans, more than " + text(kMaxScans));
+  if (scans * header.pixels > kScannedShare * options.max_pixels) {
+    refuse(text(scans) + " scans of " + text(header.pixels) + " pixels, more than " +
+           text(kScannedShare * options.max_pixels) + " together");
+  }
+  const std::int64_t most = options.max_pixels * 16 / 5;
+  if (header.pixels * header.components > most) {
+    refuse(text(header.components) + " components of " + text(header.pixels) +
+           " pixels in several scans, more than " + text(most) + " samples");
+  }
 }
 
 cv::Mat cmyk_to_rgb(const cv::Mat& cmyk) {
@@ -151,16 +199,10 @@ Decoded decode_jpeg(Bytes file, const std::string& name, const DecodeOptions& op
   const auto refuse = [&name](const std::string& why) {
     return ImageError("the image is truncated or damaged: " + why, name, "JPEG");
   };
+  check_scans(file, name, options);
   Reader reader(file);
   if (!reader.read_header()) throw refuse(reader.message());
   check_size(reader.width(), reader.height(), name, "JPEG", options);
-  if (reader.is_progressive()) {
-    const int scans = count_scans(file);
-    if (scans > kMaxScans) {
-      throw ImageError(
-          std::to_string(scans) + " scans, more than " + std::to_string(kMaxScans), name, "JPEG");
-    }
-  }
   const int orientation = orientation_of(reader.markers());  // decoding releases them
   cv::Mat image(reader.height(), reader.width(), reader.is_cmyk() ? CV_8UC4 : CV_8UC3);
   if (!reader.decode(image.data, image.step)) throw refuse(reader.message());

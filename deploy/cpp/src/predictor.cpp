@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -15,23 +16,22 @@
 #include "backend.h"
 #include "ppcls/error.h"
 #include "ppcls/image.h"
+#include "text.h"
 
 namespace ppcls {
+
+const char kNotFinite[] =
+    "the network's output is not finite: its weights are at fault, or the precision of the backend";
 
 namespace {
 
 using detail::BackendFacts;
+using detail::joined;
 
 /// Tolerance of the sum of probabilities.
 constexpr double kRounding = 0.05;
 /// Batches that are filled while one is computed.
 constexpr int kAhead = 2;
-
-std::string joined(const std::vector<std::string>& words, const char* separator) {
-  std::string out;
-  for (const auto& word : words) out += (out.empty() ? "" : separator) + word;
-  return out;
-}
 
 int or_all_cores(int count) {
   return count > 0 ? count : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -40,7 +40,8 @@ int or_all_cores(int count) {
 /// Return the first file of the bundle that a backend runs, or "".
 std::string readable(const BackendFacts& backend, const Bundle& bundle) {
   for (const auto& name : backend.reads) {
-    if (bundle.has(name)) return name;
+    std::error_code error;
+    if (std::filesystem::is_regular_file(bundle.folder + "/" + name, error)) return name;
   }
   return "";
 }
@@ -57,8 +58,8 @@ const BackendFacts& choose(const std::string& name, const Bundle& bundle) {
       }
       return backend;
     }
-    throw ConfigError("no such backend: '" + name + "'; this build has: " +
-                      joined(backends(), ", "));
+    throw ConfigError("no such backend: '" + name +
+                      "'; known: " + joined(backends(), ", ") + " (those built in)");
   }
   for (const auto& backend : built) {
     if (!readable(backend, bundle).empty()) return backend;
@@ -79,15 +80,25 @@ std::vector<double> softmax(const float* logits, int count) {
   return out;
 }
 
+std::vector<double> sigmoid(const float* logits, int count) {
+  std::vector<double> out(count);
+  for (int i = 0; i < count; ++i) {
+    // Of a negative number only, so that nothing overflows.
+    const double small = std::exp(-std::abs(static_cast<double>(logits[i])));
+    out[i] = (logits[i] >= 0 ? 1 : small) / (1 + small);
+  }
+  return out;
+}
+
 /// Return the ids of the highest scores, best first; of equal scores the lower id comes first.
-std::vector<int> best_classes(const float* scores, int count, int topk) {
+std::vector<int> best_classes(const float* scores, int count, int most) {
   std::vector<int> ids(count);
   std::iota(ids.begin(), ids.end(), 0);
   const auto is_better = [scores](int a, int b) {
     return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
   };
-  std::partial_sort(ids.begin(), ids.begin() + topk, ids.end(), is_better);
-  ids.resize(topk);
+  std::partial_sort(ids.begin(), ids.begin() + most, ids.end(), is_better);
+  ids.resize(most);
   return ids;
 }
 
@@ -96,11 +107,6 @@ std::string rounded(double value) {
   char text[64];
   std::snprintf(text, sizeof(text), "%.5f", value);
   return nlohmann::json(std::strtod(text, nullptr)).dump();
-}
-
-std::string quoted(const std::string& text) {
-  // Names need not be UTF-8.
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 /// Images that are computed together, and the errors of those that cannot be.
@@ -120,9 +126,11 @@ struct Predictor::Impl {
   std::size_t image_bytes = 0;
 
   void load(const Source& source, std::uint8_t* out) const {
+    DecodeOptions how;
+    how.channels = bundle.channels;
     cv::Mat image = source.is_path
-                        ? read_image(source.name)
-                        : decode_image(source.data.data(), source.data.size(), source.name);
+                        ? read_image(source.name, how)
+                        : decode_image(source.data.data(), source.data.size(), source.name, how);
     try {
       image = bundle.pipeline(std::move(image));
     } catch (const cv::Exception& error) {
@@ -130,14 +138,8 @@ struct Predictor::Impl {
     } catch (const std::bad_alloc&) {
       throw ImageError("the image cannot be transformed: not enough memory", source.name, "");
     }
-    if (image.rows != bundle.height || image.cols != bundle.width) {
-      throw RunError(source.name + ": the transforms give " + std::to_string(image.cols) + "x" +
-                     std::to_string(image.rows) + ", but the network takes " +
-                     std::to_string(bundle.width) + "x" + std::to_string(bundle.height) +
-                     "; end them with a fixed size (CropImage, or ResizeImage with size)");
-    }
     if (bundle.takes_pixels) {
-      cv::Mat to(image.rows, image.cols, CV_8UC3, out);
+      cv::Mat to(image.rows, image.cols, image.type(), out);
       image.copyTo(to);
     } else {
       bundle.pipeline.normalize(image, reinterpret_cast<float*>(out));
@@ -154,27 +156,50 @@ struct Predictor::Impl {
     }
   }
 
+  /// Raise RunError unless the outputs of an image are scores.
+  void require_scores(const float* output) const {
+    const auto* end = output + bundle.labels.size();
+    const char* own = bundle.multi_label ? "sigmoid" : "softmax";
+    bool is_wrong = false;
+    if (bundle.multi_label) {
+      is_wrong = std::any_of(output, end, [](float v) { return v < 0 || v > 1; });
+    } else {
+      is_wrong = std::abs(std::accumulate(output, end, 0.0) - 1) > kRounding;
+    }
+    if (!is_wrong) return;
+    throw RunError("the network's outputs are not probabilities: it does not end with a " +
+                   std::string(own) + "; use `ppcls predict --logits`, or "
+                   "ppcls.Predictor(…, softmax=False) in Python");
+  }
+
+  /// Whether a score reaches the threshold of its class, as the metrics of either task decide.
+  bool is_kept(int id, double score) const {
+    if (options.threshold) {
+      return bundle.multi_label && *options.threshold > 0 ? score > *options.threshold
+                                                          : score >= *options.threshold;
+    }
+    if (!bundle.multi_label) return true;
+    return score > bundle.thresholds[bundle.thresholds.size() == 1 ? 0 : id];
+  }
+
   Result answer(const std::string& name, const float* output) const {
     Result result;
     result.source = name;
-    const int count = bundle.classes;
+    const auto count = static_cast<int>(bundle.labels.size());
+    if (bundle.gives_scores) require_scores(output);
     if (!std::all_of(output, output + count, [](float v) { return std::isfinite(v); })) {
-      result.error = "the network's output is not finite";
+      result.error = kNotFinite;
       return result;
     }
     result.logits.assign(output, output + count);
-    std::vector<double> scores(output, output + count);
-    if (bundle.softmax) {
-      const double sum = std::accumulate(scores.begin(), scores.end(), 0.0);
-      if (std::abs(sum - 1) > kRounding) {
-        throw RunError("the network's outputs are not probabilities: it does not end with a "
-                       "softmax");
-      }
-    } else {
-      scores = softmax(output, count);
-    }
-    for (const int id : best_classes(output, count, std::min(options.topk, count))) {
-      if (scores[id] < options.threshold) continue;
+    const std::vector<double> scores = bundle.gives_scores ? std::vector<double>(output, output + count)
+                                       : bundle.multi_label ? sigmoid(output, count)
+                                                            : softmax(output, count);
+    const int topk = options.topk > 0 ? std::min(options.topk, count) : count;
+    // A threshold for each class may leave out better classes than it keeps.
+    for (const int id : best_classes(output, count, bundle.multi_label ? count : topk)) {
+      if (!is_kept(id, scores[id])) continue;
+      if (static_cast<int>(result.class_ids.size()) == topk) break;
       result.class_ids.push_back(id);
       result.scores.push_back(scores[id]);
       result.label_names.push_back(bundle.labels[id]);
@@ -196,10 +221,11 @@ struct Predictor::Impl {
     }
     std::vector<float> outputs;
     if (valid != 0) outputs = backend->run({slot.memory.data(), valid});
-    const auto classes = static_cast<std::size_t>(bundle.classes);
+    const std::size_t classes = bundle.labels.size();
     if (outputs.size() != valid * classes) {
       throw DataError(std::to_string(classes) + " class names, but the network's output has " +
-                      std::to_string(outputs.size() / valid) + " classes");
+                      std::to_string(outputs.size() / valid) +
+                      " classes; name a label list that fits");
     }
     const float* next = outputs.data();
     for (int i = 0; i < slot.filled; ++i) {
@@ -346,17 +372,17 @@ std::string Result::to_json() const {
     for (const auto& value : values) out += (out.empty() ? "" : ", ") + write(value);
     return "[" + out + "]";
   };
-  return "{\"filename\": " + quoted(source) +
+  return "{\"filename\": " + detail::quoted(source) +
          ", \"class_ids\": " + list(class_ids, [](int id) { return std::to_string(id); }) +
          ", \"scores\": " + list(scores, rounded) +
-         ", \"label_names\": " + list(label_names, quoted) +
-         ", \"error\": " + (error ? quoted(*error) : "null") + "}";
+         ", \"label_names\": " + list(label_names, detail::quoted) +
+         ", \"error\": " + (error ? detail::quoted(*error) : "null") + "}";
 }
 
 Predictor::Predictor(const std::string& folder, PredictorOptions options)
     : impl_(std::make_unique<Impl>()) {
   if (options.batch_size < 1) throw ConfigError("batch_size must be 1 or more");
-  if (options.threshold < 0 || options.threshold > 1) {
+  if (options.threshold && !(*options.threshold >= 0 && *options.threshold <= 1)) {
     throw ConfigError("threshold must be a score, 0 to 1");
   }
   if (options.topk < 0) throw ConfigError("topk must be 1 or more");
@@ -369,13 +395,13 @@ Predictor::Predictor(const std::string& folder, PredictorOptions options)
   const std::string device = options.device == "auto" ? facts.devices.front() : options.device;
   if (std::find(facts.devices.begin(), facts.devices.end(), device) == facts.devices.end()) {
     throw RunError("the backend " + facts.name + " has no " + device + ": it runs on " +
-                   joined(facts.devices, ", ") + " here; use device cpu (--device cpu)");
+                   joined(facts.devices, ", ") + " here; use device='cpu' (--device cpu)");
   }
   options.threads = or_all_cores(options.threads);
   options.workers = or_all_cores(options.workers);
   if (options.topk == 0) options.topk = bundle.topk;
   impl_->options = options;
-  impl_->image_bytes = std::size_t{3} * bundle.height * bundle.width *
+  impl_->image_bytes = static_cast<std::size_t>(bundle.channels) * bundle.height * bundle.width *
                        (bundle.takes_pixels ? sizeof(std::uint8_t) : sizeof(float));
   impl_->backend = facts.open(bundle, readable(facts, bundle), device, options.threads);
   impl_->description = facts.name + " " + facts.version + ", " + device + ", fp32";

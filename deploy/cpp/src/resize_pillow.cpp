@@ -96,20 +96,21 @@ std::uint8_t rounded(int sum) {
 
 constexpr int kHalf = 1 << (kPrecisionBits - 1);
 
+template <int kChannels>
 cv::Mat resize_rows(const cv::Mat& image, int width, const Filter& filter) {
   const auto columns = windows(image.cols, width, filter);
-  cv::Mat out(image.rows, width, CV_8UC3);
+  cv::Mat out(image.rows, width, image.type());
   for (int y = 0; y < image.rows; ++y) {
-    const auto* from = image.ptr<cv::Vec3b>(y);
-    auto* to = out.ptr<cv::Vec3b>(y);
-    for (int x = 0; x < width; ++x) {
-      int sums[3] = {kHalf, kHalf, kHalf};
-      const auto& window = columns[x];
-      for (std::size_t k = 0; k < window.weights.size(); ++k) {
-        const auto& pixel = from[window.first + static_cast<int>(k)];
-        for (int c = 0; c < 3; ++c) sums[c] += pixel[c] * window.weights[k];
+    auto* to = out.ptr(y);
+    for (const auto& window : columns) {
+      int sums[kChannels];
+      std::fill(sums, sums + kChannels, kHalf);
+      const auto* from = image.ptr(y) + kChannels * window.first;
+      for (const int weight : window.weights) {
+        for (int c = 0; c < kChannels; ++c) sums[c] += from[c] * weight;
+        from += kChannels;
       }
-      to[x] = {rounded(sums[0]), rounded(sums[1]), rounded(sums[2])};
+      for (int c = 0; c < kChannels; ++c) *to++ = rounded(sums[c]);
     }
   }
   return out;
@@ -117,8 +118,8 @@ cv::Mat resize_rows(const cv::Mat& image, int width, const Filter& filter) {
 
 cv::Mat resize_columns(const cv::Mat& image, int height, const Filter& filter) {
   const auto rows = windows(image.rows, height, filter);
-  cv::Mat out(height, image.cols, CV_8UC3);
-  std::vector<int> sums(static_cast<std::size_t>(image.cols) * 3);
+  cv::Mat out(height, image.cols, image.type());
+  std::vector<int> sums(image.cols * image.elemSize());
   for (int y = 0; y < height; ++y) {
     std::fill(sums.begin(), sums.end(), kHalf);
     const auto& window = rows[y];
@@ -133,15 +134,16 @@ cv::Mat resize_columns(const cv::Mat& image, int height, const Filter& filter) {
 }
 
 cv::Mat nearest(const cv::Mat& image, cv::Size size) {
-  cv::Mat out(size, CV_8UC3);
+  cv::Mat out(size, image.type());
   const double across = static_cast<double>(image.cols) / size.width;
   const double down = static_cast<double>(image.rows) / size.height;
+  const std::size_t pixel = image.elemSize();
   for (int y = 0; y < size.height; ++y) {
-    const auto* from = image.ptr<cv::Vec3b>(std::min(static_cast<int>((y + 0.5) * down),
-                                                     image.rows - 1));
-    auto* to = out.ptr<cv::Vec3b>(y);
+    const auto* from = image.ptr(std::min(static_cast<int>((y + 0.5) * down), image.rows - 1));
+    auto* to = out.ptr(y);
     for (int x = 0; x < size.width; ++x) {
-      to[x] = from[std::min(static_cast<int>((x + 0.5) * across), image.cols - 1)];
+      const int column = std::min(static_cast<int>((x + 0.5) * across), image.cols - 1);
+      to = std::copy_n(from + pixel * column, pixel, to);
     }
   }
   return out;
@@ -154,7 +156,10 @@ cv::Mat resize_as_pillow(const cv::Mat& image, cv::Size size, const std::string&
   if (filter == "nearest") return nearest(image, size);
   const Filter found = filter_of(filter);
   cv::Mat out = image;
-  if (size.width != out.cols) out = resize_rows(out, size.width, found);
+  if (size.width != out.cols) {
+    out = image.channels() == 1 ? resize_rows<1>(out, size.width, found)
+                                : resize_rows<3>(out, size.width, found);
+  }
   if (size.height != out.rows) out = resize_columns(out, size.height, found);
   return out;
 }

@@ -23,15 +23,29 @@ cv::Size size_of(const Section& options, const std::string& key) {
   return {sides.front(), sides.back()};
 }
 
+/// Return an option's values, one for each channel. A single one is for all; three are of RGB, and a
+/// gray image gets their average.
+std::vector<double> per_channel(const Section& options, const std::string& key,
+                                std::vector<double> values, int channels) {
+  if (values.size() == static_cast<std::size_t>(channels)) return values;
+  if (values.size() == 1) return std::vector<double>(channels, values[0]);
+  if (values.size() != 3) options.refuse(key, "one value, or one for each channel");
+  const double mean = (values[0] + values[1] + values[2]) / 3;
+  return std::vector<double>(channels, std::nearbyint(mean * 1e6) / 1e6);
+}
+
 /// Round half to even, as Python does.
 int rounded(double value) { return static_cast<int>(std::nearbyint(value)); }
 
 class Resize final : public Transform {
  public:
-  explicit Resize(const Section& options) {
-    options.allow({"size", "resize_short", "cover", "backend", "interpolation"});
-    const bool is_pillow = options.has("backend") && options.text("backend") != "cv2";
-    if (is_pillow && options.text("backend") != "pil") options.refuse("backend", "cv2 or pil");
+  Resize(const Section& options, int) {
+    options.allow({"size", "resize_short", "cover", "backend", "interpolation", "return_numpy"});
+    std::string backend = options.has("backend") ? options.text("backend") : "cv2";
+    std::transform(backend.begin(), backend.end(), backend.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const bool is_pillow = backend == "pil";
+    if (!is_pillow && backend != "cv2") options.refuse("backend", "cv2 or pil");
     filter_ = is_pillow ? "bicubic" : "bilinear";
     if (options.has("interpolation")) filter_ = options.text("interpolation");
     static const std::map<std::string, int> kOpenCv = {{"nearest", cv::INTER_NEAREST},
@@ -73,6 +87,7 @@ class Resize final : public Transform {
   }
 
   std::string name() const override { return "ResizeImage"; }
+  cv::Size output_size(cv::Size) const override { return size_; }
 
  private:
   cv::Size size_;
@@ -84,7 +99,7 @@ class Resize final : public Transform {
 
 class Crop final : public Transform {
  public:
-  explicit Crop(const Section& options) {
+  Crop(const Section& options, int) {
     options.allow({"size"});
     size_ = size_of(options, "size");
   }
@@ -103,6 +118,7 @@ class Crop final : public Transform {
   }
 
   std::string name() const override { return "CropImage"; }
+  cv::Size output_size(cv::Size) const override { return size_; }
 
  private:
   cv::Size size_;
@@ -110,15 +126,16 @@ class Crop final : public Transform {
 
 class Pad final : public Transform {
  public:
-  explicit Pad(const Section& options) {
-    options.allow({"padding", "fill"});
+  Pad(const Section& options, int channels) {
+    options.allow({"padding", "fill", "backend", "padding_mode"});
     sides_ = options.integers("padding", 0, kMaxSide);
     if (sides_.size() == 1) sides_.assign(4, sides_[0]);
     if (sides_.size() != 4) options.refuse("padding", "a number, or [left, top, right, bottom]");
     if (!options.has("fill")) return;
     const auto fill = options.integers("fill", 0, 255);
-    if (fill.size() != 1 && fill.size() != 3) options.refuse("fill", "a number, or three");
-    for (int c = 0; c < 3; ++c) colour_[c] = fill[fill.size() == 1 ? 0 : c];
+    const auto values =
+        per_channel(options, "fill", std::vector<double>(fill.begin(), fill.end()), channels);
+    for (int c = 0; c < channels; ++c) colour_[c] = std::nearbyint(values[c]);
   }
 
   cv::Mat operator()(const cv::Mat& image) const override {
@@ -129,27 +146,34 @@ class Pad final : public Transform {
   }
 
   std::string name() const override { return "Pad"; }
+  cv::Size output_size(cv::Size size) const override {
+    if (size.empty()) return size;
+    return {sides_[0] + size.width + sides_[2], sides_[1] + size.height + sides_[3]};
+  }
 
  private:
   std::vector<int> sides_;
   cv::Scalar colour_;
 };
 
-Affine affine_of(const Section& options) {
-  options.allow({"scale", "mean", "std", "order"});
+Affine affine_of(const Section& options, int channels) {
+  options.allow({"scale", "mean", "std", "order", "channel_num", "output_fp16"});
   if (options.has("order")) {
     const std::string order = options.text("order");
     if (!order.empty() && order != "hwc" && order != "chw") {
       options.refuse("order", "hwc or chw");
     }
   }
-  const double scale = options.has("scale") ? options.number("scale") : 1 / 255.0;
+  if (options.boolean("output_fp16", false)) options.refuse("output_fp16", "false");
+  const double scale = options.has("scale") ? options.fraction("scale") : 1 / 255.0;
   std::vector<double> mean{0.485, 0.456, 0.406};
   std::vector<double> std{0.229, 0.224, 0.225};
-  if (options.has("mean")) mean = options.numbers("mean", 3);
-  if (options.has("std")) std = options.numbers("std", 3);
+  if (options.has("mean")) mean = options.numbers("mean");
+  if (options.has("std")) std = options.numbers("std");
+  mean = per_channel(options, "mean", mean, channels);
+  std = per_channel(options, "std", std, channels);
   Affine affine;
-  for (int c = 0; c < 3; ++c) {
+  for (int c = 0; c < channels; ++c) {
     if (!(std[c] > 0)) options.refuse("std", "numbers above 0");
     affine.scale[c] = static_cast<float>(scale / std[c]);
     affine.bias[c] = static_cast<float>(-mean[c] / std[c]);
@@ -157,11 +181,11 @@ Affine affine_of(const Section& options) {
   return affine;
 }
 
-using Factory = std::function<std::shared_ptr<const Transform>(const Section&)>;
+using Factory = std::function<std::shared_ptr<const Transform>(const Section&, int)>;
 
 template <typename T>
-std::shared_ptr<const Transform> make(const Section& options) {
-  return std::make_shared<T>(options);
+std::shared_ptr<const Transform> make(const Section& options, int channels) {
+  return std::make_shared<T>(options, channels);
 }
 
 const std::map<std::string, Factory>& factories() {
@@ -172,7 +196,7 @@ const std::map<std::string, Factory>& factories() {
 
 }  // namespace
 
-Pipeline Pipeline::parse(const YAML::Node& ops, const std::string& where) {
+Pipeline Pipeline::parse(const YAML::Node& ops, const std::string& where, int channels) {
   if (!ops.IsSequence()) throw BundleError(where + ": expected a list; export the model again");
   Pipeline pipeline;
   bool has_ended = false;
@@ -187,13 +211,18 @@ Pipeline Pipeline::parse(const YAML::Node& ops, const std::string& where) {
     if (given.IsNull()) given = YAML::Node(YAML::NodeType::Map);
     const Section options(given, at + "." + name + ".");
     if (name == "NormalizeImage") {
-      pipeline.affine_ = affine_of(options);
+      pipeline.affine_ = affine_of(options, channels);
       has_ended = true;
       continue;
     }
     if (name == "ToCHWImage") {
       options.allow({});
       has_ended = true;
+      continue;
+    }
+    if (name == "DecodeImage" && i == 0) {  // of PaddleClas; ours is in Input.decode
+      options.allow({"to_rgb", "to_np", "channel_first"});
+      if (!options.boolean("to_rgb", true)) options.refuse("to_rgb", "true");
       continue;
     }
     const auto found = factories().find(name);
@@ -203,7 +232,7 @@ Pipeline Pipeline::parse(const YAML::Node& ops, const std::string& where) {
     if (has_ended) {
       throw BundleError(at + ": " + name + " cannot follow NormalizeImage; export the model again");
     }
-    pipeline.transforms_.push_back(found->second(options));
+    pipeline.transforms_.push_back(found->second(options, channels));
   }
   return pipeline;
 }
@@ -213,9 +242,15 @@ cv::Mat Pipeline::operator()(cv::Mat image) const {
   return image;
 }
 
+cv::Size Pipeline::output_size() const {
+  cv::Size size;
+  for (const auto& transform : transforms_) size = transform->output_size(size);
+  return size;
+}
+
 void Pipeline::normalize(const cv::Mat& image, float* out) const {
-  const std::size_t plane = image.total();
-  for (int c = 0; c < 3; ++c) {
+  const int channels = image.channels();
+  for (int c = 0; c < channels; ++c) {
     // The products are rounded to float32 before the sums, as in NumPy: a table keeps compilers
     // from fusing the two.
     std::array<float, 256> table;
@@ -223,10 +258,10 @@ void Pipeline::normalize(const cv::Mat& image, float* out) const {
       const volatile float product = static_cast<float>(v) * affine_.scale[c];
       table[v] = product + affine_.bias[c];
     }
-    float* to = out + c * plane;
+    float* to = out + c * image.total();
     for (int y = 0; y < image.rows; ++y) {
       const std::uint8_t* from = image.ptr(y) + c;
-      for (int x = 0; x < image.cols; ++x) *to++ = table[from[3 * x]];
+      for (int x = 0; x < image.cols; ++x) *to++ = table[from[channels * x]];
     }
   }
 }

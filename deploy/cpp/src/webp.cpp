@@ -38,6 +38,9 @@ Decoded decode_webp(Bytes file, const std::string& name, const DecodeOptions& op
   if (WebPGetFeatures(file.data, file.size, &features) != VP8_STATUS_OK) {
     throw refuse("no valid header");
   }
+  // Decoding takes 14 bytes a pixel, instead of 3 to 9 of other formats.
+  check_pixels(features.width, features.height, name, "WebP", options.max_pixels * 6 / 10,
+               " of WebP");
   check_size(features.width, features.height, name, "WebP", options);
   const WebPData data{file.data, file.size};
   WebPAnimDecoderOptions how;

@@ -9,10 +9,15 @@
 
 namespace ppcls::detail {
 
+/// Read a file of plain YAML, at most 32 MiB, a million values and a hundred levels.
+///
+/// Raises BundleError: it cannot be read.
+YAML::Node load_yaml(const std::string& path);
+
 /// A map of `inference.yml`, with its place for errors.
 class Section {
  public:
-  /// Raises BundleError: it is not a map.
+  /// Raises BundleError: it is not a map, or has a key twice.
   Section(YAML::Node node, std::string where);
 
   bool has(const std::string& key) const;
@@ -25,9 +30,13 @@ class Section {
 
   std::string text(const std::string& key) const;
   int integer(const std::string& key, int low, int high) const;
-  double number(const std::string& key) const;
+  /// A number, or a quotient as text: `1.0/255.0`.
+  double fraction(const std::string& key) const;
   bool boolean(const std::string& key, bool otherwise) const;
-  std::vector<double> numbers(const std::string& key, std::size_t count) const;
+  /// A list of numbers; a single one gives a list of one.
+  std::vector<double> numbers(const std::string& key) const;
+  /// A list of one text or more.
+  std::vector<std::string> texts(const std::string& key) const;
   /// A list of integers; a single one gives a list of one.
   std::vector<int> integers(const std::string& key, int low, int high) const;
 

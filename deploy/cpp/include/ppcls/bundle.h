@@ -12,32 +12,31 @@ namespace ppcls {
 /// The content of `inference.yml` that a prediction needs; docs/bundle.md specifies the file.
 struct Bundle {
   std::string folder;
-  std::string model_name;
-  std::string precision;
-  std::string input_name;
   int height = 0;
   int width = 0;
-  /// Whether the graph takes 8-bit pixels (N, H, W, 3) and normalises them itself.
+  /// 3 for RGB, 1 for gray.
+  int channels = 3;
+  /// Whether the graph takes 8-bit pixels (N, H, W, C) and normalises them itself.
   bool takes_pixels = false;
-  int classes = 0;
-  /// Whether the graph's first output holds probabilities.
-  bool softmax = false;
-  /// Whether the graph's second output is the pooled last feature map (N, C).
-  bool features = false;
+  /// Whether an image may have several classes, or none.
+  bool multi_label = false;
+  /// Whether the graph's first output holds scores (a softmax or sigmoid) instead of logits.
+  bool gives_scores = false;
+  /// Number of classes in a result; 0 is no limit.
   int topk = 0;
+  /// The score that a class of a multi-label result exceeds: one for all classes, or one for each.
+  std::vector<double> thresholds;
+  /// The class names, in the order of the graph's outputs.
   std::vector<std::string> labels;
   Pipeline pipeline;
-  /// The SHA-256 of each other file, by name.
+  /// The SHA-256 of each other file, by name; empty for a folder of PaddleClas.
   std::map<std::string, std::string> files;
-
-  /// Whether the bundle has a file of this name.
-  bool has(const std::string& name) const { return files.count(name) != 0; }
 };
 
-/// Read and verify an exported folder.
+/// Read and verify an exported folder, of ppcls or of PaddleClas 2.5 and later.
 ///
 /// Raises BundleError: a file is missing or has changed since the export, `inference.yml` cannot
-/// be read by this version, or it has a transform that this library does not have.
+/// be read by this version, or it needs what this library does not have.
 Bundle read_bundle(const std::string& folder);
 
 }  // namespace ppcls

@@ -13,10 +13,12 @@ namespace ppcls {
 constexpr std::int64_t kMaxPixels = 100'000'000;
 
 /// Largest image file that is read, in bytes.
-constexpr std::int64_t kMaxFileBytes = std::int64_t{512} << 20;
+constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 30;
 
 /// Options of the decoder.
 struct DecodeOptions {
+  /// 3 for RGB, 1 for gray: the luma of RGB.
+  int channels = 3;
   /// Refuse an image with more pixels, before decoding.
   std::int64_t max_pixels = kMaxPixels;
 };
@@ -26,7 +28,7 @@ struct DecodeOptions {
 /// Raises ImageError: it is missing, not a regular file, or larger than `kMaxFileBytes`.
 std::vector<std::uint8_t> read_file(const std::string& path);
 
-/// Return an encoded image as RGB, 8 bits, three channels (H, W): the pixels that Python's
+/// Return an encoded image as 8 bits (H, W, channels), RGB or gray: the pixels that Python's
 /// `ppcls.read_image` gives. Transparent pixels are composited on white.
 ///
 /// Reads JPEG, PNG and WebP. Other formats are refused by name.
@@ -44,5 +46,8 @@ cv::Mat read_image(const std::string& path, const DecodeOptions& options = {});
 
 /// Whether the suffix of a path, in any case, is one of an image file.
 bool has_image_suffix(const std::string& path);
+
+/// Return these suffixes, separated by commas.
+std::string image_suffixes();
 
 }  // namespace ppcls

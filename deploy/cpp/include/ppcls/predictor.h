@@ -12,6 +12,9 @@
 
 namespace ppcls {
 
+/// The error of an image that was read and has no prediction.
+extern const char kNotFinite[];
+
 /// Options of a predictor.
 struct PredictorOptions {
   /// Name of the backend, from `backends()`; `auto` is the first one that can run the bundle.
@@ -26,8 +29,9 @@ struct PredictorOptions {
   int batch_size = 32;
   /// Number of classes in a result; 0 is that of the bundle.
   int topk = 0;
-  /// Leave classes with a lower score out of a result.
-  double threshold = 0.0;
+  /// Leave classes with a lower score out of a result; a multi-label model gives those above it.
+  /// The default is that of the bundle.
+  std::optional<double> threshold;
 };
 
 /// An image: a path, or the bytes of an encoded image with a name for records and errors.
@@ -45,7 +49,8 @@ struct Source {
 /// The prediction for one image.
 struct Result {
   std::string source;
-  /// The best classes, best first, with their softmax probabilities and names.
+  /// The best classes, best first, with their scores and names: softmax probabilities, or the
+  /// sigmoids of a multi-label model, which may have no class above its threshold.
   std::vector<int> class_ids;
   std::vector<double> scores;
   std::vector<std::string> label_names;

@@ -3,6 +3,7 @@
 #include <openvino/openvino.hpp>
 
 #include "../backend.h"
+#include "../text.h"
 #include "ppcls/error.h"
 
 namespace ppcls::detail {
@@ -21,9 +22,8 @@ class OpenVinoBackend final : public Backend {
           ov::hint::inference_precision(ov::element::f32));
       request_ = ov::CompiledModel(compiled).create_infer_request();
     } catch (const std::exception& error) {
-      std::string why = error.what();
-      for (auto& c : why) c = c == '\n' ? ' ' : c;
-      throw BundleError(bundle.folder + "/" + file + ": OpenVINO cannot load it: " + why);
+      throw BundleError(bundle.folder + "/" + file + ": OpenVINO cannot load it: " +
+                        one_line(error.what()));
     }
   }
 
@@ -31,17 +31,19 @@ class OpenVinoBackend final : public Backend {
     const auto count = static_cast<std::size_t>(batch.count);
     const auto height = static_cast<std::size_t>(bundle_.height);
     const auto width = static_cast<std::size_t>(bundle_.width);
+    const auto channels = static_cast<std::size_t>(bundle_.channels);
     try {
       // The tensor refers to the caller's memory: no copy.
       request_.set_input_tensor(
-          bundle_.takes_pixels ? ov::Tensor(ov::element::u8, {count, height, width, 3}, batch.data)
-                               : ov::Tensor(ov::element::f32, {count, 3, height, width}, batch.data));
+          bundle_.takes_pixels ? ov::Tensor(ov::element::u8, {count, height, width, channels}, batch.data)
+                               : ov::Tensor(ov::element::f32, {count, channels, height, width},
+                                            batch.data));
       request_.infer();
       const ov::Tensor out = request_.get_output_tensor(0);
       const float* values = out.data<float>();
       return {values, values + out.get_size()};
     } catch (const std::exception& error) {
-      throw RunError(std::string("OpenVINO: ") + error.what());
+      throw RunError("OpenVINO: " + one_line(error.what()));
     }
   }
 
