@@ -1,5 +1,9 @@
 // ppcls_predict: predict with an exported model, as `ppcls predict` does.
+#ifdef _WIN32
+#include <io.h>
+#else
 #include <unistd.h>
+#endif
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -26,6 +30,14 @@ struct Arguments {
   std::string format = "auto";
   bool benchmark = false;
 };
+
+bool is_terminal() {
+#ifdef _WIN32
+  return _isatty(_fileno(stdout)) != 0;
+#else
+  return isatty(STDOUT_FILENO) != 0;
+#endif
+}
 
 /// Print one line to standard error, as Python's commands do.
 void say(const std::string& text) { std::cerr << ppcls::detail::printable(text) << "\n"; }
@@ -133,7 +145,7 @@ int predict(const Arguments& arguments) {
     sources.push_back(ppcls::Source::path(input.path));
   }
   const bool as_table =
-      arguments.format == "table" || (arguments.format == "auto" && isatty(STDOUT_FILENO) != 0);
+      arguments.format == "table" || (arguments.format == "auto" && is_terminal());
   Tally tally;
   const auto start = std::chrono::steady_clock::now();
   predictor.predict(sources, [&](const ppcls::Result& result) {
@@ -191,7 +203,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+#ifdef SIGPIPE
   std::signal(SIGPIPE, SIG_IGN);
+#endif
   const auto fail = [](const std::string& why) {
     if (!why.empty()) say("ppcls_predict: error: " + why);
   };

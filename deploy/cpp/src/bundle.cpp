@@ -1,9 +1,9 @@
 #include "ppcls/bundle.h"
 
 #include <openssl/evp.h>
-#include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 
@@ -23,8 +23,8 @@ const std::vector<std::string> kGraphs = {"inference.json", "inference.pdmodel",
 constexpr char kWeights[] = "inference.pdiparams";
 
 bool is_file(const std::string& path) {
-  struct stat facts {};
-  return stat(path.c_str(), &facts) == 0 && S_ISREG(facts.st_mode);
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error);
 }
 
 std::string sha256(const std::string& path) {
@@ -192,8 +192,8 @@ void verify(const Bundle& bundle) {
   own.emplace_back(kWeights);
   for (const auto& name : own) {
     const std::string path = bundle.folder + "/" + name;
-    struct stat facts {};
-    if (bundle.files.count(name) == 0 && stat(path.c_str(), &facts) == 0) {
+    std::error_code error;
+    if (bundle.files.count(name) == 0 && std::filesystem::exists(path, error)) {
       throw BundleError(path + ": not listed in " + kSpecFile +
                         ", so not of this export; remove it");
     }
@@ -240,9 +240,8 @@ Bundle read_paddleclas(const YAML::Node& data, const std::string& path, Bundle b
 Bundle read_bundle(const std::string& folder) {
   Bundle bundle;
   bundle.folder = detail::plain_path(folder);
-  struct stat facts {};
-  if (folder.find('\0') != folder.npos || stat(bundle.folder.c_str(), &facts) != 0 ||
-      !S_ISDIR(facts.st_mode)) {
+  std::error_code error;
+  if (folder.find('\0') != folder.npos || !std::filesystem::is_directory(bundle.folder, error)) {
     throw BundleError(bundle.folder + ": no such folder; `ppcls export` makes one");
   }
   const std::string path = bundle.folder + "/" + kSpecFile;

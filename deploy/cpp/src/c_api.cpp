@@ -5,6 +5,7 @@
 #include "ppcls/error.h"
 #include "ppcls/ppcls.h"
 #include "ppcls/predictor.h"
+#include "text.h"
 
 struct ppcls_predictor {
   ppcls::Predictor predictor;
@@ -21,7 +22,7 @@ T guarded(T otherwise, const F& call) noexcept {
     last_error.clear();
     return call();
   } catch (const std::exception& error) {
-    last_error = error.what();
+    last_error = ppcls::detail::printable(error.what());
   } catch (...) {
     last_error = "unknown error";
   }
@@ -33,7 +34,7 @@ int predict(ppcls_predictor* predictor, ppcls::Source source, ppcls_class* class
   if (classes == nullptr || room < 1) throw ppcls::ConfigError("there is no room for a class");
   const auto results = predictor->predictor.predict({std::move(source)});
   const auto& result = results.front();
-  if (result.error) throw ppcls::Error(*result.error);
+  if (result.error) throw ppcls::DataError(*result.error);
   const auto& labels = predictor->predictor.bundle().labels;
   const int count = std::min(room, static_cast<int>(result.class_ids.size()));
   for (int i = 0; i < count; ++i) {

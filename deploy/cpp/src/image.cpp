@@ -1,10 +1,9 @@
 #include "ppcls/image.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <new>
 #include <opencv2/imgproc.hpp>
@@ -131,18 +130,22 @@ std::vector<std::uint8_t> read_file(const std::string& path) {
   const auto refuse = [&path](const std::string& why) -> ImageError {
     return {"cannot read the image: " + why, path, ""};
   };
-  struct stat facts {};
-  if (path.find('\0') != path.npos || stat(path.c_str(), &facts) != 0) {
-    throw refuse(std::strerror(errno));
+  namespace fs = std::filesystem;
+  if (path.find('\0') != path.npos) throw refuse("embedded null byte");
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::none || status.type() == fs::file_type::not_found) {
+    throw refuse(std::strerror(error.value()));
   }
-  if (S_ISDIR(facts.st_mode)) throw refuse(std::strerror(EISDIR));
-  if (!S_ISREG(facts.st_mode)) throw refuse("not a regular file");
-  if (facts.st_size > kMaxFileBytes) {
+  if (fs::is_directory(status)) throw refuse(std::strerror(EISDIR));
+  if (!fs::is_regular_file(status)) throw refuse("not a regular file");
+  const auto size = static_cast<std::int64_t>(fs::file_size(path, error));
+  if (size > kMaxFileBytes) {
     throw refuse("larger than " + std::to_string(kMaxFileBytes >> 20) + " MiB");
   }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
-  std::vector<std::uint8_t> data(static_cast<std::size_t>(facts.st_size));
+  std::vector<std::uint8_t> data(static_cast<std::size_t>(size));
   file.read(reinterpret_cast<char*>(data.data()), static_cast<std::streamsize>(data.size()));
   if (!file) throw refuse(errno != 0 ? std::strerror(errno) : "it ended early");
   return data;

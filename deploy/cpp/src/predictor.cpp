@@ -152,7 +152,7 @@ struct Predictor::Impl {
       load(source, out);
       return std::nullopt;
     } catch (const ImageError& error) {
-      return error.what();
+      return detail::printable(error.what());
     }
   }
 
@@ -174,12 +174,16 @@ struct Predictor::Impl {
 
   /// Whether a score reaches the threshold of its class, as the metrics of either task decide.
   bool is_kept(int id, double score) const {
+    double threshold = 0;
     if (options.threshold) {
-      return bundle.multi_label && *options.threshold > 0 ? score > *options.threshold
-                                                          : score >= *options.threshold;
+      threshold = *options.threshold;
+    } else if (bundle.multi_label) {
+      threshold = bundle.thresholds[bundle.thresholds.size() == 1 ? 0 : id];
     }
-    if (!bundle.multi_label) return true;
-    return score > bundle.thresholds[bundle.thresholds.size() == 1 ? 0 : id];
+    if (threshold == 0) return true;
+    // Scores of the network itself have 32 bits.
+    if (bundle.gives_scores) threshold = static_cast<float>(threshold);
+    return bundle.multi_label ? score > threshold : score >= threshold;
   }
 
   Result answer(const std::string& name, const float* output) const {
