@@ -44,6 +44,7 @@ BackendFacts openvino_facts();
 #endif
 #ifdef PPCLS_WITH_PADDLE
 BackendFacts paddle_facts();
+BackendFacts tensorrt_facts();
 #endif
 
 }  // namespace ppcls::detail

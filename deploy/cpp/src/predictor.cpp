@@ -457,6 +457,9 @@ const std::vector<BackendFacts>& detail::built_backends() {
 #ifdef PPCLS_WITH_PADDLE
       paddle_facts(),
 #endif
+#ifdef PPCLS_PADDLE_GPU
+      tensorrt_facts(),
+#endif
   };
   return kBuilt;
 }

@@ -105,7 +105,7 @@ TEST_CASE("parts that do not fit each other are refused as by Python", "[bundle]
                  "PostProcess.Topk.label_list has 5 names, but the graph outputs 6 classes"));
   CHECK(contains(refusal(edited(folder, "task: multi_label", "task: single_label", "multi_label")),
                  "PostProcess has MultiLabelThreshOutput; Output.task single_label needs Topk"));
-  CHECK(contains(refusal(edited(folder, "softmax: false", "sigmoid: true")),
+  CHECK(contains(refusal(edited(folder, "sigmoid: false", "sigmoid: true")),
                  "sigmoid does not fit task single_label"));
 }
 
