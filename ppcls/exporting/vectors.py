@@ -259,7 +259,7 @@ class _Tiny(ImageClassifier):
         return [paddle.nn.functional.relu(self.conv(x))]
 
     def forward_head(self, x: Tensor) -> Tensor:
-        return self.fc(x.mean([2, 3]))
+        return self.fc(paddle.nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
 def _write_bundle(folder: Path, ops: Sequence[Any], options: GraphOptions, **output: Any) -> None:

@@ -111,11 +111,10 @@ struct Tally {
   void report(bool multi_label) const {
     const std::string all = " of " + std::to_string(count) + " images";
     if (labelled != 0) {
-      std::fprintf(stderr, "%s %.5f: %zu of %zu images %s\n",
-                   multi_label ? "exact match" : "top-1",
-                   static_cast<double>(right) / static_cast<double>(labelled), right, labelled,
-                   multi_label ? "have exactly the classes of their list"
-                               : "match the label of their list");
+      std::fprintf(
+          stderr, "%s %.5f: %zu of %zu images %s\n", multi_label ? "exact match" : "top-1",
+          static_cast<double>(right) / static_cast<double>(labelled), right, labelled,
+          multi_label ? "have exactly the classes of their list" : "match the label of their list");
     }
     if (failed != not_finite) {
       say(std::to_string(failed - not_finite) + all + " could not be read");
@@ -191,7 +190,8 @@ int main(int argc, char** argv) {
                  "threads that read and transform images (default: all cores)")
       ->check(CLI::PositiveNumber);
   app.add_option("--topk", options.topk, "classes per image")->check(CLI::PositiveNumber);
-  app.add_option("--threshold", options.threshold, "leave out classes with a lower score; a multi-label model gives those above it "
+  app.add_option("--threshold", options.threshold,
+                 "leave out classes with a lower score; a multi-label model gives those above it "
                  "(default: the thresholds of the export)")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--format", arguments.format, "table or jsonl (default)")

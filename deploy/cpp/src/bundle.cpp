@@ -57,10 +57,10 @@ void require_version(const YAML::Node& found, const std::string& path) {
   const std::string shown = !found.IsScalar() ? "no number"
                             : is_number       ? std::to_string(version)
                                               : "'" + found.Scalar().substr(0, 60) + "'";
-  throw BundleError(path + ": schema_version is " + shown + "; this version of ppcls reads " +
-                    std::to_string(kSchemaVersion) +
-                    (version > kSchemaVersion ? ": it needs a newer ppcls"
-                                              : ": export the model again"));
+  throw BundleError(
+      path + ": schema_version is " + shown + "; this version of ppcls reads " +
+      std::to_string(kSchemaVersion) +
+      (version > kSchemaVersion ? ": it needs a newer ppcls" : ": export the model again"));
 }
 
 void read_input(const Section& input, Bundle& bundle) {
@@ -106,11 +106,11 @@ void require_size(const Bundle& bundle, const std::string& path) {
   const auto sides = [](int height, int width) {
     return "[" + std::to_string(height) + ", " + std::to_string(width) + "]";
   };
-  throw BundleError(path + ": PreProcess.transform_ops give " +
-                    (given.empty() ? "images of any height and width"
-                                   : sides(given.height, given.width)) +
-                    ", but Input.shape has height and width " +
-                    sides(bundle.height, bundle.width) + "; export the model again");
+  throw BundleError(
+      path + ": PreProcess.transform_ops give " +
+      (given.empty() ? "images of any height and width" : sides(given.height, given.width)) +
+      ", but Input.shape has height and width " + sides(bundle.height, bundle.width) +
+      "; export the model again");
 }
 
 /// Refuse another number of entries than classes.
@@ -142,10 +142,11 @@ void read_output(const Section& spec, const std::string& path, Bundle& bundle) {
   const std::string key = bundle.multi_label ? "MultiLabelThreshOutput" : "Topk";
   const std::string wrong = bundle.multi_label ? "Topk" : "MultiLabelThreshOutput";
   if (!post.has(key) || post.has(wrong)) {
-    const std::string found =
-        !post.has(wrong) ? "no entry" : post.has(key) ? "Topk and MultiLabelThreshOutput" : wrong;
-    throw BundleError(path + ": PostProcess has " + found + "; Output.task " + task +
-                      " needs " + key + "; export the model again");
+    const std::string found = !post.has(wrong) ? "no entry"
+                              : post.has(key)  ? "Topk and MultiLabelThreshOutput"
+                                               : wrong;
+    throw BundleError(path + ": PostProcess has " + found + "; Output.task " + task + " needs " +
+                      key + "; export the model again");
   }
   const Section entry = post.section(key);
   bundle.labels = entry.texts("label_list");
@@ -167,8 +168,7 @@ void read_output(const Section& spec, const std::string& path, Bundle& bundle) {
 }
 
 bool is_bare(const std::string& name) {
-  constexpr char kLetters[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
+  constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
   return !name.empty() && name.size() <= 128 && name[0] != '.' &&
          name.find_first_not_of(kLetters) == name.npos;
 }
@@ -209,8 +209,8 @@ void verify(const Bundle& bundle) {
 
 /// Read the file that PaddleClas 2.5 and later export: it states neither sizes nor checksums.
 Bundle read_paddleclas(const YAML::Node& data, const std::string& path, Bundle bundle) {
-  const std::string kind = path + ": no schema_version: not written by ppcls, nor by PaddleClas " +
-                           "for a classifier: ";
+  const std::string kind =
+      path + ": no schema_version: not written by ppcls, nor by PaddleClas " + "for a classifier: ";
   if (!data.IsMap()) throw BundleError(kind + "expected a map");
   const Section spec(data, kind);
   spec.allow({"Global", "Hpi", "PreProcess", "PostProcess"});
@@ -227,7 +227,8 @@ Bundle read_paddleclas(const YAML::Node& data, const std::string& path, Bundle b
       Pipeline::parse(process.node("transform_ops"), process.where("transform_ops"), 3);
   const cv::Size size = bundle.pipeline.output_size();
   if (size.empty()) {
-    throw BundleError(path + ": the transforms give images of different sizes; end them with a "
+    throw BundleError(path +
+                      ": the transforms give images of different sizes; end them with a "
                       "fixed size (CropImage, or ResizeImage with size)");
   }
   bundle.height = size.height;

@@ -68,15 +68,14 @@ constexpr Signature kSignatures[] = {
 };
 
 const std::vector<std::string> kSuffixes = {
-    ".apng", ".avif", ".bmp", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe",
-    ".jpeg", ".jpf",  ".jpg", ".jpx", ".mpo",  ".npy", ".pbm", ".pcx", ".pfm",  ".pgm", ".png",
+    ".apng", ".avif", ".bmp", ".gif", ".icns", ".ico", ".j2c", ".j2k",  ".jfif", ".jp2", ".jpe",
+    ".jpeg", ".jpf",  ".jpg", ".jpx", ".mpo",  ".npy", ".pbm", ".pcx",  ".pfm",  ".pgm", ".png",
     ".pnm",  ".ppm",  ".psd", ".qoi", ".sgi",  ".tga", ".tif", ".tiff", ".webp"};
 
 std::string recognise(Bytes file) {
   const std::string_view all(reinterpret_cast<const char*>(file.data), file.size);
   for (const auto& known : kSignatures) {
-    if (all.size() >= known.offset &&
-        all.substr(known.offset, known.magic.size()) == known.magic) {
+    if (all.size() >= known.offset && all.substr(known.offset, known.magic.size()) == known.magic) {
       return known.format;
     }
   }

@@ -24,9 +24,11 @@ constexpr std::uintmax_t kMaxListBytes = std::uintmax_t{1} << 30;
 constexpr std::size_t kMaxLineBytes = std::size_t{1} << 20;
 
 /// Files and folders that operating systems and file servers add to folders, in lower case.
-const std::set<std::string> kSystemNames = {
-    "__macosx",  "@eadir",     "#recycle",  "$recycle.bin", "recycler", "system volume information",
-    "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini"};
+const std::set<std::string> kSystemNames = {"__macosx",    "@eadir",
+                                            "#recycle",    "$recycle.bin",
+                                            "recycler",    "system volume information",
+                                            "lost+found",  "thumbs.db",
+                                            "ehthumbs.db", "desktop.ini"};
 
 bool is_ignored(const std::string& name) {
   std::string lower = name;
@@ -90,8 +92,8 @@ std::vector<Input> from_folder(const std::string& folder) {
 
 /// Return the label that ends a line: a class, or `0,1,0`; nothing if it is none.
 std::vector<long> parse_label(const std::string& text) {
-  const bool is_number = !text.empty() && text.find_first_not_of("0123456789", text[0] == '-') ==
-                                              text.npos;
+  const bool is_number =
+      !text.empty() && text.find_first_not_of("0123456789", text[0] == '-') == text.npos;
   if (is_number && text != "-" && text.size() <= 18U + (text[0] == '-')) return {std::stol(text)};
   std::vector<long> flags;
   if (text.size() < 3 || text.size() % 2 == 0) return {};

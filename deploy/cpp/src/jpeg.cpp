@@ -139,8 +139,8 @@ Header read_facts(Bytes file) {
       header.in_scans |= header.pixels == 0 || count != header.components;
       return header;
     }
-    const bool is_frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 &&
-                          marker != 0xCC;
+    const bool is_frame =
+        marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
     if (is_frame && at + 10 <= file.size) {
       const std::int64_t height = data[at + 5] << 8 | data[at + 6];
       header.pixels = height * (data[at + 7] << 8 | data[at + 8]);

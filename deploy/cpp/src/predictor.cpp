@@ -58,8 +58,8 @@ const BackendFacts& choose(const std::string& name, const Bundle& bundle) {
       }
       return backend;
     }
-    throw ConfigError("no such backend: '" + name +
-                      "'; known: " + joined(backends(), ", ") + " (those built in)");
+    throw ConfigError("no such backend: '" + name + "'; known: " + joined(backends(), ", ") +
+                      " (those built in)");
   }
   for (const auto& backend : built) {
     if (!readable(backend, bundle).empty()) return backend;
@@ -168,7 +168,8 @@ struct Predictor::Impl {
     }
     if (!is_wrong) return;
     throw RunError("the network's outputs are not probabilities: it does not end with a " +
-                   std::string(own) + "; use `ppcls predict --logits`, or "
+                   std::string(own) +
+                   "; use `ppcls predict --logits`, or "
                    "ppcls.Predictor(…, softmax=False) in Python");
   }
 
@@ -196,7 +197,8 @@ struct Predictor::Impl {
       return result;
     }
     result.logits.assign(output, output + count);
-    const std::vector<double> scores = bundle.gives_scores ? std::vector<double>(output, output + count)
+    const std::vector<double> scores = bundle.gives_scores
+                                           ? std::vector<double>(output, output + count)
                                        : bundle.multi_label ? sigmoid(output, count)
                                                             : softmax(output, count);
     const int topk = options.topk > 0 ? std::min(options.topk, count) : count;
@@ -212,14 +214,13 @@ struct Predictor::Impl {
   }
 
   /// Compute a filled slot and hand out its results.
-  void finish(Slot& slot, const Source* sources,
-              const std::function<void(Result)>& each) const {
+  void finish(Slot& slot, const Source* sources, const std::function<void(Result)>& each) const {
     int valid = 0;
     for (int i = 0; i < slot.filled; ++i) {
       if (slot.errors[i]) continue;
       if (valid != i) {
-        std::memmove(slot.memory.data() + valid * image_bytes,
-                     slot.memory.data() + i * image_bytes, image_bytes);
+        std::memmove(slot.memory.data() + valid * image_bytes, slot.memory.data() + i * image_bytes,
+                     image_bytes);
       }
       ++valid;
     }
@@ -328,8 +329,7 @@ class Loader {
       const std::size_t place = index % size_;
       std::exception_ptr failure;
       try {
-        slot.errors[place] =
-            load_(sources_[index], slot.memory.data() + place * image_bytes_);
+        slot.errors[place] = load_(sources_[index], slot.memory.data() + place * image_bytes_);
       } catch (...) {
         failure = std::current_exception();
       }
@@ -410,8 +410,8 @@ Predictor::Predictor(const std::string& folder, PredictorOptions options)
   impl_->backend = facts.open(bundle, readable(facts, bundle), device, options.threads);
   impl_->description = facts.name + " " + facts.version + ", " + device + ", fp32";
   if (device == "cpu") {
-    impl_->description += ", " + std::to_string(options.threads) +
-                          (options.threads == 1 ? " thread" : " threads");
+    impl_->description +=
+        ", " + std::to_string(options.threads) + (options.threads == 1 ? " thread" : " threads");
   }
 }
 

@@ -147,13 +147,35 @@ std::string suffix_of(const std::string& path) {
 }
 
 std::string right_stripped(std::string text) {
-  static const std::vector<std::string> kBlanks = {
-      " ",      "\t",           "\n",           "\r",           "\v",           "\f",
-      "\x1c",   "\x1d",         "\x1e",         "\x1f",         "\xc2\x85",     "\xc2\xa0",
-      "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
-      "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88",
-      "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf",
-      "\xe2\x81\x9f", "\xe3\x80\x80"};
+  static const std::vector<std::string> kBlanks = {" ",
+                                                   "\t",
+                                                   "\n",
+                                                   "\r",
+                                                   "\v",
+                                                   "\f",
+                                                   "\x1c",
+                                                   "\x1d",
+                                                   "\x1e",
+                                                   "\x1f",
+                                                   "\xc2\x85",
+                                                   "\xc2\xa0",
+                                                   "\xe1\x9a\x80",
+                                                   "\xe2\x80\x80",
+                                                   "\xe2\x80\x81",
+                                                   "\xe2\x80\x82",
+                                                   "\xe2\x80\x83",
+                                                   "\xe2\x80\x84",
+                                                   "\xe2\x80\x85",
+                                                   "\xe2\x80\x86",
+                                                   "\xe2\x80\x87",
+                                                   "\xe2\x80\x88",
+                                                   "\xe2\x80\x89",
+                                                   "\xe2\x80\x8a",
+                                                   "\xe2\x80\xa8",
+                                                   "\xe2\x80\xa9",
+                                                   "\xe2\x80\xaf",
+                                                   "\xe2\x81\x9f",
+                                                   "\xe3\x80\x80"};
   const auto ends_blank = [&text] {
     for (const auto& blank : kBlanks) {
       if (text.size() >= blank.size() &&

@@ -23,8 +23,8 @@ cv::Size size_of(const Section& options, const std::string& key) {
   return {sides.front(), sides.back()};
 }
 
-/// Return an option's values, one for each channel. A single one is for all; three are of RGB, and a
-/// gray image gets their average.
+/// Return an option's values, one for each channel. A single one is for all; three are of RGB, and
+/// a gray image gets their average.
 std::vector<double> per_channel(const Section& options, const std::string& key,
                                 std::vector<double> values, int channels) {
   if (values.size() == static_cast<std::size_t>(channels)) return values;
@@ -60,8 +60,8 @@ class Resize final : public Transform {
     const auto found = known.find(filter_);
     if (found == known.end()) options.refuse("interpolation", "one of this backend");
     if (!is_pillow) opencv_ = found->second;
-    const int given = int{options.has("size")} + int{options.has("resize_short")} +
-                      int{options.has("cover")};
+    const int given =
+        int{options.has("size")} + int{options.has("resize_short")} + int{options.has("cover")};
     if (given != 1) {
       throw BundleError(options.where("size") +
                         ": expected one of size, resize_short and cover; export the model again");
@@ -74,10 +74,10 @@ class Resize final : public Transform {
   cv::Mat operator()(const cv::Mat& image) const override {
     cv::Size size = size_;
     if (size.empty()) {
-      const double ratio =
-          short_ != 0 ? static_cast<double>(short_) / std::min(image.cols, image.rows)
-                      : std::max(static_cast<double>(cover_.width) / image.cols,
-                                 static_cast<double>(cover_.height) / image.rows);
+      const double ratio = short_ != 0
+                               ? static_cast<double>(short_) / std::min(image.cols, image.rows)
+                               : std::max(static_cast<double>(cover_.width) / image.cols,
+                                          static_cast<double>(cover_.height) / image.rows);
       size = {rounded(image.cols * ratio), rounded(image.rows * ratio)};
     }
     if (opencv_ < 0) return resize_as_pillow(image, size, filter_);
@@ -140,8 +140,8 @@ class Pad final : public Transform {
 
   cv::Mat operator()(const cv::Mat& image) const override {
     cv::Mat out;
-    cv::copyMakeBorder(image, out, sides_[1], sides_[3], sides_[0], sides_[2],
-                       cv::BORDER_CONSTANT, colour_);
+    cv::copyMakeBorder(image, out, sides_[1], sides_[3], sides_[0], sides_[2], cv::BORDER_CONSTANT,
+                       colour_);
     return out;
   }
 

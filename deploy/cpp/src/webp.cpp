@@ -14,7 +14,7 @@ namespace {
 int orientation_of(const WebPData& file) {
   Orientation found;
   const std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)> demuxer(WebPDemux(&file),
-                                                                        WebPDemuxDelete);
+                                                                         WebPDemuxDelete);
   if (!demuxer) return 1;
   WebPChunkIterator chunk;
   if (WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk) != 0) {

@@ -112,11 +112,10 @@ YAML::Node load_yaml(const std::string& path) {
   }
 }
 
-Section::Section(YAML::Node node, std::string where)
-    : node_(std::move(node)), where_(std::move(where)) {
+Section::Section(const YAML::Node& node, std::string where)
+    : node_(node), where_(std::move(where)) {
   if (!node_.IsMap()) {
-    throw BundleError(where_ + " expected a map, not " + shown(node_) +
-                      "; export the model again");
+    throw BundleError(where_ + " expected a map, not " + shown(node_) + "; export the model again");
   }
   std::set<std::string> keys;
   for (const auto& entry : node_) {
@@ -139,9 +138,7 @@ void Section::allow(std::initializer_list<const char*> keys) const {
   }
 }
 
-Section Section::section(const std::string& key) const {
-  return {node(key), where(key) + "."};
-}
+Section Section::section(const std::string& key) const { return {node(key), where(key) + "."}; }
 
 YAML::Node Section::node(const std::string& key) const {
   const YAML::Node found = node_[key];
@@ -174,10 +171,9 @@ double Section::fraction(const std::string& key) const {
   const auto slash = text.find('/');
   double value = 0;
   double divisor = 1;
-  const bool is_valid =
-      YAML::convert<double>::decode(YAML::Node(text.substr(0, slash)), value) &&
-      (slash == text.npos ||
-       YAML::convert<double>::decode(YAML::Node(text.substr(slash + 1)), divisor));
+  const bool is_valid = YAML::convert<double>::decode(YAML::Node(text.substr(0, slash)), value) &&
+                        (slash == text.npos || YAML::convert<double>::decode(
+                                                   YAML::Node(text.substr(slash + 1)), divisor));
   if (!is_valid || divisor == 0 || !std::isfinite(value / divisor)) {
     refuse(key, "a number or a fraction such as 1.0/255.0");
   }

@@ -18,7 +18,7 @@ YAML::Node load_yaml(const std::string& path);
 class Section {
  public:
   /// Raises BundleError: it is not a map, or has a key twice.
-  Section(YAML::Node node, std::string where);
+  Section(const YAML::Node& node, std::string where);
 
   bool has(const std::string& key) const;
   /// Raise BundleError for a key that is none of these.

@@ -50,8 +50,7 @@ TEST_CASE("a bundle states its input, output and classes", "[bundle]") {
 
 TEST_CASE("a folder that is no bundle is refused as by Python", "[bundle]") {
   const Folder folder;
-  CHECK(refusal(folder / "none") ==
-        folder / "none" + ": no such folder; `ppcls export` makes one");
+  CHECK(refusal(folder / "none") == folder / "none" + ": no such folder; `ppcls export` makes one");
   CHECK(refusal(folder.path()) ==
         folder.path() +
             ": not an exported model: it has none of inference.json, inference.pdmodel, "
@@ -64,18 +63,19 @@ TEST_CASE("a folder that is no bundle is refused as by Python", "[bundle]") {
 TEST_CASE("a changed bundle is refused as by Python", "[bundle]") {
   const Folder folder;
   std::string copy = edited(folder, "schema_version: 2", "schema_version: 3");
-  CHECK(refusal(copy) == copy + "/inference.yml: schema_version is 3; this version of ppcls reads "
-                                "2: it needs a newer ppcls");
+  CHECK(refusal(copy) == copy +
+                             "/inference.yml: schema_version is 3; this version of ppcls reads "
+                             "2: it needs a newer ppcls");
   copy = edited(folder, "schema_version", "schema_version");
   folder.write("bundle/inference.onnx", "other");
-  CHECK(refusal(copy) ==
-        copy + "/inference.onnx: changed since the export (its checksum differs)");
+  CHECK(refusal(copy) == copy + "/inference.onnx: changed since the export (its checksum differs)");
   fs::remove(copy + "/inference.onnx");
   CHECK(refusal(copy) == copy + "/inference.onnx: missing from the exported model");
   copy = edited(folder, "schema_version", "schema_version");
   folder.write("bundle/inference.pdmodel", "foreign");
-  CHECK(refusal(copy) == copy + "/inference.pdmodel: not listed in inference.yml, so not of this "
-                                "export; remove it");
+  CHECK(refusal(copy) == copy +
+                             "/inference.pdmodel: not listed in inference.yml, so not of this "
+                             "export; remove it");
 }
 
 TEST_CASE("what the library cannot do is refused by name", "[bundle]") {
@@ -91,9 +91,9 @@ TEST_CASE("what the library cannot do is refused by name", "[bundle]") {
                  "the C++ library reads RGB and gray images"));
   CHECK(contains(refusal(edited(folder, "files:\n", "files:\n  ../weights: abc\n")),
                  "bare file names"));
-  CHECK(contains(refusal(edited(folder, "files:\n",
-                                "plugins:\n- name: mine\n  classes: [A]\nfiles:\n")),
-                 "its transforms need a Python plug-in, which C++ cannot run"));
+  CHECK(contains(
+      refusal(edited(folder, "files:\n", "plugins:\n- name: mine\n  classes: [A]\nfiles:\n")),
+      "its transforms need a Python plug-in, which C++ cannot run"));
 }
 
 TEST_CASE("parts that do not fit each other are refused as by Python", "[bundle]") {

@@ -1,6 +1,5 @@
-#include "ppcls/ppcls.h"
-
 #include "catch.h"
+#include "ppcls/ppcls.h"
 
 TEST_CASE("C programs predict, and read errors", "[c_api]") {
   CHECK(ppcls_open(nullptr, nullptr, 1) == nullptr);

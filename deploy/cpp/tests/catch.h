@@ -25,9 +25,9 @@ class Folder {
  public:
   Folder() {
     static int count = 0;
-    path_ = std::filesystem::temp_directory_path() /
-            ("ppcls-test-" + std::to_string(std::random_device()()) + "-" +
-             std::to_string(count++));
+    path_ =
+        std::filesystem::temp_directory_path() /
+        ("ppcls-test-" + std::to_string(std::random_device()()) + "-" + std::to_string(count++));
     std::filesystem::create_directories(path_);
   }
   ~Folder() {

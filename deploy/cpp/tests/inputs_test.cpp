@@ -22,9 +22,8 @@ std::string refusal(const std::string& name) {
 
 TEST_CASE("a folder gives its images, sorted by name", "[inputs]") {
   const Folder folder;
-  for (const auto* name :
-       {"b.JPG", "a/2.png", "a/1.npy", "a.png", ".hidden.png", "__MACOSX/x.png", "Thumbs.db",
-        "notes.txt", ".git/x.png", "c/.jpg"}) {
+  for (const auto* name : {"b.JPG", "a/2.png", "a/1.npy", "a.png", ".hidden.png", "__MACOSX/x.png",
+                           "Thumbs.db", "notes.txt", ".git/x.png", "c/.jpg"}) {
     folder.write(name, "");
   }
   CHECK(found(folder.path()) == std::vector<std::string>{folder / "a/1.npy", folder / "a/2.png",
@@ -36,16 +35,17 @@ TEST_CASE("a folder gives its images, sorted by name", "[inputs]") {
                                       fs::canonical(folder.path()).string() +
                                       ", which holds it; remove the link");
   const Folder empty;
-  CHECK(refusal(empty.path()).rfind(
-            empty.path() + ": no images in this folder (looked for .apng, .avif, ", 0) == 0);
+  CHECK(refusal(empty.path())
+            .rfind(empty.path() + ": no images in this folder (looked for .apng, .avif, ", 0) == 0);
 }
 
 TEST_CASE("a list gives images and labels relative to itself", "[inputs]") {
   const Folder folder;
   folder.write("of 3", "");
-  const std::string list = folder.write(
-      "list.txt", "\xEF\xBB\xBF"
-                  "a b.png 12 \r\n\n./c.png\n/abs//d.png\t-1\rof 3\ne.png 0,1,0\nf.png 0,2\n");
+  const std::string list =
+      folder.write("list.txt",
+                   "\xEF\xBB\xBF"
+                   "a b.png 12 \r\n\n./c.png\n/abs//d.png\t-1\rof 3\ne.png 0,1,0\nf.png 0,2\n");
   const auto inputs = ppcls::find_inputs({list});
   REQUIRE(inputs.size() == 6);
   CHECK(inputs[0].path == folder / "a b.png");

@@ -16,14 +16,14 @@ class OpenVinoBackend final : public Backend {
     try {
       ov::Core core;
       const auto model = core.read_model(bundle.folder + "/" + file);
-      const auto compiled = core.compile_model(
-          model, "CPU", ov::inference_num_threads(threads),
-          ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
-          ov::hint::inference_precision(ov::element::f32));
+      const auto compiled =
+          core.compile_model(model, "CPU", ov::inference_num_threads(threads),
+                             ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
+                             ov::hint::inference_precision(ov::element::f32));
       request_ = ov::CompiledModel(compiled).create_infer_request();
     } catch (const std::exception& error) {
-      throw BundleError(bundle.folder + "/" + file + ": OpenVINO cannot load it: " +
-                        one_line(error.what()));
+      throw BundleError(bundle.folder + "/" + file +
+                        ": OpenVINO cannot load it: " + one_line(error.what()));
     }
   }
 
@@ -35,9 +35,9 @@ class OpenVinoBackend final : public Backend {
     try {
       // The tensor refers to the caller's memory: no copy.
       request_.set_input_tensor(
-          bundle_.takes_pixels ? ov::Tensor(ov::element::u8, {count, height, width, channels}, batch.data)
-                               : ov::Tensor(ov::element::f32, {count, channels, height, width},
-                                            batch.data));
+          bundle_.takes_pixels
+              ? ov::Tensor(ov::element::u8, {count, height, width, channels}, batch.data)
+              : ov::Tensor(ov::element::f32, {count, channels, height, width}, batch.data));
       request_.infer();
       const ov::Tensor out = request_.get_output_tensor(0);
       const float* values = out.data<float>();

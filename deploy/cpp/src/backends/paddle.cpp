@@ -44,8 +44,8 @@ class PaddleBackend : public Backend {
       input_ = engine_->GetInputHandle(engine_->GetInputNames().at(0));
       output_ = engine_->GetOutputHandle(engine_->GetOutputNames().at(0));
     } catch (const std::exception& error) {
-      throw BundleError(bundle.folder + ": Paddle Inference cannot load it: " +
-                        reason_of(error.what()));
+      throw BundleError(bundle.folder +
+                        ": Paddle Inference cannot load it: " + reason_of(error.what()));
     }
   }
 
@@ -101,7 +101,7 @@ void configure(Config& config, const std::string& device, int threads) {
   }
   config.DisableGpu();
   config.SetCpuMathLibraryNumThreads(threads);
-  config.EnableMKLDNN();
+  // oneDNN is on by default.
 }
 
 std::unique_ptr<Backend> open_paddle(const Bundle& bundle, const std::string& file,
@@ -132,8 +132,8 @@ std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, const std::string& 
     configure(config, device, threads);
     config.CollectShapeRangeInfo(shapes);
     PaddleBackend backend(bundle, config);
-    std::vector<float> zeros(static_cast<std::size_t>(kMaxBatch) * bundle.channels *
-                             bundle.height * bundle.width);
+    std::vector<float> zeros(static_cast<std::size_t>(kMaxBatch) * bundle.channels * bundle.height *
+                             bundle.width);
     for (const int count : {kMinBatch, kUsualBatch, kMaxBatch}) backend.run({zeros.data(), count});
   }
   Config config(bundle.folder + "/" + file, bundle.folder + kWeights);

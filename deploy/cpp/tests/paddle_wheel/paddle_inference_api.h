@@ -18,7 +18,6 @@ struct AnalysisConfig {
   void DisableGlogInfo();
   void DisableGpu();
   void SetCpuMathLibraryNumThreads(int threads);
-  void EnableMKLDNN();
   void EnableUseGpu(std::uint64_t megabytes, int device, Precision precision);
   void EnableTensorRtEngine(std::int64_t workspace, int max_batch, int min_subgraph,
                             Precision precision, bool use_static, bool use_calibration,
