@@ -84,6 +84,7 @@ class Reader {
       JSAMPROW row = out + info_.output_scanline * stride;
       jpeg_read_scanlines(&info_, &row, 1);
     }
+    has_all_rows_ = !errors_.has_ended_early;
     jpeg_finish_decompress(&info_);
     return true;
   }
@@ -91,9 +92,29 @@ class Reader {
   bool is_cmyk() const {
     return info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
   }
+  /// Whether TurboJPEG, with which Python reads ordinary images, knows the subsampling. Pillow
+  /// reads the others, and does not mind warnings.
+  bool has_usual_sampling() const {
+    if (is_cmyk()) return false;
+    if (info_.num_components == 1) return true;
+    if (info_.num_components != 3) return false;
+    const jpeg_component_info* parts = info_.comp_info;
+    const int wide = parts[0].h_samp_factor;
+    const int high = parts[0].v_samp_factor;
+    const auto others_have = [parts](int across, int down) {
+      return parts[1].h_samp_factor == across && parts[1].v_samp_factor == down &&
+             parts[2].h_samp_factor == across && parts[2].v_samp_factor == down;
+    };
+    const bool is_named =
+        (wide <= 2 && high <= 2) || (wide == 4 && high == 1) || (wide == 1 && high == 4);
+    const bool is_doubled = wide == 2 && high == 2 && (others_have(1, 2) || others_have(2, 1));
+    const bool is_full = wide * high <= 3 && others_have(wide, high);
+    return (is_named && others_have(1, 1)) || is_doubled || is_full;
+  }
   int width() const { return static_cast<int>(info_.image_width); }
   int height() const { return static_cast<int>(info_.image_height); }
   bool has_ended_early() const { return errors_.has_ended_early; }
+  bool has_all_rows() const { return has_all_rows_; }
   int first_warning() const { return errors_.first_warning; }
   std::string message() const { return errors_.message; }
   const jpeg_marker_struct* markers() const { return info_.marker_list; }
@@ -101,6 +122,7 @@ class Reader {
  private:
   jpeg_decompress_struct info_;
   ErrorManager errors_;
+  bool has_all_rows_ = false;
 };
 
 int orientation_of(const jpeg_marker_struct* marker) {
@@ -203,14 +225,15 @@ Decoded decode_jpeg(Bytes file, const std::string& name, const DecodeOptions& op
   Reader reader(file);
   if (!reader.read_header()) throw refuse(reader.message());
   check_size(reader.width(), reader.height(), name, "JPEG", options);
+  const bool is_usual = reader.has_usual_sampling();
   const int orientation = orientation_of(reader.markers());  // decoding releases them
   cv::Mat image(reader.height(), reader.width(), reader.is_cmyk() ? CV_8UC4 : CV_8UC3);
   if (!reader.decode(image.data, image.step)) throw refuse(reader.message());
   // libjpeg fills what is missing with gray and warns. Stray bytes between segments are harmless.
   const int warning = reader.first_warning();
-  if (warning == JWRN_HIT_MARKER || warning == JWRN_HUFF_BAD_CODE || reader.has_ended_early()) {
+  const bool is_final = warning == JWRN_HIT_MARKER || warning == JWRN_HUFF_BAD_CODE;
+  if (is_usual ? is_final || reader.has_ended_early() : !reader.has_all_rows())
     throw refuse(reader.message());
-  }
   if (reader.is_cmyk()) image = cmyk_to_rgb(image);
   return {image, orientation};
 }

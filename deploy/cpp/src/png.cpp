@@ -58,10 +58,29 @@ void raw_profile(std::string_view chunk, Bytes data, Orientation& orientation) {
   orientation.exif({exif.data(), exif.size()});
 }
 
+/// Checks the numbers of an animation's chunks up to its second frame, as Pillow does.
+struct Frames {
+  bool is_animated = false;
+  bool is_over = false;
+  std::int64_t last = -1;
+
+  void check(std::string_view chunk, Bytes data, bool has_pixels, const std::string& name) {
+    is_over |= chunk == "fcTL" && has_pixels && is_animated;
+    if (is_over) return;
+    const std::int64_t number = data.size < 4 ? -1 : std::int64_t{big_endian(data.data)};
+    if (chunk == "fdAT" && (last < 0 || number != last + 1)) {
+      throw ImageError("the image is truncated or damaged: APNG contains frame sequence errors",
+                       name, "PNG");
+    }
+    last = number;
+  }
+};
+
 /// Refuse a file that ends early or has a wrong checksum in a critical chunk, and read the
 /// orientation from its text.
 int check_chunks(Bytes file, const std::string& name) {
   Orientation orientation;
+  Frames frames;
   bool has_pixels = false;
   std::size_t at = 8;
   while (at + 12 <= file.size) {
@@ -81,6 +100,8 @@ int check_chunks(Bytes file, const std::string& name) {
     if (chunk == "IHDR" && length == 13 && (data.data[10] != 0 || data.data[11] != 0)) {
       throw ImageError("an unknown compression or filter method", name, "PNG");
     }
+    if (chunk == "fcTL" || chunk == "fdAT") frames.check(chunk, data, has_pixels, name);
+    if (chunk == "acTL" && length >= 4) frames.is_animated = big_endian(data.data) > 1;
     if (chunk == "eXIf") orientation.exif(data);
     if (chunk == "tEXt" || chunk == "zTXt") raw_profile(chunk, data, orientation);
     if (chunk == "iTXt") {
@@ -150,8 +171,7 @@ class Reader {
     for (int pass = 0; pass < passes_; ++pass) {
       for (png_uint_32 y = 0; y < height(); ++y) png_read_row(png_, out + y * stride, nullptr);
     }
-    png_read_end(png_, nullptr);
-    return true;
+    return true;  // what follows the pixels does not matter
   }
 
   png_uint_32 width() const { return png_get_image_width(png_, info_); }
