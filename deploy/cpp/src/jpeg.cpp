@@ -232,8 +232,10 @@ Decoded decode_jpeg(Bytes file, const std::string& name, const DecodeOptions& op
   // libjpeg fills what is missing with gray and warns. Stray bytes between segments are harmless.
   const int warning = reader.first_warning();
   const bool is_final = warning == JWRN_HIT_MARKER || warning == JWRN_HUFF_BAD_CODE;
-  if (is_usual ? is_final || reader.has_ended_early() : !reader.has_all_rows())
-    throw refuse(reader.message());
+  const std::string_view all(reinterpret_cast<const char*>(file.data), file.size);
+  const bool has_end = all.find("\xff\xd9") != all.npos;
+  const bool is_cut = reader.has_ended_early() && !(reader.has_all_rows() && has_end);
+  if (is_usual ? is_final || reader.has_ended_early() : is_cut) throw refuse(reader.message());
   if (reader.is_cmyk()) image = cmyk_to_rgb(image);
   return {image, orientation};
 }

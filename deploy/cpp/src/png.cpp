@@ -11,6 +11,7 @@
 
 #include "decoders.h"
 #include "ppcls/error.h"
+#include "text.h"
 
 namespace ppcls::detail {
 
@@ -58,6 +59,20 @@ void raw_profile(std::string_view chunk, Bytes data, Orientation& orientation) {
   orientation.exif({exif.data(), exif.size()});
 }
 
+/// Return the name of a chunk, Latin-1, as UTF-8 with escapes.
+std::string shown(std::string_view chunk) {
+  std::string text;
+  for (const unsigned char c : chunk) {
+    if (c < 0x80) {
+      text += static_cast<char>(c);
+    } else {
+      text += static_cast<char>(0xC0U | c >> 6U);
+      text += static_cast<char>(0x80U | (c & 0x3FU));
+    }
+  }
+  return printable(text);
+}
+
 /// Checks the numbers of an animation's chunks up to its second frame, as Pillow does.
 struct Frames {
   bool is_animated = false;
@@ -94,12 +109,13 @@ int check_chunks(Bytes file, const std::string& name) {
     has_pixels |= chunk == "IDAT";
     // Pillow checks the others up to the first pixels.
     if ((is_critical || !has_pixels) && found != big_endian(data.data + length)) {
-      throw ImageError("damaged: wrong checksum of chunk '" + std::string(chunk) + "'", name,
-                       "PNG");
+      throw ImageError("damaged: wrong checksum of chunk '" + shown(chunk) + "'", name, "PNG");
     }
     if (chunk == "IHDR" && length == 13 && (data.data[10] != 0 || data.data[11] != 0)) {
       throw ImageError("an unknown compression or filter method", name, "PNG");
     }
+    const auto is_letter = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; };
+    frames.is_over |= has_pixels && !std::all_of(chunk.begin(), chunk.end(), is_letter);
     if (chunk == "fcTL" || chunk == "fdAT") frames.check(chunk, data, has_pixels, name);
     if (chunk == "acTL" && length >= 4) frames.is_animated = big_endian(data.data) > 1;
     if (chunk == "eXIf") orientation.exif(data);

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <string>
 
+#include "../src/text.h"
 #include "ppcls/error.h"
 #include "ppcls/image.h"
 
@@ -17,7 +18,7 @@ int main() {
       std::cout.write(reinterpret_cast<const char*>(image.data),
                       static_cast<std::streamsize>(image.total() * image.elemSize()));
     } catch (const ppcls::ImageError& error) {
-      std::cout << "error " << error.what() << "\n";
+      std::cout << "error " << ppcls::detail::printable(error.what()) << "\n";
     }
     std::cout.flush();
   }
