@@ -20,12 +20,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from predict import write_jpegs
 
 from ppcls.benchmark.results import describe_machine
+
+ROOT = Path(__file__).resolve().parents[1]
 
 _PEAK = """
 import resource, subprocess, sys
@@ -83,7 +84,8 @@ def main() -> int:
                 took[name].append(seconds(command, [str(folder)]))
         start = {name: median(values) for name, values in starts.items()}
         rate = {
-            name: (args.images - 1) / (median(values) - start[name]) for name, values in took.items()
+            name: (args.images - 1) / (median(values) - start[name])
+            for name, values in took.items()
         }
         result = {
             "machine": describe_machine(),

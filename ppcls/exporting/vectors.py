@@ -204,13 +204,17 @@ _CASES: dict[str, tuple[str, int, list[Any]]] = {
     "own normalisation": (
         _PHOTO,
         3,
-        [ResizeImage(size=12), NormalizeImage(scale="1.0/255.0", mean=[0.5], std=[0.25])],
+        [ResizeImage(size=12), NormalizeImage(scale=0.00392157, mean=[0.5], std=[0.25])],
     ),
     **{
         f"{how}, {backend}": (
             _PHOTO,
             3,
-            [ResizeImage(size=[11, 7], backend=backend, interpolation=how)],
+            [
+                ResizeImage.model_validate(
+                    {"size": [11, 7], "backend": backend, "interpolation": how}
+                )
+            ],
         )
         for backend, filters in (
             ("cv2", ("nearest", "bilinear", "bicubic", "area", "lanczos")),
@@ -311,7 +315,11 @@ def _write_bundles(folder: Path) -> list[str]:
     task = {"task": "multi_label", "threshold": [0.9, 0.2, 0.5, 0.4, 0.6]}
     _write_bundle(folder / "multi_label", rgb, GraphOptions(shape), **task)
     _write_bundle(
-        folder / "sigmoid", rgb, GraphOptions(shape, "sigmoid"), sigmoid=True, **task | {"threshold": 0.5}
+        folder / "sigmoid",
+        rgb,
+        GraphOptions(shape, "sigmoid"),
+        sigmoid=True,
+        **task | {"threshold": 0.5},
     )
     return sorted(path.name for path in folder.iterdir())
 
