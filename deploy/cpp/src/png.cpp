@@ -75,8 +75,6 @@ std::string shown(std::string_view chunk) {
 
 /// Checks the numbers of an animation's chunks up to its second frame, as Pillow does.
 struct Frames {
-  std::int64_t width = 0;
-  std::int64_t height = 0;
   bool is_animated = false;
   bool is_over = false;
   std::int64_t last = -1;
@@ -90,12 +88,6 @@ struct Frames {
                        name, "PNG");
     }
     last = number;
-    const auto at = [data](std::size_t i) { return std::int64_t{big_endian(data.data + i)}; };
-    const bool has_place = chunk == "fcTL" && data.size >= 20;
-    if (has_place && (at(4) + at(12) > width || at(8) + at(16) > height)) {
-      throw ImageError("the image is truncated or damaged: APNG contains invalid frames", name,
-                       "PNG");
-    }
   }
 };
 
@@ -125,10 +117,6 @@ int check_chunks(Bytes file, const std::string& name) {
     const auto is_letter = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; };
     frames.is_over |= has_pixels && !std::all_of(chunk.begin(), chunk.end(), is_letter);
     if (chunk == "fcTL" || chunk == "fdAT") frames.check(chunk, data, has_pixels, name);
-    if (chunk == "IHDR" && length == 13) {
-      frames.width = big_endian(data.data);
-      frames.height = big_endian(data.data + 4);
-    }
     if (chunk == "acTL" && length >= 4) frames.is_animated = big_endian(data.data) > 1;
     if (chunk == "eXIf") orientation.exif(data);
     if (chunk == "tEXt" || chunk == "zTXt") raw_profile(chunk, data, orientation);
