@@ -132,16 +132,16 @@ void require_output() {
 }
 
 int predict(const Arguments& arguments) {
-  const auto inputs = ppcls::find_inputs(arguments.inputs);
+  auto inputs = ppcls::find_inputs(arguments.inputs);
   const ppcls::Predictor predictor(arguments.bundle, arguments.options);
   const auto& bundle = predictor.bundle();
   say("backend  " + predictor.description());
   std::vector<ppcls::Source> sources;
   std::vector<std::optional<std::vector<int>>> truths;
-  for (const auto& input : inputs) {
+  for (auto& input : inputs) {
     truths.emplace_back();
     if (!input.label.empty()) truths.back() = truth_of(input, bundle);
-    sources.push_back(ppcls::Source::path(input.path));
+    sources.push_back(ppcls::Source::path(std::move(input.path)));
   }
   const bool as_table =
       arguments.format == "table" || (arguments.format == "auto" && is_terminal());
