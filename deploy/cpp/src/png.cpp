@@ -279,8 +279,9 @@ class Converter {
     const unsigned sample = depth_ == 16 ? at[0] << 8U | at[1] : at[0];
     const unsigned highest = (1U << static_cast<unsigned>(depth_)) - 1;
     if (transparent_ != nullptr && sample == (transparent_->gray & highest)) return {255, 255, 255};
-    const auto value = static_cast<std::uint8_t>(
-        depth_ == 16 ? std::nearbyint(sample * (255.0 / 65535.0)) : sample * 255 / highest);
+    const auto value = depth_ == 16
+                           ? static_cast<std::uint8_t>(std::nearbyint(sample * (255.0 / 65535.0)))
+                           : static_cast<std::uint8_t>(sample * 255 / highest);
     return {value, value, value};
   }
 
