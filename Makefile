@@ -6,6 +6,9 @@
 # make docs    build the documentation into build/site; `make docs-config` regenerates the
 #              configuration page from the schema, `make docs-models` the architecture pages from
 #              the model cards and docs/models/measured
+# make cpp     build the C++ library and ppcls_predict into build/cpp; `make test-cpp` tests them,
+#              `make lint-cpp` checks their style, `make fuzz-cpp` runs the fuzzers (FUZZ_SECONDS
+#              each, clang). They install Debian packages where they may, and else name them
 # make release-check  build sdist and wheel into build/dist, install the wheel in a separate
 #              environment and use it there
 #
@@ -20,7 +23,15 @@ JOBS ?= 2
 # The tests of a file share fixtures, so they run in one process.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
+# The C++ library: options of CMake in CPP_OPTIONS, such as -DPADDLE_INFERENCE_DIR=… .
+CPP := build/cpp
+CPP_PACKAGES := g++ cmake ninja-build libopencv-core-dev libopencv-imgproc-dev libyaml-cpp-dev \
+    nlohmann-json3-dev libcli11-dev libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev catch2
+CPP_FILES := $(shell git ls-files 'deploy/cpp/*.cpp' 'deploy/cpp/*.h' 'deploy/cpp/*.c')
+FUZZ_SECONDS ?= 150
+
 .PHONY: demo test test-quick test-slow lint docs docs-config docs-models release-check clean
+.PHONY: cpp test-cpp lint-cpp fuzz-cpp cpp-packages
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -78,6 +89,42 @@ docs-config: $(VENV)/installed
 
 docs-models: $(VENV)/installed
 	$(BIN)/python docs/model_pages/generate.py
+
+cpp-packages:
+	@dpkg -s $(CPP_PACKAGES) > /dev/null 2>&1 || \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	        apt-get update -q > /dev/null; \
+	        DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+	            $(CPP_PACKAGES) > /dev/null; \
+	    else \
+	        echo "the C++ library needs these packages: apt install $(CPP_PACKAGES)" >&2; exit 1; \
+	    fi
+
+cpp: $(VENV)/installed cpp-packages
+	cmake -S deploy/cpp -B $(CPP) -G Ninja -DPPCLS_TESTS=ON $(CPP_OPTIONS) -DOpenVINO_DIR="$$( \
+	    $(BIN)/python -c 'import openvino; print(openvino.__path__[0])')/cmake" > /dev/null
+	cmake --build $(CPP)
+
+test-cpp: cpp
+	ctest --test-dir $(CPP) --output-on-failure
+
+lint-cpp: cpp
+	clang-format --dry-run --Werror $(CPP_FILES)
+	clang-tidy --quiet -p $(CPP) $(filter deploy/cpp/src/%.cpp deploy/cpp/app/%.cpp,\
+	    $(filter-out %/paddle.cpp,$(CPP_FILES)))
+
+fuzz-cpp: cpp-packages
+	cmake -S deploy/cpp -B $(CPP)-fuzz -G Ninja -DPPCLS_FUZZ=ON -DPPCLS_OPENVINO=OFF \
+	    -DBUILD_SHARED_LIBS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	    -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ > /dev/null
+	cmake --build $(CPP)-fuzz
+	mkdir -p $(CPP)-fuzz/images $(CPP)-fuzz/bundles
+	for name in tests/vectors/bundles/*; do \
+	    cp $$name/inference.yml $(CPP)-fuzz/bundles/$$(basename $$name); done
+	$(CPP)-fuzz/fuzz/fuzz_image -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 \
+	    $(CPP)-fuzz/images tests/vectors/images
+	$(CPP)-fuzz/fuzz/fuzz_bundle -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 \
+	    $(CPP)-fuzz/bundles
 
 release-check: $(VENV)/release-installed
 	$(BIN)/python .ci/release_check.py
