@@ -16,13 +16,16 @@ namespace ppcls::detail {
 namespace {
 
 constexpr int kMaxScans = 100;
+/// Encoders write about ten scans; each costs a pass over the image, even if it has few bytes.
+constexpr std::int64_t kScanned = 25;
+/// Components of an image in scans, whose coefficients are all in memory.
+constexpr double kCoefficients = 3.2;
 
 struct ErrorManager {
   jpeg_error_mgr base;
   std::jmp_buf jump;
   char message[JMSG_LENGTH_MAX];
-  int first_warning;
-  bool has_ended_early;
+  bool has_warned;
 };
 
 ErrorManager* manager_of(j_common_ptr info) { return reinterpret_cast<ErrorManager*>(info->err); }
@@ -36,11 +39,14 @@ void on_error(j_common_ptr info) {
 void on_message(j_common_ptr info, int level) {
   ErrorManager* manager = manager_of(info);
   if (level >= 0) return;
-  manager->has_ended_early |= info->err->msg_code == JWRN_JPEG_EOF;
-  if (manager->first_warning == 0) {
-    manager->first_warning = info->err->msg_code;
-    info->err->format_message(info, manager->message);
-  }
+  const int code = info->err->msg_code;
+  const bool is_first = !manager->has_warned;
+  manager->has_warned = true;
+  // libjpeg fills what is missing with gray. Stray bytes between segments are harmless; they make
+  // Python read on with a decoder that only the end of the file stops.
+  const bool is_final =
+      code == JWRN_JPEG_EOF || (is_first && (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE));
+  if (is_final) on_error(info);
 }
 
 void print_nothing(j_common_ptr) {}
@@ -91,9 +97,11 @@ class Reader {
   }
   int width() const { return static_cast<int>(info_.image_width); }
   int height() const { return static_cast<int>(info_.image_height); }
-  bool is_progressive() const { return info_.progressive_mode != 0; }
-  bool has_ended_early() const { return errors_.has_ended_early; }
-  int first_warning() const { return errors_.first_warning; }
+  /// Whether the image may have several scans.
+  bool in_scans() const {
+    return info_.progressive_mode != 0 || info_.comps_in_scan != info_.num_components;
+  }
+  int components() const { return info_.num_components; }
   std::string message() const { return errors_.message; }
   const jpeg_marker_struct* markers() const { return info_.marker_list; }
 
@@ -127,6 +135,25 @@ int count_scans(Bytes file) {
   return scans;
 }
 
+void check_scans(const Reader& reader, int scans, const std::string& name,
+                 const DecodeOptions& options) {
+  const std::int64_t pixels = std::int64_t{reader.width()} * reader.height();
+  const std::int64_t most = kScanned * options.max_pixels;
+  const auto samples =
+      static_cast<std::int64_t>(kCoefficients * static_cast<double>(options.max_pixels));
+  std::string why;
+  if (scans > kMaxScans) {
+    why = std::to_string(scans) + " scans, more than " + std::to_string(kMaxScans);
+  } else if (pixels * scans > most) {
+    why = std::to_string(scans) + " scans of " + std::to_string(pixels) + " pixels, more than " +
+          std::to_string(most) + " together";
+  } else if (pixels * reader.components() > samples) {
+    why = std::to_string(reader.components()) + " components of " + std::to_string(pixels) +
+          " pixels in several scans, more than " + std::to_string(samples) + " samples";
+  }
+  if (!why.empty()) throw ImageError(why, name, "JPEG");
+}
+
 cv::Mat cmyk_to_rgb(const cv::Mat& cmyk) {
   cv::Mat out(cmyk.rows, cmyk.cols, CV_8UC3);
   for (int y = 0; y < cmyk.rows; ++y) {
@@ -154,21 +181,10 @@ Decoded decode_jpeg(Bytes file, const std::string& name, const DecodeOptions& op
   Reader reader(file);
   if (!reader.read_header()) throw refuse(reader.message());
   check_size(reader.width(), reader.height(), name, "JPEG", options);
-  if (reader.is_progressive()) {
-    const int scans = count_scans(file);
-    if (scans > kMaxScans) {
-      throw ImageError(
-          std::to_string(scans) + " scans, more than " + std::to_string(kMaxScans), name, "JPEG");
-    }
-  }
+  if (reader.in_scans()) check_scans(reader, count_scans(file), name, options);
   const int orientation = orientation_of(reader.markers());  // decoding releases them
   cv::Mat image(reader.height(), reader.width(), reader.is_cmyk() ? CV_8UC4 : CV_8UC3);
   if (!reader.decode(image.data, image.step)) throw refuse(reader.message());
-  // libjpeg fills what is missing with gray and warns. Stray bytes between segments are harmless.
-  const int warning = reader.first_warning();
-  if (warning == JWRN_HIT_MARKER || warning == JWRN_HUFF_BAD_CODE || reader.has_ended_early()) {
-    throw refuse(reader.message());
-  }
   if (reader.is_cmyk()) image = cmyk_to_rgb(image);
   return {image, orientation};
 }
