@@ -1,4 +1,5 @@
 // JPEG, with libjpeg-turbo: accurate DCT and smooth chroma upsampling.
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -37,16 +38,15 @@ void on_error(j_common_ptr info) {
 }
 
 void on_message(j_common_ptr info, int level) {
+  if (level >= 0) return;  // no warning
   ErrorManager* manager = manager_of(info);
-  if (level >= 0) return;
   const int code = info->err->msg_code;
   const bool is_first = !manager->has_warned;
   manager->has_warned = true;
-  // libjpeg fills what is missing with gray. Stray bytes between segments are harmless; they make
-  // Python read on with a decoder that only the end of the file stops.
-  const bool is_final =
-      code == JWRN_JPEG_EOF || (is_first && (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE));
-  if (is_final) on_error(info);
+  // libjpeg fills what is missing with gray. Stray bytes between segments are harmless; Python
+  // reads such a file with a decoder that only an early end stops.
+  const bool lacks_data = code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE;
+  if (code == JWRN_JPEG_EOF || (is_first && lacks_data)) on_error(info);
 }
 
 void print_nothing(j_common_ptr) {}
@@ -84,6 +84,10 @@ class Reader {
     info_.dct_method = JDCT_ISLOW;
     info_.do_fancy_upsampling = TRUE;
     jpeg_start_decompress(&info_);
+    if (lacks_scans()) {
+      std::strcpy(errors_.message, "scans are missing, which versions of libjpeg smooth differently");
+      return false;
+    }
     while (info_.output_scanline < info_.output_height) {
       JSAMPROW row = out + info_.output_scanline * stride;
       jpeg_read_scanlines(&info_, &row, 1);
@@ -106,6 +110,19 @@ class Reader {
   const jpeg_marker_struct* markers() const { return info_.marker_list; }
 
  private:
+  /// Whether libjpeg smooths blocks, because the last bits of their low frequencies are missing.
+  bool lacks_scans() const {
+    constexpr int kSmoothed = 10;
+    if (info_.coef_bits == nullptr) return false;
+    bool is_coarse = false;
+    for (int c = 0; c < info_.num_components; ++c) {
+      const int* bits = info_.coef_bits[c];
+      if (bits[0] < 0) return false;  // it does not smooth without the means
+      is_coarse |= std::any_of(bits + 1, bits + kSmoothed, [](int left) { return left != 0; });
+    }
+    return is_coarse;
+  }
+
   jpeg_decompress_struct info_;
   ErrorManager errors_;
 };

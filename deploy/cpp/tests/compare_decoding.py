@@ -320,6 +320,13 @@ def edit_pixels(data: bytes, rng: random.Random) -> bytes:
     return join(others)
 
 
+def with_checksums(data: bytes) -> bytes:
+    """Return a damaged PNG with the checksums that make its damage matter."""
+    if not data.startswith(b"\x89PNG"):
+        return data
+    return data[:8] + b"".join(_png_part(part, part[8:-4]) for part in _png_parts(data))
+
+
 DAMAGES = (
     flip_bits,
     flip_bits,
@@ -352,6 +359,8 @@ def mutants(sources: list[Path], count: int, seed: int) -> Iterator[tuple[str, b
             names.append(damage.__name__)
             if len(data) > 16:
                 data = damage(data, rng)
+        if rng.random() < 0.5:
+            data = with_checksums(data)
         yield f"{i}: {'+'.join(names)} of {source.name}", data
 
 
