@@ -68,7 +68,7 @@ std::pair<std::string_view, std::string_view> split(std::string_view text) {
 /// The facts of the chunks around the pixels, as Pillow reads them.
 class Chunks {
  public:
-  /// The content of the last tRNS before the pixels.
+  /// The content of the last tRNS, even after the pixels.
   std::string_view transparency;
 
   /// Read a chunk. Raises BadChunk.
@@ -128,7 +128,7 @@ class Chunks {
                               : colour_type_ == PNG_COLOR_TYPE_RGB ? 6
                                                                    : 0;
     if (data.size() < least) throw BadChunk{"truncated tRNS chunk"};
-    if (!has_pixels_) transparency = data;
+    transparency = data;
   }
 
   static void read_profile(std::string_view data) {
@@ -164,6 +164,7 @@ class Chunks {
       is_utf8 = is_utf8 && utf8(value);
     }
     if (!is_utf8) return;
+    if (key == "exif") exif_ = type == "tEXt" ? value : "text, which is not EXIF";
     if (key == "XML:com.adobe.xmp" && !value.empty()) xml_ = value;
     if (key == "Raw profile type exif") profile_ = value;
   }

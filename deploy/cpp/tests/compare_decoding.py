@@ -3,8 +3,8 @@
     python deploy/cpp/tests/compare_decoding.py --tool BUILD/tests/decode_tool PATH…
     python deploy/cpp/tests/compare_decoding.py --tool BUILD/tests/decode_tool --mutants 10000 PATH…
 
-With `--mutants`, the paths give JPEG, PNG and WebP files of at most 100 KB to damage: the same
-damage in every run. The pixels must be equal, for JPEG within one level; a C++ library that gives
+With `--mutants`, the paths give JPEG, PNG and WebP files of at most 100 KB to damage, beside some
+that this script makes: the same damage in every run. The pixels must be equal, for JPEG within one level; a C++ library that gives
 other pixels than Python without a word fails the comparison. Verdicts that differ are counted by
 reason. Exit status 1: some pixels differ, or verdicts do that `--allow` does not name.
 """
@@ -23,8 +23,10 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ppcls.data.image import read
 from ppcls.errors import ImageError
@@ -364,6 +366,37 @@ def mutants(sources: list[Path], count: int, seed: int) -> Iterator[tuple[str, b
         yield f"{i}: {'+'.join(names)} of {source.name}", data
 
 
+def make_sources(folder: Path) -> list[Path]:
+    """Write small images of the kinds that collections have few of, and return their paths."""
+    yy, xx = np.mgrid[:33, :47]
+    rgb = np.stack([yy * 7, xx * 5, (yy + xx) * 3], axis=2).astype(np.uint8)
+    alpha = np.dstack([rgb, (xx * 5).astype(np.uint8)])
+    colour, clear = Image.fromarray(rgb), Image.fromarray(alpha)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds: list[tuple[str, Image.Image, dict[str, Any]]] = [
+        ("lossy.webp", colour, {"quality": 70}),
+        ("lossless.webp", colour, {"lossless": True}),
+        ("lossy_alpha.webp", clear, {"quality": 70}),
+        ("lossless_alpha.webp", clear, {"lossless": True}),
+        ("exif.webp", clear, {"exif": exif}),
+        ("animated.webp", clear, {"save_all": True, "append_images": [colour.rotate(90)]}),
+        ("444.jpg", colour, {"subsampling": 0}),
+        ("422.jpg", colour, {"subsampling": 1, "exif": exif}),
+        ("420_restarts.jpg", colour, {"subsampling": 2, "restart_marker_blocks": 2}),
+        ("progressive.jpg", colour, {"progressive": True}),
+        ("gray.jpg", colour.convert("L"), {}),
+        ("gray_progressive.jpg", colour.convert("L"), {"progressive": True}),
+        ("cmyk.jpg", colour.convert("CMYK"), {}),
+        ("exif.png", clear, {"exif": exif}),
+        ("palette.png", colour.quantize(16), {"transparency": 3}),
+        ("gray16.png", Image.fromarray((xx * 999).astype(np.uint16)), {}),
+    ]
+    for name, image, options in kinds:
+        image.save(folder / name, **options)
+    return [folder / name for name, _, _ in kinds]
+
+
 # The command --------------------------------------------------------------------------------------
 
 
@@ -381,7 +414,7 @@ def find_files(paths: list[Path]) -> list[Path]:
 def main() -> int:
     """Run the comparison and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("paths", nargs="*", type=Path)
     parser.add_argument("--tool", required=True, help="the program decode_tool")
     parser.add_argument("--mutants", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
@@ -405,6 +438,7 @@ def main() -> int:
     if args.mutants:
         files = [p for p in files if p.suffix.lower() in SUFFIXES if p.stat().st_size <= MAX_BYTES]
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+            files += make_sources(Path(folder)) * max(1, len(files) // 32)
             path = os.path.join(folder, "mutant")
             for name, data in mutants(files, args.mutants, args.seed):
                 Path(path).write_bytes(data)
