@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string_view>
+#include <tuple>
 
 // jpeglib.h needs the types of stdio.h.
 #include <jerror.h>
@@ -63,7 +64,7 @@ class Reader {
     errors_.base.output_message = print_nothing;
     if (setjmp(errors_.jump) == 0) {
       jpeg_create_decompress(&info_);
-      jpeg_save_markers(&info_, JPEG_APP0 + 1, 0xFFFF);
+      for (const int app : {0, 1, 2, 14}) jpeg_save_markers(&info_, JPEG_APP0 + app, 0xFFFF);
       jpeg_mem_src(&info_, file.data, file.size);
     }
   }
@@ -130,10 +131,21 @@ class Reader {
 int orientation_of(const jpeg_marker_struct* marker) {
   constexpr std::string_view kExif("Exif\0\0", 6);
   constexpr std::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
+  constexpr std::string_view kIcc("ICC_PROFILE\0", 12);
+  // Pillow reads no metadata of a file with a segment shorter than what it takes from it.
+  const std::tuple<int, std::string_view, std::size_t> least[] = {
+      {0, "JFIF", 7}, {2, kIcc, 14}, {14, "Adobe", 7}};
   Orientation found;
   std::string exif;
   for (; marker != nullptr; marker = marker->next) {
     const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    for (const auto& [app, magic, size] : least) {
+      if (marker->marker == JPEG_APP0 + app && data.substr(0, magic.size()) == magic &&
+          data.size() < size) {
+        return 1;
+      }
+    }
+    if (marker->marker != JPEG_APP0 + 1) continue;
     if (data.substr(0, kExif.size()) == kExif) {
       exif += data.substr(kExif.size());  // a long block has several segments
     } else if (data.substr(0, kXmp.size()) == kXmp) {
