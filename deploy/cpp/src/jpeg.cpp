@@ -1,8 +1,10 @@
 // JPEG, with libjpeg-turbo: accurate DCT and smooth chroma upsampling.
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
+#include <tuple>
 
 // jpeglib.h needs the types of stdio.h.
 #include <jerror.h>
@@ -59,7 +61,7 @@ class Reader {
     errors_.base.output_message = print_nothing;
     if (setjmp(errors_.jump) == 0) {
       jpeg_create_decompress(&info_);
-      jpeg_save_markers(&info_, JPEG_APP0 + 1, 0xFFFF);
+      for (const int app : {0, 1, 2, 14}) jpeg_save_markers(&info_, JPEG_APP0 + app, 0xFFFF);
       jpeg_mem_src(&info_, file.data, file.size);
     }
   }
@@ -80,6 +82,10 @@ class Reader {
     info_.dct_method = JDCT_ISLOW;
     info_.do_fancy_upsampling = TRUE;
     jpeg_start_decompress(&info_);
+    if (lacks_scans()) {
+      std::strcpy(errors_.message, "scans are missing, which versions of libjpeg smooth differently");
+      return false;
+    }
     while (info_.output_scanline < info_.output_height) {
       JSAMPROW row = out + info_.output_scanline * stride;
       jpeg_read_scanlines(&info_, &row, 1);
@@ -120,6 +126,19 @@ class Reader {
   const jpeg_marker_struct* markers() const { return info_.marker_list; }
 
  private:
+  /// Whether libjpeg smooths blocks, because the last bits of their low frequencies are missing.
+  bool lacks_scans() const {
+    constexpr int kSmoothed = 10;
+    if (info_.coef_bits == nullptr) return false;
+    bool is_coarse = false;
+    for (int c = 0; c < info_.num_components; ++c) {
+      const int* bits = info_.coef_bits[c];
+      if (bits[0] < 0) return false;  // it does not smooth without the means
+      is_coarse |= std::any_of(bits + 1, bits + kSmoothed, [](int left) { return left != 0; });
+    }
+    return is_coarse;
+  }
+
   jpeg_decompress_struct info_;
   ErrorManager errors_;
   bool has_all_rows_ = false;
@@ -128,10 +147,21 @@ class Reader {
 int orientation_of(const jpeg_marker_struct* marker) {
   constexpr std::string_view kExif("Exif\0\0", 6);
   constexpr std::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
+  constexpr std::string_view kIcc("ICC_PROFILE\0", 12);
+  // Pillow reads no metadata of a file with a segment shorter than what it takes from it.
+  const std::tuple<int, std::string_view, std::size_t> least[] = {
+      {0, "JFIF", 7}, {2, kIcc, 14}, {14, "Adobe", 7}};
   Orientation found;
   std::string exif;
   for (; marker != nullptr; marker = marker->next) {
     const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    for (const auto& [app, magic, size] : least) {
+      if (marker->marker == JPEG_APP0 + app && data.substr(0, magic.size()) == magic &&
+          data.size() < size) {
+        return 1;
+      }
+    }
+    if (marker->marker != JPEG_APP0 + 1) continue;
     if (data.substr(0, kExif.size()) == kExif) {
       exif += data.substr(kExif.size());  // a long block has several segments
     } else if (data.substr(0, kXmp.size()) == kXmp) {

@@ -11,6 +11,9 @@ namespace ppcls::detail {
 
 namespace {
 
+/// Of the limit on pixels: each takes 14 to 16 bytes.
+constexpr double kShare = 0.6;
+
 int orientation_of(const WebPData& file) {
   Orientation found;
   const std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)> demuxer(WebPDemux(&file),
@@ -42,6 +45,13 @@ Decoded decode_webp(Bytes file, const std::string& name, const DecodeOptions& op
   check_pixels(features.width, features.height, name, "WebP", options.max_pixels * 6 / 10,
                " of WebP");
   check_size(features.width, features.height, name, "WebP", options);
+  const auto most = static_cast<std::int64_t>(static_cast<double>(options.max_pixels) * kShare);
+  if (std::int64_t{features.width} * features.height > most) {
+    throw ImageError("too many pixels: " + std::to_string(features.width) + "x" +
+                         std::to_string(features.height) + ", more than the limit of WebP of " +
+                         std::to_string(most),
+                     name, "WebP");
+  }
   const WebPData data{file.data, file.size};
   WebPAnimDecoderOptions how;
   WebPAnimDecoderOptionsInit(&how);
