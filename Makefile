@@ -9,6 +9,7 @@
 # make cpp     build the C++ library and ppcls_predict into build/cpp; `make test-cpp` tests them,
 #              `make lint-cpp` checks their style, `make fuzz-cpp` runs the fuzzers (FUZZ_SECONDS
 #              each, clang). They install Debian packages where they may, and else name them
+# make vectors  make tests/vectors anew: pictures, tensors and answers that every reader must give
 # make release-check  build sdist and wheel into build/dist, install the wheel in a separate
 #              environment and use it there
 #
@@ -31,7 +32,7 @@ CPP_FILES := $(shell git ls-files 'deploy/cpp/*.cpp' 'deploy/cpp/*.h' 'deploy/cp
 FUZZ_SECONDS ?= 150
 
 .PHONY: demo test test-quick test-slow lint docs docs-config docs-models release-check clean
-.PHONY: cpp test-cpp lint-cpp fuzz-cpp cpp-packages
+.PHONY: vectors cpp test-cpp lint-cpp fuzz-cpp cpp-packages
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -89,6 +90,9 @@ docs-config: $(VENV)/installed
 
 docs-models: $(VENV)/installed
 	$(BIN)/python docs/model_pages/generate.py
+
+vectors: $(VENV)/installed
+	$(BIN)/python -m ppcls.exporting.vectors tests/vectors
 
 cpp-packages:
 	@dpkg -s $(CPP_PACKAGES) > /dev/null 2>&1 || \

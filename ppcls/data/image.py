@@ -158,6 +158,7 @@ def read(
     """
     if isinstance(source, np.ndarray):
         image = _check_array(source, channels)
+        _check_size(image.shape[1], image.shape[0], max_pixels, "the array", None)
     elif isinstance(source, Image.Image):
         _silence_pillow()
         name = getattr(source, "filename", "") or "the Pillow image"

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
+from ppcls.data import image
 from ppcls.data.datasets import ImageDataset
 from ppcls.data.lists import Sample
 from ppcls.data.loader import Loader
@@ -32,7 +34,8 @@ from ppcls.data.transforms.policies import (
     TimmAutoAugment,
 )
 from ppcls.data.transforms.resize_crop import CropImage, DecodeImage, RandCropImage, ResizeImage
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, ImageError
+from ppcls.inference.predictor import Classifier
 
 WHITE = np.full((48, 64, 3), 255, np.uint8)
 NORMALIZE = NormalizeImage(scale="1.0/255.0")
@@ -585,3 +588,23 @@ def test_transforms_without_a_size_follow_the_image_size(image_size, shape, resi
     assert Pipeline(ops, image_size).output_shape(500, 600) == [3, *image_size]
     with pytest.raises(ConfigError, match="ResizeImage needs a size"):
         Pipeline(ops)
+
+
+@pytest.mark.parametrize("option", [{"resize_short": 256}, {"cover": [256, 300]}])
+def test_a_long_and_narrow_image_is_not_resized_to_all_of_memory(
+    option: dict, tmp_path: Path
+) -> None:
+    path = tmp_path / "line.png"
+    Image.new("RGB", (60_000, 1)).save(path)
+    pipeline = Pipeline([DecodeImage(), ResizeImage(**option), CropImage(size=224)])
+    with pytest.raises(ImageError, match=r"line\.png: 60000x1 is too long and narrow: resized"):
+        pipeline(path, np.random.default_rng(0))
+    (found,) = Classifier(None, pipeline, ["a"]).predict(path)  # type: ignore[arg-type]
+    assert "line.png: 60000x1 is too long" in found.error
+
+
+def test_an_array_has_the_limit_of_pixels_of_a_file() -> None:
+    # It takes one byte, whatever its shape.
+    huge = np.broadcast_to(np.zeros(1, np.uint8), (100_000, 100_000, 3))
+    with pytest.raises(ImageError, match="the array: too many pixels: 100000x100000"):
+        image.read(huge)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,6 @@ import pytest
 from conftest import ROOT, SHARED, smallest_of_each_family
 
 from ppcls.cli import main
-from ppcls.data.image import read
-from ppcls.errors import ImageError
 from ppcls.inference.predictor import Predictor
 
 BUILD = Path(os.environ.get("PPCLS_CPP_BUILD", ROOT / "build/cpp"))
@@ -97,67 +96,13 @@ def test_published_weights_give_pythons_classes(tmp_path: Path, capsys) -> None:
         np.testing.assert_allclose(one["scores"], its.scores, rtol=0, atol=1e-4)
 
 
-class Decoder:
-    """The pixels of images as C++ reads them, or its error."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [str(BUILD / "tests/decode_tool")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-
-    def __call__(self, path: Path) -> np.ndarray | str:
-        stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(os.fsencode(path) + b"\n")
-        stdin.flush()
-        line = stdout.readline().decode(errors="replace")
-        assert line, f"{path}: the decoder ended"
-        if line.startswith("error"):
-            return line
-        height, width = map(int, line.split())
-        return np.frombuffer(stdout.read(height * width * 3), np.uint8).reshape(height, width, 3)
-
-
-def differs(path: Path, decoder: Decoder) -> str:
-    """Return how the two decoders differ, or nothing."""
-    mine = decoder(path)
-    if isinstance(mine, str) and "(JPEG, PNG, WebP)" in mine:
-        return ""
-    try:
-        its: np.ndarray | None = read(path)
-    except ImageError as error:
-        if "APNG contains invalid frames" in error.reason:
-            return ""  # C++ reads the first frame, and does not look at the others
-        its = None
-    if isinstance(mine, str) or its is None:
-        if isinstance(mine, str) and its is None:
-            return ""
-        return mine if isinstance(mine, str) else f"{path}: only Python refuses"
-    same = mine.shape == its.shape and np.abs(mine.astype(int) - its).max() <= 1
-    return "" if same else f"{path}: other pixels"
-
-
-def test_odd_images_and_mutants_are_read_or_refused_alike(tmp_path: Path) -> None:
+def test_odd_images_and_mutants_have_the_same_pixels() -> None:
     folder = SHARED / "data/odd_images"
     if not folder.exists():
         pytest.skip("the odd images are not here")
-    sources = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.stat().st_size < 200_000]
-    decoder, rng = Decoder(), np.random.default_rng(0)
-    signatures = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")
-    originals = [d for p in sources if (d := p.read_bytes()).startswith(signatures)]
-    wrong = [text for path in sources if (text := differs(path, decoder))]
-    mutant, count = tmp_path / "mutant", int(os.environ.get("PPCLS_MUTANTS", MUTANTS))
-    for number in range(count):
-        data = bytearray(originals[number % len(originals)])
-        for _ in range(rng.integers(1, 4)):
-            data[rng.integers(len(data))] = rng.integers(256)
-        mutant.write_bytes(data[: rng.integers(1, len(data))] if number % 5 == 0 else data)
-        if text := differs(mutant, decoder):
-            wrong.append(f"mutant {number}: {text}")
-    decoder.process.kill()
-    # Pillow reads some damaged files that C++ refuses. Never the other way round, nor with other
-    # pixels.
-    refused = [text for text in wrong if "error " in text]
-    if len(refused) < len(wrong) or len(refused) > 2 + count // 1000:
-        pytest.fail("\n".join(wrong), pytrace=False)
+    script = ROOT / "deploy/cpp/tests/compare_decoding.py"
+    tool = ["--tool", str(BUILD / "tests/decode_tool")]
+    for mutants in ("0", str(MUTANTS)):
+        command = [sys.executable, str(script), *tool, "--mutants", mutants, str(folder)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stdout + found.stderr

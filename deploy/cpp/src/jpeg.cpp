@@ -83,7 +83,8 @@ class Reader {
     info_.do_fancy_upsampling = TRUE;
     jpeg_start_decompress(&info_);
     if (lacks_scans()) {
-      std::strcpy(errors_.message, "scans are missing, which versions of libjpeg smooth differently");
+      std::strcpy(errors_.message,
+                  "scans are missing, which versions of libjpeg smooth differently");
       return false;
     }
     while (info_.output_scanline < info_.output_height) {

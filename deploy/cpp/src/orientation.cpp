@@ -123,8 +123,8 @@ void Orientation::exif(Bytes block) {
     seen.insert(tag);
     if (tag != kOrientationTag) continue;
     const double value = number(tiff, type, at);
-    exif_ = value >= 1 && value <= 8 && value == std::floor(value) ? static_cast<int>(value)
-                                                                   : kInvalid;
+    exif_ =
+        value >= 1 && value <= 8 && value == std::floor(value) ? static_cast<int>(value) : kInvalid;
     return;
   }
 }

@@ -175,8 +175,12 @@ class Chunks {
         return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U;
       };
       const unsigned first = byte(i);
-      const int more = first < 0x80 ? 0 : first < 0xC2 ? -1 : first < 0xE0 ? 1
-                       : first < 0xF0 ? 2 : first < 0xF5 ? 3 : -1;
+      const int more = first < 0x80   ? 0
+                       : first < 0xC2 ? -1
+                       : first < 0xE0 ? 1
+                       : first < 0xF0 ? 2
+                       : first < 0xF5 ? 3
+                                      : -1;
       if (more < 0) return false;
       for (int k = 1; k <= more; ++k) {
         if ((byte(i + k) & 0xC0U) != 0x80U) return false;
@@ -490,14 +494,15 @@ class Converter {
     const int sample = depth_ == 16 ? at[0] << 8 | at[1] : at[0];
     if (sample == transparent_[0]) return {255, 255, 255};
     const int highest = (1 << depth_) - 1;
-    const auto value = static_cast<std::uint8_t>(
-        depth_ == 16 ? std::nearbyint(sample * (255.0 / 65535.0)) : sample * 255 / highest);
-    return {value, value, value};
+    const int value = depth_ == 16 ? static_cast<int>(std::nearbyint(sample * (255.0 / 65535.0)))
+                                   : sample * 255 / highest;
+    const auto gray = static_cast<std::uint8_t>(value);
+    return {gray, gray, gray};
   }
 
   cv::Vec3b colour(const cv::Vec3b& pixel) const {
-    const bool same = pixel[0] == transparent_[0] && pixel[1] == transparent_[1] &&
-                      pixel[2] == transparent_[2];
+    const bool same =
+        pixel[0] == transparent_[0] && pixel[1] == transparent_[1] && pixel[2] == transparent_[2];
     return same ? cv::Vec3b(255, 255, 255) : pixel;
   }
 

@@ -133,6 +133,8 @@ struct Predictor::Impl {
                         : decode_image(source.data.data(), source.data.size(), source.name, how);
     try {
       image = bundle.pipeline(std::move(image));
+    } catch (const ImageError& error) {
+      throw ImageError(error.what(), source.name, "");
     } catch (const cv::Exception& error) {
       throw ImageError("the image cannot be transformed: " + error.err, source.name, "");
     } catch (const std::bad_alloc&) {

@@ -6,6 +6,7 @@
 #include <opencv2/imgproc.hpp>
 
 #include "ppcls/error.h"
+#include "ppcls/image.h"
 #include "yaml.h"
 
 namespace ppcls {
@@ -78,6 +79,18 @@ class Resize final : public Transform {
                                ? static_cast<double>(short_) / std::min(image.cols, image.rows)
                                : std::max(static_cast<double>(cover_.width) / image.cols,
                                           static_cast<double>(cover_.height) / image.rows);
+      const double across = std::nearbyint(image.cols * ratio);
+      const double down = std::nearbyint(image.rows * ratio);
+      if (across * down > static_cast<double>(kMaxPixels)) {
+        const auto whole = [](double side) {
+          return std::to_string(static_cast<std::int64_t>(side));
+        };
+        throw ImageError(whole(image.cols) + "x" + whole(image.rows) +
+                             " is too long and narrow: resized it would have " + whole(across) +
+                             "x" + whole(down) + " pixels, more than the limit of " +
+                             std::to_string(kMaxPixels),
+                         "", "");
+      }
       size = {rounded(image.cols * ratio), rounded(image.rows * ratio)};
     }
     if (opencv_ < 0) return resize_as_pillow(image, size, filter_);

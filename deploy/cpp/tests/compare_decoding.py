@@ -35,7 +35,7 @@ MAX_BYTES = 100_000
 NOT_READ = re.compile("that the C\\+\\+ library (reads|does not read)")
 EXPLAINED = {
     "scans are missing": "how libjpeg smooths a JPEG that lacks scans depends on its version",
-    "premature end of data segment|bad Huffman code|Premature end of JPEG": (
+    "premature end of data segment|bad Huffman code|Premature end of JPEG|extraneous bytes": (
         "Pillow, which reads CMYK and stray bytes, does not see libjpeg's warnings of missing data"
     ),
     "Not enough image data": "Pillow leaves rows black if a PNG's compressed data end properly",

@@ -10,6 +10,7 @@ image follow `NormalizeImage`. Then it runs at its place, and later images are f
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from ppcls.data.image_bands import as_rgb, to_gray
 from ppcls.data.transforms.base import Transform, TransformOp
 from ppcls.data.transforms.normalize import NormalizeImage, ToCHWImage, no_change
 from ppcls.data.transforms.resize_crop import DecodeImage
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, ImageError
 from ppcls.registry import is_own
 
 __all__ = ["Pipeline", "TransformList", "refuse_random"]
@@ -120,10 +121,20 @@ class Pipeline:
         self.affine = folded.affine if folded else no_change(self.channels)
 
     def __call__(self, source: Any, rng: np.random.Generator) -> np.ndarray:
-        """Return the transformed image (H, W, channels): uint8, or float32 with `float_ops`."""
+        """Return the transformed image (H, W, channels): uint8, or float32 with `float_ops`.
+
+        Raises:
+            ImageError: the image cannot be read, or is too long and narrow to be resized.
+        """
+        name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
         for op in self.image_ops:
             as_colour = op.needs_colour and self.channels == 1
-            source = op(as_rgb(source) if as_colour else source, rng)
+            try:
+                source = op(as_rgb(source) if as_colour else source, rng)
+            except ImageError as error:
+                if error.source is None and name is not None:
+                    raise ImageError(error.reason, name, error.recognised) from None
+                raise
             if not is_own(type(op)):
                 source = _checked(op, source, 3 if as_colour else self.channels)
             if as_colour:

@@ -19,7 +19,7 @@ from ppcls.data.transforms.base import (
     Transform,
     each_band,
 )
-from ppcls.errors import ConfigError
+from ppcls.errors import ConfigError, ImageError
 from ppcls.options import Fraction, Side
 
 __all__ = ["CropImage", "DecodeImage", "RandCropImage", "RandFlipImage", "ResizeImage"]
@@ -174,7 +174,13 @@ class ResizeImage(_Resizing):
             assert self.cover is not None, "sized() comes first"
             across, down = _width_height(self.cover)
             ratio = max(across / width, down / height)
-        return self._resize(image, (round(width * ratio), round(height * ratio)))
+        size = (round(width * ratio), round(height * ratio))
+        if size[0] * size[1] > image_reader.MAX_PIXELS:
+            raise ImageError(
+                f"{width}x{height} is too long and narrow: resized it would have {size[0]}x"
+                f"{size[1]} pixels, more than the limit of {image_reader.MAX_PIXELS}"
+            )
+        return self._resize(image, size)
 
 
 @TRANSFORMS.register
