@@ -143,6 +143,7 @@ def test_only_new_images_are_computed_and_a_damaged_cache_is_found(
     assert fit(photos, "out", **options).computed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_stopped_fit_keeps_the_features_and_goes_on(weights: Path, home: Path) -> None:
     paths = [str(picture(Path(f"{i:03}.png"), i)) for i in range(120)]
