@@ -22,7 +22,8 @@ BIN := $(VENV)/bin
 RUN := demo
 JOBS ?= 2
 # The tests of a file share fixtures, so they run in one process.
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# After the crash of a process the others would wait for ever.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0
 
 # The C++ library: options of CMake in CPP_OPTIONS, such as -DPADDLE_INFERENCE_DIR=… .
 CPP := build/cpp
