@@ -42,6 +42,7 @@ __all__ = [
     "fingerprint",
     "image_ops_of",
     "is_bundle",
+    "is_complete",
     "load_spec",
     "read_bundle",
     "write_bundle",
@@ -476,3 +477,12 @@ def read_bundle(folder: str | Path) -> BundleSpec:
         if found != checksum:
             raise BundleError(f"{folder / name}: changed since the export (its checksum differs)")
     return spec
+
+
+def is_complete(folder: str | Path) -> bool:
+    """Whether a folder holds a whole bundle of a version that this one reads."""
+    try:
+        read_bundle(folder)
+    except BundleError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ppcls.cli.options import Commands, checked, natural, positive
+from ppcls.printable import say
 
 
 def _validation(text: str) -> str | float:
@@ -38,8 +39,12 @@ def _fit(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result.to_dict(), ensure_ascii=False))
         return 0
-    print(result.summary())
-    print(f"\nto predict: ppcls predict {result.bundle} IMAGES")
+    for line in (
+        *result.summary().split("\n"),
+        "",
+        f"to predict: ppcls predict {result.bundle} IMAGES",
+    ):
+        say(line)
     return 0
 
 

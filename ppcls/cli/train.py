@@ -83,11 +83,11 @@ def _recipe(args: argparse.Namespace) -> Config:
     else:
         why = "--from-scratch" if args.from_scratch else "it has no published weights"
         start = f"from scratch ({why})"
-    print(f"recipe   {args.model}, {start}", file=sys.stderr)
+    say(f"recipe   {args.model}, {start}", sys.stderr)
     if not args.check and os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
         path = Path(config.Global.output_dir) / f"{args.model}.yaml"
         write_recipe(path, text, args.overwrite)
-        print(f"recipe   {path}, to edit and to train with -c", file=sys.stderr)
+        say(f"recipe   {path}, to edit and to train with -c", sys.stderr)
     return config
 
 

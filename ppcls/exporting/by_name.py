@@ -11,8 +11,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from ppcls.bundle import SPEC_FILE, read_bundle
-from ppcls.errors import BundleError, ConfigError, WeightsError
+from ppcls.bundle import is_complete
+from ppcls.errors import ConfigError, WeightsError
 from ppcls.files import cache_home, sha256
 from ppcls.inference import predictor
 from ppcls.models.catalogue import list_models, model_card, unknown
@@ -80,12 +80,8 @@ def exported(name: str, pretrained: bool | str | Path = False) -> Path:
     folder = cache_home() / "exported" / f"{name}-{key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if (folder / SPEC_FILE).is_file():
-            try:
-                read_bundle(folder)
-                return folder
-            except BundleError:
-                pass  # from an older version, or damaged: make it again
+        if is_complete(folder):
+            return folder
         overrides = [
             f"Global.pretrained_model={weights}",
             f"Global.save_inference_dir={folder}",

@@ -25,7 +25,7 @@ from filelock import FileLock
 from paddle import nn
 from tqdm import tqdm
 
-from ppcls.bundle import SPEC_FILE, read_bundle
+from ppcls.bundle import is_complete
 from ppcls.config import Config
 from ppcls.config.schema import Topk
 from ppcls.data.image import read_header
@@ -345,12 +345,8 @@ class Extractor:
                 "names another folder for it"
             ) from None
         with lock:
-            if (folder / SPEC_FILE).is_file():
-                try:
-                    read_bundle(folder)
-                    return folder
-                except BundleError:
-                    pass  # from an older version, or damaged: make it again
+            if is_complete(folder):
+                return folder
             model = classifier_of(self.config.Arch.name, self.weights, None, self.config.Arch.head)
             width = model.state_dict()[f"{model.head}.bias"].shape[0]
             config = without_data(self.config)
@@ -419,11 +415,13 @@ def _header_problem(path: str) -> tuple[str, ImageError | None]:
 
 
 def _unreadable(errors: Sequence[ImageError], total: int) -> DataError:
-    shown = [str(error) for error in errors[:_NAMED]]
-    more = f"\nand {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+    lines = [str(error) for error in errors[:_NAMED]]
+    if len(errors) > _NAMED:
+        lines.append(f"and {len(errors) - _NAMED} more")
     return DataError(
-        "\n".join(shown) + f"{more}\n{len(errors)} of {total} images cannot be read; remove or "
-        "replace them, or leave them out with --skip-broken (skip_broken=True)"
+        *lines,
+        f"{len(errors)} of {total} images cannot be read; remove or replace them, or leave them "
+        "out with --skip-broken (skip_broken=True)",
     )
 
 

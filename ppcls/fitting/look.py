@@ -17,6 +17,7 @@ from ppcls.fitting.photos import Photos, copies, groups_of, order, split
 from ppcls.models.catalogue import list_models, model_card
 from ppcls.models.download import cache_path
 from ppcls.models.weights import locate_weights
+from ppcls.printable import first_of, say
 
 __all__ = ["Data", "Notes", "Seen", "look"]
 
@@ -36,7 +37,7 @@ class Notes:
         """Show lines."""
         for line in lines:
             self.lines.append(line)
-            print(line, file=sys.stderr)
+            say(line, sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -213,9 +214,8 @@ def _split(
             notes.add(f"warning: {what} ({len(found)}): {shown}{more}")
     missing = sorted(set(range(len(photos.names))) - set(labels[val].tolist()))
     if missing:
-        names = ", ".join(photos.names[label] for label in missing[:_NAMED])
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        notes.add(f"warning: no validation images of the class {names}{more}")
+        names = first_of([photos.names[label] for label in missing], _NAMED)
+        notes.add(f"warning: no validation images of the class {names}")
     return Data(kept, train, val, groups, straddling)
 
 

@@ -307,6 +307,7 @@ def test_unreadable_images_are_named_or_left_out(
     said = capsys.readouterr().err
     assert "text.jpg: not an image" in said
     assert "leave them out with --skip-broken" in said
+    assert "\\n" not in said  # a line for each image
     (photos / "green" / "text.jpg").unlink()
     # Its header is right, so only decoding finds it.
     assert main(arguments) == 1

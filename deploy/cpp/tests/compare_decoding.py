@@ -254,15 +254,19 @@ def repeat_part(data: bytes, rng: random.Random) -> bytes:
     return join(parts)
 
 
+def content_of(part: bytes, data: bytes) -> bytes:
+    """Return what is in a chunk or segment of a file, without its header and checksum."""
+    head = 4 if data.startswith(b"\xff\xd8") else 8
+    return part[head : len(part) - (4 if data.startswith(b"\x89PNG") else 0)]
+
+
 def edit_part(data: bytes, rng: random.Random) -> bytes:
     """Return the file with a byte of one chunk or segment changed, and its checksum right."""
     parts, join, remake = split(data)
     if not parts:
         return data
     at = rng.randrange(len(parts))
-    head = 4 if data.startswith(b"\xff\xd8") else 8
-    end = len(parts[at]) - (4 if data.startswith(b"\x89PNG") else 0)
-    content = bytearray(parts[at][head:end])
+    content = bytearray(content_of(parts[at], data))
     if content:
         byte = rng.randrange(min(len(content), rng.choice((16, 10_000))))
         content[byte] = rng.choice((0, 1, 2, 3, 4, 8, 16, 0xFF, content[byte] ^ 1, 0x80))
@@ -276,9 +280,7 @@ def cut_part(data: bytes, rng: random.Random) -> bytes:
     if not parts:
         return data
     at = rng.randrange(len(parts))
-    head = 4 if data.startswith(b"\xff\xd8") else 8
-    end = len(parts[at]) - (4 if data.startswith(b"\x89PNG") else 0)
-    content = parts[at][head:end]
+    content = content_of(parts[at], data)
     if rng.random() < 0.5:
         content = content[: rng.randrange(len(content) + 1)]
     else:
